@@ -1,0 +1,58 @@
+"""Deep Leakage from Gradients (Zhu, Liu, Han, NeurIPS 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.api import Attack, GradientObservation, Reconstruction
+from bench.engine import (
+    LBFGS,
+    Euclidean,
+    Objective,
+    Optimum,
+    PixelsAndLabels,
+    Stopping,
+    informed,
+    search,
+    total_variation,
+)
+from bench.engine.parametrise import starts
+
+
+class DLG(Attack):
+    """Finds images and labels together whose gradients are the observed ones (Eq. 4)."""
+
+    def __init__(
+        self,
+        *,
+        history: int = 30,
+        line_search: str = "wolfe",
+        target: float = 3e-9,
+        hopeless: float = 0.3,
+        tv_nats: float = 1000.0,
+    ) -> None:
+        """Sets the optimiser, the stopping rule and the weight of the informed attacker's prior."""
+        self.optimiser = LBFGS(history=history, line_search=line_search)
+        self.target = target
+        self.hopeless = hopeless
+        self.tv_nats = tv_nats
+
+    def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
+        """Dummy pixels and label logits start at N(0, 1); failed starts are drawn again."""
+        matching, likelihood = informed(observation, Euclidean)
+        unknowns = PixelsAndLabels.of(observation)
+        priors = ((self.tv_nats, total_variation),) if likelihood else ()
+        stopping = Stopping(target=0.0 if likelihood else self.target)
+
+        def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
+            objective = Objective(seen, unknowns, matching, priors)
+            start = starts(seen.ids, unknowns.size, seed=seed + restart, like=next(iter(seen.gradients.values())))
+            return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
+
+        hopeless = torch.inf if likelihood else self.hopeless
+        found = search(observation, attempt, budget=budget, failed=lambda cost: cost > hopeless)
+        images, labels = unknowns.decode(found.point)
+        return Reconstruction(
+            images=images, cost=found.cost, evaluations=found.evaluations, labels=labels.argmax(-1)
+        )

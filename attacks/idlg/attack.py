@@ -1,0 +1,64 @@
+"""Improved Deep Leakage from Gradients (Zhao, Mopuri, Bilen, 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
+from bench.engine import (
+    LBFGS,
+    Euclidean,
+    Objective,
+    Optimum,
+    Pixels,
+    Stopping,
+    informed,
+    search,
+    single_labels,
+    total_variation,
+)
+from bench.engine.parametrise import starts
+
+
+class IDLG(Attack):
+    """Reads the label off the last layer (Eq. 4), then finds the image by matching gradients (Algorithm 1)."""
+
+    def __init__(
+        self,
+        *,
+        history: int = 30,
+        line_search: str = "wolfe",
+        target: float = 3e-9,
+        hopeless: float = 0.3,
+        tv_nats: float = 1000.0,
+    ) -> None:
+        """Sets the optimiser, the stopping rule and the weight of the informed attacker's prior."""
+        self.optimiser = LBFGS(history=history, line_search=line_search)
+        self.target = target
+        self.hopeless = hopeless
+        self.tv_nats = tv_nats
+
+    def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
+        """Dummy pixels start at N(0, 1); failed starts are drawn again.
+
+        Raises:
+            IncompatibleError: B > 1, where the sign rule does not give the labels.
+        """
+        if observation.batch_size != 1:
+            raise IncompatibleError("the sign rule for labels holds for B = 1 only")
+        labels = single_labels(observation)
+        matching, likelihood = informed(observation, Euclidean)
+        priors = ((self.tv_nats, total_variation),) if likelihood else ()
+        stopping = Stopping(target=0.0 if likelihood else self.target)
+
+        def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
+            unknowns = Pixels.of(seen, single_labels(seen))
+            objective = Objective(seen, unknowns, matching, priors)
+            start = starts(seen.ids, unknowns.size, seed=seed + restart, like=next(iter(seen.gradients.values())))
+            return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
+
+        hopeless = torch.inf if likelihood else self.hopeless
+        found = search(observation, attempt, budget=budget, failed=lambda cost: cost > hopeless)
+        images, _ = Pixels.of(observation, labels).decode(found.point)
+        return Reconstruction(images=images, cost=found.cost, evaluations=found.evaluations, labels=labels)

@@ -1,0 +1,37 @@
+"""What can be said about the private images without looking at the release: the floor of every table."""
+
+from __future__ import annotations
+
+import torch
+
+from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
+
+
+class Prior(Attack):
+    """Guesses from auxiliary images alone."""
+
+    def __init__(self, *, guess: str = "mean") -> None:
+        """Sets the guess: the mean image, or random images."""
+        self.guess = guess
+
+    def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
+        """The same guess for every victim, or one random auxiliary image each; spends no evaluation.
+
+        Raises:
+            IncompatibleError: the threat model has no auxiliary images.
+        """
+        if observation.auxiliary is None:
+            raise IncompatibleError("the prior needs auxiliary images")
+        known = observation.auxiliary.images.to(observation.ids.device)
+        shape = (observation.victims, observation.batch_size)
+        generator = torch.Generator().manual_seed(seed)
+        labels = torch.randint(observation.num_classes, shape, generator=generator)
+        if self.guess == "mean":
+            images = known.mean(0).expand(*shape, -1, -1, -1)
+        else:
+            chosen = torch.randint(len(known), shape, generator=generator)
+            images = known[chosen.to(known.device)]
+        spent = torch.zeros_like(observation.ids)
+        return Reconstruction(
+            images=images.contiguous(), cost=spent.float(), evaluations=spent, labels=labels.to(spent.device)
+        )

@@ -1,0 +1,201 @@
+"""Cards: what a plug-in says about itself, checked at the edge with all errors at once.
+
+A card is read without importing the plug-in's code, so listing and validating cost no torch import and run
+nobody's code.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from bench.api.errors import PluginError
+from bench.api.threat import Adversary, Channel, Checkpoint
+
+Value = bool | int | float | str
+Kind = Literal["attack", "defense", "dataset"]
+NonEmpty = Annotated[str, Field(min_length=1)]
+_LARGEST = 2**63 - 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Parameter(_Strict):
+    """One keyword-only constructor argument of a plug-in."""
+
+    default: Value
+    description: NonEmpty
+    published: Value | None = None
+    """The paper's value, where it differs from our default."""
+    choices: tuple[Value, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def problem(self, value: Value) -> str | None:
+        """Why ``value`` is not allowed here, or None if it is."""
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            return "the number is too large"
+        if isinstance(self.default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not type(self.default):
+            return f"expected {type(self.default).__name__}, got {reprlib.repr(value)}"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"expected a finite number, got {value!r}"
+        if self.choices and value not in self.choices:
+            return f"{reprlib.repr(value)} is not one of {', '.join(map(repr, self.choices))}"
+        if isinstance(value, bool | str):
+            return None
+        if self.minimum is not None and value < self.minimum:
+            return f"{value!r} is below the minimum {self.minimum:g}"
+        if self.maximum is not None and value > self.maximum:
+            return f"{value!r} is above the maximum {self.maximum:g}"
+        return None
+
+    @model_validator(mode="after")
+    def _default_is_allowed(self) -> Parameter:
+        if problem := self.problem(self.default):
+            raise ValueError(f"default: {problem}")
+        return self
+
+
+class Claim(_Strict):
+    """A published figure, to be set beside ours."""
+
+    text: NonEmpty
+    source: NonEmpty
+
+
+class Floor(_Strict):
+    """What an attack must reach on the undefended victim, or its implementation is broken."""
+
+    model: NonEmpty
+    checkpoint: Checkpoint
+    psnr: float
+    """Mean PSNR in dB over all releases."""
+
+
+class _Card(_Strict):
+    title: NonEmpty
+    paper: NonEmpty
+    authors: NonEmpty
+    year: int
+    url: str = ""
+    notes: NonEmpty
+    """Deviations from the paper, traps, scope."""
+
+
+class _Configurable(_Card):
+    channels: tuple[Channel, ...] = Field(min_length=1)
+    parameters: dict[str, Parameter] = {}
+    claims: tuple[Claim, ...] = ()
+
+
+class AttackCard(_Configurable):
+    """Card of an attack."""
+
+    kind: Literal["attack"]
+    adversaries: tuple[Adversary, ...] = Field(min_length=1)
+    observes_release: bool = True
+    """False for a prior that ignores the release: the floor of the tables, never their worst case."""
+    needs_auxiliary: bool = False
+    needs_labels: bool = False
+    max_batch_size: int | None = Field(default=None, ge=1)
+    max_batch_reason: str = Field(default="", validate_default=True)
+    floor: Floor | None = None
+
+    @field_validator("max_batch_reason")
+    @classmethod
+    def _limit_has_a_reason(cls, reason: str, info: ValidationInfo) -> str:
+        if "max_batch_size" in info.data and (info.data["max_batch_size"] is None) != (reason == ""):
+            raise ValueError("max_batch_size and max_batch_reason: give both or none")
+        return reason
+
+
+class DefenseCard(_Configurable):
+    """Card of a defense."""
+
+    kind: Literal["defense"]
+    strength: str = ""
+    """Name of the parameter that is swept; empty for a defense without strength."""
+    adaptive_view: bool = True
+    """False where there is nothing to adapt to: adaptive attacks on it are ``n/a``."""
+
+    @field_validator("strength")
+    @classmethod
+    def _strength_is_a_parameter(cls, strength: str, info: ValidationInfo) -> str:
+        if strength and strength not in info.data.get("parameters", {strength: None}):
+            raise ValueError(f"{strength!r} is not one of the parameters")
+        return strength
+
+
+class DatasetCard(_Card):
+    """Card of a data set."""
+
+    kind: Literal["dataset"]
+    licence: NonEmpty
+    source: NonEmpty
+    num_classes: int = Field(ge=2)
+    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    parameters: dict[str, Parameter] = {}
+
+
+Card = AttackCard | DefenseCard | DatasetCard
+CARDS: dict[str, type[AttackCard] | type[DefenseCard] | type[DatasetCard]] = {
+    "attack": AttackCard,
+    "defense": DefenseCard,
+    "dataset": DatasetCard,
+}
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """All problems of one file, a line each: file, field, what is wrong."""
+    lines = []
+    items = error.errors()
+    inner = {item["loc"][:end] for item in items for end in range(len(item["loc"]))}
+    for item in items:
+        if item["type"] == "too_short" and item["loc"] in inner:
+            continue  # its wrong items are listed, and do not count
+        at = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+        lines.append(f"{where}: {at}: {item['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)
+
+
+def read_toml(path: Path, error: type[Exception] = PluginError) -> dict[str, Any]:
+    """Reads a TOML file; what is wrong with it becomes one ``error`` that names the file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path}: file is missing") from None
+    except (OSError, ValueError) as cause:  # ValueError: not UTF-8, not TOML, a number of 5,000 digits
+        raise error(f"{path}: {cause}") from None
+    except RecursionError:
+        raise error(f"{path}: nested too deeply") from None
+
+
+def read_card(path: Path, kind: Kind) -> Card:
+    """Reads and validates one card.
+
+    Raises:
+        PluginError: naming the file and every wrong field.
+    """
+    try:
+        return CARDS[kind].model_validate(read_toml(path))
+    except ValidationError as error:
+        raise PluginError(explain(error, str(path))) from None

@@ -1,0 +1,78 @@
+"""The only thing an attack receives. What an attacker may not know has no field here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from bench.api.dataset import ImageSet
+    from bench.api.defense import DefenseView
+    from bench.api.threat import ThreatModel
+
+Gradients = Mapping[str, Tensor]
+"""Parameter name -> ``[N, *parameter shape]``: the gradients of N releases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientObservation:
+    """N releases of the channel ``gradients``: the update of one private batch each.
+
+    The victim's loss is the mean cross-entropy over the B images of the batch; this is public, as are the
+    architecture and the global weights that the server broadcast.
+
+    Attributes:
+        threat: the declared powers of this attacker.
+        model: the architecture. Its own parameter values are meaningless: use ``parameters``.
+        parameters: the global weights, one tensor per name, shared by all victims (``per_victim_weights``
+            false) or with a leading dimension N.
+        per_victim_weights: whether ``parameters`` carry a leading dimension N.
+        gradients: what was released, ``[N, ...]`` per parameter.
+        image_shape: (C, H, W).
+        num_classes: K.
+        ids: int64 ``[N]``, the attacker's own numbering of the releases. Random starts are drawn by it, so
+            that a victim's result depends neither on its neighbours nor on their order.
+        labels: ``[N, B]`` int64, only if ``threat.labels_known``.
+        defense: the adaptive attacker's model of the defense; None for the naive one.
+        auxiliary: images of the same distribution; only if ``threat.auxiliary``.
+    """
+
+    threat: ThreatModel
+    model: nn.Module
+    parameters: Mapping[str, Tensor]
+    per_victim_weights: bool
+    gradients: Gradients
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    ids: Tensor
+    labels: Tensor | None = None
+    defense: DefenseView | None = None
+    auxiliary: ImageSet | None = None
+
+    @property
+    def victims(self) -> int:
+        """N, the number of independent releases."""
+        return next(iter(self.gradients.values())).shape[0]
+
+    @property
+    def batch_size(self) -> int:
+        """B, the number of images in each release."""
+        return self.threat.batch_size
+
+    def select(self, victims: Tensor) -> GradientObservation:
+        """The observation of some of the victims, in the order given.
+
+        Args:
+            victims: int64 ``[M]`` indices into N.
+        """
+        own = self.per_victim_weights
+        return replace(
+            self,
+            parameters={k: v[victims] for k, v in self.parameters.items()} if own else self.parameters,
+            gradients={k: v[victims] for k, v in self.gradients.items()},
+            ids=self.ids[victims],
+            labels=None if self.labels is None else self.labels[victims],
+        )

@@ -1,0 +1,53 @@
+"""``bench status`` and ``bench report``: what a results folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.api.errors import UsageError
+from bench.cli.run import RESULTS
+from bench.cli.text import columns
+
+_MATRIX = "full"
+
+
+@click.command(short_help="How much of a matrix is done.")
+@click.argument("directory", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--matrix", metavar="NAME|FILE", help="The matrix.  [default: the name of DIRECTORY]")
+@click.option("--device", default="auto", show_default=True, help="Results of other devices are stale.")
+def status(directory: Path | None, matrix: str | None, device: str) -> None:
+    """Counts the cells of a matrix that are done, failed, stale or missing in DIRECTORY.
+
+    DIRECTORY is results/<matrix> unless it is given.
+    """
+    from bench.matrix import load_matrix
+    from bench.runs.plan import State
+    from bench.runs.run import status as count
+
+    name = matrix or (directory.resolve().name if directory else _MATRIX)
+    folder = directory or RESULTS / load_matrix(name).name
+    counts = count(name, folder, device=device)
+    rows: list[tuple[str, int]] = [
+        ("n/a" if state is State.INCOMPATIBLE else state.value, counts.get(state.value, 0)) for state in State
+    ]
+    click.echo(columns([*rows, ("cells", sum(counts.values()))]))
+
+
+@click.command(short_help="Write tables, figures and the page again from the records.")
+@click.argument(
+    "directory",
+    default=RESULTS / _MATRIX,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+def report(directory: Path) -> None:
+    """Writes leaderboard, figures and page of DIRECTORY again, from its records alone."""
+    if not (directory / "records").is_dir():
+        raise UsageError(
+            f"{directory}: there is no records folder in it; bench run --out {directory} makes one"
+        )
+    from bench.report.write import write_report
+
+    write_report(directory, final=True)
+    click.echo(f"wrote {directory / 'leaderboard.md'}")

@@ -1,0 +1,116 @@
+"""``bench run``: measures what a matrix asks for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+RESULTS = Path("results")
+_MAX_SEED = 2**32 - 1
+
+
+def _seeds(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,10}", part) and int(part) <= _MAX_SEED for part in parts):
+        raise click.BadParameter(f"{text!r}: write numbers from 0 to {_MAX_SEED} with commas, like 0,1,2")
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+@click.command(short_help="Run a matrix and write its leaderboard.")
+@click.option(
+    "--matrix", required=True, metavar="NAME|FILE", help="full (its newest version), full@1, or a file."
+)
+@click.option("-a", "--attack", "attacks", multiple=True, metavar="ATTACK", help="Only this attack.")
+@click.option("-d", "--defense", "defenses", multiple=True, metavar="DEFENSE", help="Only this defense.")
+@click.option("-D", "--dataset", "datasets", multiple=True, metavar="DATASET", help="Only this data set.")
+@click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Only this architecture.")
+@click.option("--seeds", callback=_seeds, metavar="0,1,2", help="Instead of the matrix's own seeds.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N cells.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where records and tables go.  [default: results/<matrix>]",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:0,1",
+    help="What computes.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    "workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Worker processes.  [default: one per core or GPU]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop a cell that takes longer.",
+)
+@click.option(
+    "--retry-failed", is_flag=True, help="Run cells again that failed, timed out or ran out of memory."
+)
+@click.option("--force", is_flag=True, help="Run cells again that are done.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run.")
+@click.option(
+    "--display",
+    type=click.Choice(["auto", "rich", "plain", "json"]),
+    default="auto",
+    show_default=True,
+    help="How progress looks.",
+)
+def run(
+    *,
+    matrix: str,
+    attacks: tuple[str, ...],
+    defenses: tuple[str, ...],
+    datasets: tuple[str, ...],
+    models: tuple[str, ...],
+    seeds: tuple[int, ...],
+    limit: int | None,
+    out: Path | None,
+    device: str,
+    workers: int | None,
+    timeout: float | None,
+    retry_failed: bool,
+    force: bool,
+    dry_run: bool,
+    display: str,
+) -> None:
+    """Runs what is missing of a matrix and writes its leaderboard.
+
+    -a, -d, -D and -m can be given several times and take parameters: -d 'noise[sigma=0.01]'. What the matrix
+    has is restricted to what you name; what it does not have takes the place of the matrix's own, so that
+    -a mine measures a new attack under the protocol.
+
+    Exit codes: 0 all cells done or n/a, 1 some failed, 2 usage, 130 interrupted. The same command again
+    continues.
+    """
+    from bench.matrix import Filters, load_matrix
+    from bench.runs.run import run_matrix
+
+    summary = run_matrix(
+        matrix,
+        out=out or RESULTS / load_matrix(matrix).name,
+        filters=Filters(
+            attacks=attacks, defenses=defenses, datasets=datasets, models=models, seeds=seeds, limit=limit
+        ),
+        device=device,
+        workers=workers,
+        timeout=timeout,
+        retry_failed=retry_failed,
+        force=force,
+        display=display,
+        dry_run=dry_run,
+    )
+    click.get_current_context().exit(summary.exit_code)

@@ -1,0 +1,35 @@
+"""Batched optimisation over many victims at once. An attack is a composition of the parts in here.
+
+A matching loss (:mod:`~bench.engine.matching`), a parametrisation (:mod:`~bench.engine.parametrise`) and
+priors (:mod:`~bench.engine.priors`) make an :class:`~bench.engine.objective.Objective`; an optimiser
+(:mod:`~bench.engine.lbfgs`, :mod:`~bench.engine.adam`) minimises it for every victim under a per-victim
+stopping rule; :mod:`~bench.engine.search` restarts the victims whose attempt failed by its visible cost.
+"""
+
+from bench.engine.adam import SignedAdam
+from bench.engine.labels import count_labels, single_labels
+from bench.engine.lbfgs import LBFGS
+from bench.engine.matching import Cosine, Euclidean, Matching, informed
+from bench.engine.objective import Objective
+from bench.engine.optimum import Optimum, Stopping
+from bench.engine.parametrise import Pixels, PixelsAndLabels
+from bench.engine.priors import total_variation
+from bench.engine.search import search
+
+__all__ = [
+    "LBFGS",
+    "Cosine",
+    "Euclidean",
+    "Matching",
+    "Objective",
+    "Optimum",
+    "Pixels",
+    "PixelsAndLabels",
+    "SignedAdam",
+    "Stopping",
+    "count_labels",
+    "informed",
+    "search",
+    "single_labels",
+    "total_variation",
+]

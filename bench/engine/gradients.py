@@ -1,0 +1,76 @@
+"""Gradients of many victims at once: the generic form that every layer type supports.
+
+Per-victim parameter gradients come from ``vmap(grad(batch_loss))``; victims are independent, so one ordinary
+``autograd.grad`` of the summed matching loss then gives every victim's gradient with respect to its own
+dummy images. No layer needs a hand-written rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from bench.api.observation import Gradients
+
+GradientMap = Callable[[Tensor, Tensor], Gradients]
+
+
+def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
+    """Mean soft-label cross-entropy over a batch, whose gradient keeps its digits for confident scores.
+
+    The textbook form has the slope p - y, the difference of two numbers near one where the network is
+    confident: in float32 nothing is left of a gradient of 1e-7. Relative to the largest score z_t the loss is
+    ``log(1 + sum_{k != t} exp(z_k - z_t)) - sum_{k != t} y_k (z_k - z_t)``, which only adds small numbers.
+
+    Args:
+        scores: ``[B, K]``.
+        targets: ``[B, K]`` probabilities; hard labels are one-hot rows.
+
+    Returns:
+        A scalar.
+    """
+    top = scores.argmax(dim=-1, keepdim=True)
+    others = torch.ones_like(scores).scatter(-1, top, 0.0)
+    below = (scores - scores.gather(-1, top)) * others
+    spread = torch.log1p((below.exp() * others).sum(dim=-1))
+    return (spread - (targets * below).sum(dim=-1)).mean()
+
+
+def one_hot(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Labels ``[...]`` int64 as probabilities ``[..., K]``."""
+    return torch.nn.functional.one_hot(labels, num_classes).to(dtype)
+
+
+def gradient_map(
+    model: nn.Module,
+    parameters: Mapping[str, Tensor],
+    *,
+    per_victim_weights: bool,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+) -> GradientMap:
+    """The map from private batches to the gradients that their clients compute.
+
+    Args:
+        model: the architecture.
+        parameters: its weights, shared by all victims or with a leading dimension N.
+        per_victim_weights: which of the two.
+        loss: ``(scores [B, K], targets [B, K]) -> scalar``.
+
+    Returns:
+        ``(images [N, B, C, H, W], targets [N, B, K]) -> {name: [N, ...]}``, differentiable in both.
+    """
+
+    def batch_loss(weights: dict[str, Tensor], images: Tensor, targets: Tensor) -> Tensor:
+        return loss(functional_call(model, weights, (images,)), targets)
+
+    weights = {name: value.detach() for name, value in parameters.items()}
+    batched = vmap(grad(batch_loss), in_dims=(0 if per_victim_weights else None, 0, 0))
+
+    def gradients(images: Tensor, targets: Tensor) -> Gradients:
+        result: Gradients = batched(weights, images, targets)
+        return result
+
+    return gradients

@@ -1,0 +1,68 @@
+"""Labels from the gradient of the last layer, without optimisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.api.errors import IncompatibleError
+from bench.api.observation import GradientObservation
+
+
+def classifier_rows(observation: GradientObservation) -> Tensor:
+    """Row sums of the last linear layer's weight gradient, ``[N, K]``.
+
+    With cross-entropy the row of class k is ``mean_b (p_bk - y_bk) * feature_b``; with non-negative features
+    its sum has the sign of the error of class k.
+
+    Raises:
+        IncompatibleError: the network has no linear classifier.
+    """
+    rows = [
+        value
+        for value in observation.gradients.values()
+        if value.dim() == 3 and value.shape[1] == observation.num_classes
+    ]
+    if not rows:
+        raise IncompatibleError("label inference needs a linear last layer")
+    return rows[-1].sum(dim=2)
+
+
+def single_labels(observation: GradientObservation) -> Tensor:
+    """The label of a batch of one (iDLG; Zhao et al. 2020, Eq. 4): the class whose row sum is smallest.
+
+    Exact for B = 1, hard labels and non-negative features, since only the true class has a negative error.
+
+    Returns:
+        int64 ``[N, 1]``.
+    """
+    return classifier_rows(observation).argmin(dim=1, keepdim=True)
+
+
+def count_labels(observation: GradientObservation) -> Tensor:
+    """The multiset of labels of a batch (LLG; Wainakh et al., PETS 2022, Algorithm 1), for B >= 1.
+
+    Every class with a negative row sum occurs at least once. Each occurrence moves its row by an impact
+    that is estimated from the negative rows; after the sure ones are taken, the most negative row is
+    credited until B labels are found.
+
+    Returns:
+        int64 ``[N, B]``, sorted within a victim.
+    """
+    rows = classifier_rows(observation).clone()
+    count, classes = observation.batch_size, observation.num_classes
+    impact = rows.clamp_max(0).sum(dim=1) / count * (1 + 1 / classes)
+    found = torch.zeros_like(rows, dtype=torch.long)
+    sure_first = rows.argsort(dim=1)
+    for turn in range(min(count, classes)):
+        candidate = sure_first[:, turn : turn + 1]
+        sure = rows.gather(1, candidate) < 0
+        found.scatter_add_(1, candidate, sure.long())
+    rows = rows - found * impact.unsqueeze(1)
+    while (missing := found.sum(dim=1) < count).any():
+        candidate = rows.argmin(dim=1, keepdim=True)
+        step = missing.unsqueeze(1)
+        found.scatter_add_(1, candidate, step.long())
+        rows = rows.scatter_add(1, candidate, -(impact.unsqueeze(1) * step))
+    labels = torch.arange(classes, device=rows.device).expand_as(found)
+    return torch.stack([row.repeat_interleave(times) for row, times in zip(labels, found, strict=True)])

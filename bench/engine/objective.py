@@ -1,0 +1,73 @@
+"""The cost of every victim's dummy batch, and its gradient, in one graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from bench.api.observation import GradientObservation
+from bench.engine.gradients import GradientMap, gradient_map
+from bench.engine.matching import Matching
+from bench.engine.parametrise import Parametrisation
+
+Prior = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Matching loss plus weighted priors, as a function of the unknowns.
+
+    Attributes:
+        observation: the releases to match.
+        parametrisation: unknowns -> images and targets.
+        matching: distance of gradients.
+        priors: pairs of weight and prior on the images.
+    """
+
+    observation: GradientObservation
+    parametrisation: Parametrisation
+    matching: Matching
+    priors: tuple[tuple[float, Prior], ...] = ()
+
+    @cached_property
+    def _gradients(self) -> GradientMap:
+        seen = self.observation
+        return gradient_map(seen.model, seen.parameters, per_victim_weights=seen.per_victim_weights)
+
+    def costs(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Matching loss and total cost, ``[N]`` each, differentiable in ``point [N, D]``."""
+        images, targets = self.parametrisation.decode(point)
+        match = self.matching(self._gradients(images, targets), self.observation.gradients)
+        total = match
+        for weight, prior in self.priors:
+            total = total + weight * prior(images)
+        return match, total
+
+    def __call__(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """One matching-gradient evaluation of all victims.
+
+        Args:
+            point: ``[N, D]``.
+
+        Returns:
+            The cost ``[N]`` and its gradient ``[N, D]``, both detached.
+        """
+        leaf = point.detach().requires_grad_()
+        with torch.enable_grad():
+            _, total = self.costs(leaf)
+            # Victims share no unknowns: the gradient of the sum holds each victim's own gradient.
+            (slope,) = torch.autograd.grad(total.sum(), leaf)
+        return total.detach(), slope
+
+    def select(self, victims: Tensor) -> Self:
+        """The objective of some of the victims, in the order given."""
+        return replace(
+            self,
+            observation=self.observation.select(victims),
+            parametrisation=self.parametrisation.select(victims),
+        )

@@ -1,0 +1,37 @@
+"""When to stop, and what an optimiser returns: shared by all optimisers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where the optimisation of each victim ended.
+
+    Attributes:
+        point: ``[N, D]``, each victim's best iterate by its own cost.
+        cost: ``[N]``.
+        evaluations: int64 ``[N]``.
+    """
+
+    point: Tensor
+    cost: Tensor
+    evaluations: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """Per-victim stopping by what the attacker sees.
+
+    Attributes:
+        target: a cost below which the victim is reconstructed; it leaves the batch.
+        patience: evaluations between two looks at the progress.
+        progress: a victim stops if its cost fell by less than this share since the last look.
+    """
+
+    target: float = 0.0
+    patience: int = 40
+    progress: float = 1e-2

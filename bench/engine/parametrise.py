@@ -1,0 +1,106 @@
+"""What is optimised: one flat row of unknowns per victim, decoded to images and label probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from bench.api.observation import GradientObservation
+from bench.engine.gradients import one_hot
+
+
+def starts(ids: Tensor, size: int, *, seed: int, like: Tensor) -> Tensor:
+    """Standard normal starts ``[N, size]``, one stream per victim.
+
+    Drawn on the CPU by (seed, victim), so that neither the neighbours, nor their order, nor the device
+    change them.
+    """
+    rows = []
+    for victim in ids.tolist():
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + victim) % 2**63)
+        rows.append(torch.randn(size, generator=generator))
+    return torch.stack(rows).to(like)
+
+
+class Parametrisation(Protocol):
+    """Decodes rows of unknowns."""
+
+    @property
+    def size(self) -> int:
+        """D, unknowns per victim."""
+
+    def decode(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """``[N, D]`` -> images ``[N, B, C, H, W]``, target probabilities ``[N, B, K]``."""
+
+    def select(self, victims: Tensor) -> Self:
+        """The parametrisation of some of the victims."""
+
+
+@dataclass(frozen=True)
+class PixelsAndLabels:
+    """Pixels and label logits together (DLG): labels are the softmax of their logits.
+
+    Attributes:
+        shape: (B, C, H, W).
+        num_classes: K.
+    """
+
+    shape: tuple[int, ...]
+    num_classes: int
+
+    @classmethod
+    def of(cls, observation: GradientObservation) -> Self:
+        """The unknowns of an attacker who infers nothing beforehand."""
+        return cls((observation.batch_size, *observation.image_shape), observation.num_classes)
+
+    @property
+    def size(self) -> int:
+        """B * (C * H * W + K)."""
+        return prod(self.shape) + self.shape[0] * self.num_classes
+
+    def decode(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """``[N, D]`` -> images, label probabilities."""
+        pixels, logits = point.split([prod(self.shape), self.shape[0] * self.num_classes], dim=1)
+        images = pixels.unflatten(1, self.shape)
+        return images, logits.unflatten(1, (self.shape[0], self.num_classes)).softmax(-1)
+
+    def select(self, victims: Tensor) -> Self:
+        """The same: nothing in it belongs to a victim."""
+        return self
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels only, for labels that were inferred beforehand.
+
+    Attributes:
+        shape: (B, C, H, W).
+        targets: ``[N, B, K]``.
+    """
+
+    shape: tuple[int, ...]
+    targets: Tensor
+
+    @classmethod
+    def of(cls, observation: GradientObservation, labels: Tensor) -> Self:
+        """The unknowns of an attacker who has inferred ``labels [N, B]``."""
+        shape = (observation.batch_size, *observation.image_shape)
+        dtype = next(iter(observation.gradients.values())).dtype
+        return cls(shape, one_hot(labels, observation.num_classes, dtype))
+
+    @property
+    def size(self) -> int:
+        """B * C * H * W."""
+        return prod(self.shape)
+
+    def decode(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """``[N, D]`` -> images, the fixed targets."""
+        return point.unflatten(1, self.shape), self.targets
+
+    def select(self, victims: Tensor) -> Self:
+        """The targets of some of the victims."""
+        return type(self)(self.shape, self.targets[victims])

@@ -1,0 +1,200 @@
+"""Expansion of a matrix into an ordered list of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from bench.api.cards import Kind, Value
+from bench.api.errors import UsageError, unknown
+from bench.api.threat import Adversary
+from bench.matrix.cells import Cell, Variant
+from bench.matrix.files import Block, Entry, Matrix
+from bench.matrix.filters import Filters, parse_variant
+from bench.models.names import MODELS
+from bench.plugins import attack_card, defense_card, find, resolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """A block with its plug-ins checked and the filters applied."""
+
+    block: Block
+    attacks: list[Variant]
+    defenses: list[Variant]
+    datasets: list[Variant]
+    models: list[str]
+
+
+def variant(kind: Kind, name: str, parameters: dict[str, Value], *, where: str = "") -> Variant:
+    """A plug-in with all its parameters, checked against its card."""
+    card = find(kind, name, where=where).card
+    resolved = resolve(kind, name, parameters, where=where)
+    swept = defense_card(name).strength if kind == "defense" else ""
+    shown = [
+        f"{key}={_shortest(value)}"
+        for key, value in sorted(resolved.items())
+        if key != swept and value != card.parameters[key].default
+    ]
+    strength = resolved.get(swept)
+    return Variant(
+        name=name,
+        parameters=tuple(sorted(resolved.items())),
+        label=f"{name}[{','.join(shown)}]" if shown else name,
+        strength=float(strength) if isinstance(strength, int | float) else None,
+    )
+
+
+def _shortest(value: Value) -> str:
+    """Text of a value that no other value has, so that labels stay apart."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value) if isinstance(value, float) and float(short) != value else short
+
+
+def _swept(kind: Kind, entry: Entry, where: str) -> Iterator[Variant]:
+    sweeps = entry.sweeps()
+    lists: list[list[Value]] = []
+    for key, value in sweeps.items():
+        lists.append(value if isinstance(value, list) else [value])
+        if not lists[-1]:
+            raise UsageError(f"{where}: {key}: the list is empty")
+    for values in product(*lists):
+        yield variant(kind, entry.name, dict(zip(sweeps, values, strict=True)), where=where)
+
+
+def _own(kind: Kind, entries: Sequence[Entry], where: str, problems: list[str]) -> list[Variant]:
+    """A block's variants of one kind; what is wrong with an entry is added to ``problems``."""
+    variants: list[Variant] = []
+    for number, entry in enumerate(entries):
+        try:
+            variants += _swept(kind, entry, f"{where}.{number}")
+        except UsageError as error:
+            problems.append(str(error))
+    return variants
+
+
+def _checked(matrix: Matrix) -> list[_Choice]:
+    """All blocks of a matrix, before any filter.
+
+    Raises:
+        UsageError: naming every unknown plug-in, parameter and model, and every value out of range.
+    """
+    problems: list[str] = []
+    choices: list[_Choice] = []
+    for number, block in enumerate(matrix.block):
+        where = f"{matrix.where}: block.{number}"
+        for position, name in enumerate(block.models):
+            if name not in MODELS:
+                problems.append(str(unknown("model", name, MODELS, where=f"{where}.models.{position}")))
+        choices.append(
+            _Choice(
+                block=block,
+                attacks=_own("attack", block.attacks, f"{where}.attacks", problems),
+                defenses=_own("defense", block.defenses, f"{where}.defenses", problems),
+                datasets=_own("dataset", block.datasets, f"{where}.datasets", problems),
+                models=block.models,
+            )
+        )
+    if problems:
+        raise UsageError("\n".join(dict.fromkeys(problems)))
+    return choices
+
+
+def _restricted(kind: Kind, own: Sequence[list[Variant]], wanted: Sequence[str]) -> Sequence[list[Variant]]:
+    """Every block's variants of one kind, restricted or replaced by what the user named."""
+    if not wanted:
+        return own
+    picked: list[list[Variant]] = [[] for _ in own]
+    for text in wanted:
+        name, parameters = parse_variant(text)
+        named = variant(kind, name, parameters, where=repr(text))
+        required = {key: named.arguments()[key] for key in parameters}.items()
+        here = [[item for item in block if item.name == name] for block in own]
+        found = [[item for item in block if required <= item.arguments().items()] for block in here]
+        if not any(found):
+            found = [[named] if block or not any(here) else [] for block in here]
+        for block, items in zip(picked, found, strict=True):
+            block += items
+    return [list(dict.fromkeys(block)) for block in picked]
+
+
+def _restricted_models(own: Sequence[list[str]], wanted: Sequence[str]) -> Sequence[list[str]]:
+    if not wanted:
+        return own
+    for name in wanted:
+        if name not in MODELS:
+            raise unknown("model", name, MODELS)
+    known = {name for block in own for name in block}
+    return [list(dict.fromkeys(n for n in wanted if n in block or n not in known)) for block in own]
+
+
+def _filtered(choices: Sequence[_Choice], filters: Filters) -> list[_Choice]:
+    attacks = _restricted("attack", [choice.attacks for choice in choices], filters.attacks)
+    defenses = _restricted("defense", [choice.defenses for choice in choices], filters.defenses)
+    datasets = _restricted("dataset", [choice.datasets for choice in choices], filters.datasets)
+    models = _restricted_models([choice.models for choice in choices], filters.models)
+    return [
+        _Choice(block=choice.block, attacks=a, defenses=d, datasets=x, models=m)
+        for choice, a, d, x, m in zip(choices, attacks, defenses, datasets, models, strict=True)
+    ]
+
+
+def incompatible(attack: Variant, defense: Variant, adversary: Adversary, batch_size: int) -> str:
+    """Why this combination is declared impossible; empty if it is not."""
+    card = attack_card(attack.name)
+    if card.max_batch_size is not None and batch_size > card.max_batch_size:
+        return card.max_batch_reason
+    if adversary is Adversary.ADAPTIVE and not defense_card(defense.name).adaptive_view:
+        return "nothing to adapt to"
+    if card.needs_labels:
+        return "needs the private labels, which the protocol does not give"
+    return ""
+
+
+def _cells(choice: _Choice, seed: int) -> Iterator[Cell]:
+    block = choice.block
+    shapes = product(choice.datasets, choice.models, block.checkpoints, block.batch_sizes)
+    for (dataset, model, checkpoint, batch), defense, attack in product(
+        shapes, choice.defenses, choice.attacks
+    ):
+        declared = attack_card(attack.name).adversaries
+        for adversary in (item for item in block.adversaries if item in declared):
+            yield Cell(
+                dataset=dataset,
+                model=model,
+                checkpoint=checkpoint,
+                channel=block.channel,
+                batch_size=batch,
+                releases=block.releases,
+                epochs=block.epochs,
+                defense=defense,
+                attack=attack,
+                adversary=adversary,
+                seed=seed,
+                budget=block.budget,
+                incompatible=incompatible(attack, defense, adversary, batch),
+            )
+
+
+def expand(matrix: Matrix, filters: Filters | None = None) -> list[Cell]:
+    """All cells, in the order in which they should run.
+
+    Seeds are the outermost loop: after the first seed every attack has met every defense, and each further
+    seed only makes the tables more certain.
+
+    Raises:
+        UsageError: unknown plug-ins, models or parameters (all that the matrix file has, at once), or
+            filters that select nothing.
+    """
+    filters = filters or Filters()
+    choices = _filtered(_checked(matrix), filters)
+    seeds = filters.seeds or tuple(matrix.seeds)
+    cells = (cell for seed in seeds for choice in choices for cell in _cells(choice, seed))
+    distinct = list({cell.id: cell for cell in cells}.values())
+    if not distinct:
+        raise UsageError(
+            f"{matrix.where}: no cell is left: what you chose shares no block of the matrix, "
+            "or no attack is one of the block's adversaries"
+        )
+    return distinct[: filters.limit]

@@ -1,0 +1,111 @@
+"""Matrix files: versioned TOML, all errors at once, each with file and field."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+
+from bench.api.cards import Value, explain, read_toml
+from bench.api.errors import UsageError, unknown
+from bench.api.threat import Adversary, Channel, Checkpoint
+
+FOLDER = Path(__file__).parent / "matrices"
+Sweep = Value | list[Value]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class Entry(BaseModel):
+    """A plug-in in a matrix: a name, and parameters; a list sweeps its parameter."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(min_length=1)
+
+    def sweeps(self) -> dict[str, Sweep]:
+        """The parameters that the file gives."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Block(BaseModel):
+    """A cross product of all its lists."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channel: Channel = Channel.GRADIENTS
+    datasets: list[Entry] = Field(min_length=1)
+    models: list[str] = Field(min_length=1)
+    checkpoints: list[Checkpoint] = Field(min_length=1)
+    batch_sizes: list[Positive] = Field(min_length=1)
+    releases: Positive
+    budget: Positive
+    epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    attacks: list[Entry] = Field(min_length=1)
+    adversaries: list[Adversary] = Field(min_length=1)
+    defenses: list[Entry] = Field(min_length=1)
+
+    @field_validator("datasets", "attacks", "defenses", mode="before")
+    @classmethod
+    def _names_are_entries(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [{"name": item} if isinstance(item, str) else item for item in value]
+
+
+class Matrix(BaseModel):
+    """A named, versioned set of blocks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
+    version: int = Field(ge=1)
+    description: str = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
+    block: list[Block] = Field(min_length=1)
+    _file: str = PrivateAttr(default="")
+
+    @property
+    def where(self) -> str:
+        """What messages call this matrix: its file, or name and version."""
+        return self._file or f"matrix {self.name}@{self.version}"
+
+
+def matrices() -> dict[str, Path]:
+    """The matrix files that ship, as ``name@version`` -> path."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*@*.toml"))}
+
+
+def locate(name: str) -> Path:
+    """The file of ``full`` (its newest version), ``full@1``, or a path ending in ``.toml``.
+
+    Raises:
+        UsageError: no such matrix; the message names the nearest.
+    """
+    if name.endswith(".toml"):
+        return Path(name)
+    known = matrices()
+    if name in known:
+        return known[name]
+    form = re.compile(re.escape(name) + r"@([0-9]+)")
+    versions = {int(match[1]): path for stem, path in known.items() if (match := form.fullmatch(stem))}
+    if not versions:
+        raise unknown("matrix", name, {*known, *(stem.split("@")[0] for stem in known)})
+    return versions[max(versions)]
+
+
+def load_matrix(name: str) -> Matrix:
+    """Reads and validates a matrix.
+
+    Raises:
+        UsageError: it does not exist, or the message lists every wrong field.
+    """
+    path = locate(name)
+    try:
+        matrix = Matrix.model_validate(read_toml(path, UsageError))
+    except ValidationError as error:
+        raise UsageError(explain(error, str(path))) from None
+    matrix._file = str(path)
+    return matrix

@@ -1,0 +1,167 @@
+"""LPIPS (Zhang, Isola, Efros, Shechtman, Wang 2018, version 0.1) as distances between embeddings.
+
+LPIPS(x, y) = sum over layers l, mean over positions, of w_l . (f_l(x) - f_l(y))^2 with features f_l of unit
+length across channels and w_l >= 0. That is the squared Euclidean distance between the vectors of all
+sqrt(w_l / HW_l) f_l: each image passes the network once, and all pairs cost one matrix product.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.metrics.distances import squared_distances
+from bench.metrics.lpips_weights import Net, load_trunk
+from bench.metrics.pixel import finite_images
+
+MIN_SIDE: dict[Net, int] = {"alex": 31, "vgg": 16}
+"""Pixels below which a pooling layer of the trunk has nothing left."""
+
+_CHUNK_PIXELS = 2**18
+
+
+class Lpips:
+    """LPIPS with genuine trunk weights; frozen, deterministic, one network pass per image.
+
+    Example:
+        >>> lpips = Lpips("alex")  # doctest: +SKIP
+        >>> lpips.distance(originals, reconstructions)  # doctest: +SKIP
+
+    Args:
+        net: trunk; `alex` is the primary one of the protocol.
+        device: where the network runs and embeddings stay.
+        weights: file with the trunk's weights; searched for if not given.
+        allow_download: see `bench.metrics.lpips_weights.load_trunk`.
+
+    Raises:
+        MissingWeights: if no genuine trunk weights can be had.
+    """
+
+    def __init__(
+        self,
+        net: Net = "alex",
+        device: torch.device | str = "cpu",
+        *,
+        weights: Path | None = None,
+        allow_download: bool = False,
+    ) -> None:
+        self.net: Net = net
+        self.device = torch.device(device)
+        model = _build(net, weights, allow_download).to(self.device)
+        self._trunk: Any = model.net
+        self._scale: Any = model.scaling_layer
+        self._heads: list[Tensor] = [_head_weights(head) for head in model.lins]
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Embeddings whose squared Euclidean distances are LPIPS.
+
+        Args:
+            images: `[M, C, H, W]`, C of 1 (repeated to three channels) or 3; clamped to [0, 1].
+
+        Returns:
+            `[M, E]` float32 on `self.device`; E grows with the image (5,760 for alex at 32x32, 124,928 for
+            vgg). Rows of images with a non-finite pixel are NaN.
+
+        Raises:
+            ValueError: for another number of channels or images too small for the trunk.
+        """
+        clean, finite = finite_images(images)
+        self._check(clean)
+        chunk = max(1, _CHUNK_PIXELS // (clean.shape[2] * clean.shape[3]))
+        with torch.no_grad(), _exact_convolutions(self.device):
+            rows = torch.cat([self._embed_chunk(part) for part in torch.split(clean, chunk)])
+        return rows.masked_fill_(~finite.to(self.device)[:, None], torch.nan)
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """LPIPS of each pair of images.
+
+        Args:
+            a: `[M, C, H, W]` in [0, 1].
+            b: `[M, C, H, W]` in [0, 1].
+
+        Returns:
+            `[M]` float32, >= 0, on `self.device`; exactly 0 for identical images, NaN where either image has
+            a non-finite pixel.
+
+        Raises:
+            ValueError: if the shapes differ, or as for `embed`.
+        """
+        if a.shape != b.shape:
+            raise ValueError(f"LPIPS needs pairs of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        return (self.embed(a) - self.embed(b)).square().sum(1)
+
+    def pairwise(self, a_emb: Tensor, b_emb: Tensor) -> Tensor:
+        """LPIPS of every pair of two sets of embeddings.
+
+        Args:
+            a_emb: `[P, E]` from `embed`.
+            b_emb: `[Q, E]` from `embed`.
+
+        Returns:
+            `[P, Q]` float64, >= 0; NaN in the rows and columns of NaN embeddings only.
+        """
+        return squared_distances(a_emb, b_emb)
+
+    def _check(self, images: Tensor) -> None:
+        _, channels, height, width = images.shape
+        if channels not in (1, 3):
+            raise ValueError(f"LPIPS needs 1 or 3 channels, got {channels}")
+        if min(height, width) < MIN_SIDE[self.net]:
+            sizes = ", ".join(f"{net} >= {side}" for net, side in MIN_SIDE.items())
+            raise ValueError(
+                f"LPIPS {self.net} cannot judge {height}x{width} images: sides in pixels must be {sizes}"
+            )
+
+    def _embed_chunk(self, images: Tensor) -> Tensor:
+        signed = images.to(self.device, torch.float32).expand(-1, 3, -1, -1) * 2.0 - 1.0
+        features = self._trunk(self._scale(signed))
+        return torch.cat([_weigh(f, w) for f, w in zip(features, self._heads, strict=True)], dim=1)
+
+
+def _weigh(features: Tensor, weights: Tensor) -> Tensor:
+    """sqrt(w / HW) times the features at unit length, `[M, C, H, W]` -> `[M, C*H*W]`."""
+    unit = features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
+    scale = (weights / (features.shape[2] * features.shape[3])).sqrt()
+    return (unit * scale[None, :, None, None]).flatten(1)
+
+
+def _head_weights(head: Any) -> Tensor:
+    """Channel weights `[C]` of one head; `sqrt` needs them non-negative, as published."""
+    weights: Tensor = head.model[-1].weight.detach().flatten()
+    if bool((weights < 0).any()):
+        raise ValueError("an LPIPS head has negative weights: it is no squared distance of embeddings")
+    return weights
+
+
+def _build(net: Net, path: Path | None, allow_download: bool) -> Any:
+    """The `lpips` package's network with its own heads and a genuine trunk."""
+    trunk = load_trunk(net, path=path, allow_download=allow_download)  # first: it fails fast and with advice
+    package = importlib.import_module("lpips")  # late: pulls in torchvision
+    # The package draws a random trunk, to be overwritten here; the caller's random state must not notice.
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        model = package.LPIPS(net=net, pnet_rand=True, verbose=False)
+    convolutions = {
+        int(name.rsplit(".", 1)[-1]): module
+        for name, module in model.net.named_modules()
+        if isinstance(module, nn.Conv2d)
+    }
+    if convolutions.keys() != trunk.keys():
+        raise ValueError(f"lpips {net} has convolutions {sorted(convolutions)}, expected {sorted(trunk)}")
+    with torch.no_grad():
+        for position, (weight, bias) in trunk.items():
+            convolutions[position].load_state_dict({"weight": weight, "bias": bias})
+    return model.eval().requires_grad_(False)
+
+
+def _exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
+    """Full float32 convolutions: cuDNN's default TF32 would shift LPIPS in the third digit."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

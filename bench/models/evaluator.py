@@ -1,0 +1,37 @@
+"""The independent judge of recognition: another family than every victim."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.models.victims import Shape
+
+
+class Evaluator(nn.Module):
+    """A small VGG-like network with BatchNorm, max pooling and dropout."""
+
+    def __init__(self, num_classes: int, image_shape: Shape) -> None:
+        """Builds the network for images ``[C, H, W]``; H and W are multiples of 8."""
+        super().__init__()
+        channels, height, width = image_shape
+        layers: list[nn.Module] = []
+        for wide in (16, 32, 64):
+            layers += [nn.Conv2d(channels, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)]
+            channels = wide
+        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3))
+        self.classifier = nn.Linear(64 * (height // 8) * (width // 8), num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores ``[B, K]`` of images ``[B, C, H, W]`` in [0, 1]."""
+        scores: Tensor = self.classifier(self.features((images - 0.5) / 0.5))
+        return scores
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Kaiming-normal weights, from the generator alone."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)

@@ -1,0 +1,148 @@
+"""Victim architectures. Normalisation is part of the model: all take images in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench.api.errors import unknown
+
+Shape = tuple[int, int, int]
+
+
+class VictimModel(nn.Module):
+    """A classifier that knows how its weights are drawn at round 0."""
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draws all weights in place, on the generator's device."""
+        raise NotImplementedError
+
+
+class LeNet(VictimModel):
+    """The sigmoid LeNet of the gradient-inversion literature (Zhu et al., NeurIPS 2019).
+
+    Three 5x5 convolutions with 12 channels and strides 2, 2, 1, then one linear layer. At round 0 all
+    weights and biases are uniform in (-0.5, 0.5), as published: the wide start is what makes its gradients
+    so invertible.
+    """
+
+    def __init__(self, num_classes: int, image_shape: Shape) -> None:
+        """Builds the network for images ``[C, H, W]``; H and W are multiples of 4."""
+        super().__init__()
+        channels, height, width = image_shape
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 12, 5, stride=2, padding=2),
+            nn.Sigmoid(),
+            nn.Conv2d(12, 12, 5, stride=2, padding=2),
+            nn.Sigmoid(),
+            nn.Conv2d(12, 12, 5, stride=1, padding=2),
+            nn.Sigmoid(),
+            nn.Flatten(),
+        )
+        self.classifier = nn.Linear(12 * (height // 4) * (width // 4), num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores ``[B, K]`` of images ``[B, C, H, W]``."""
+        scores: Tensor = self.classifier(self.body(images))
+        return scores
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draws all weights and biases from U(-0.5, 0.5)."""
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.5, 0.5, generator=generator)
+
+
+class ConvNet(VictimModel):
+    """A plain ReLU network without BatchNorm: three convolutions, average pooling and a linear layer.
+
+    Its features are non-negative, as the label rules of the literature require. The initialisation is
+    PyTorch's default (Kaiming uniform, a = sqrt 5).
+    """
+
+    def __init__(self, num_classes: int, image_shape: Shape) -> None:
+        """Builds the network for images ``[C, H, W]``; H and W are multiples of 8."""
+        super().__init__()
+        channels, height, width = image_shape
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 16, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=1, padding=1),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+        )
+        self.classifier = nn.Linear(64 * (height // 8) * (width // 8), num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores ``[B, K]`` of images ``[B, C, H, W]``."""
+        scores: Tensor = self.classifier(self.body((images - 0.5) / 0.5))
+        return scores
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draws every layer from U(-1/sqrt(fan in), 1/sqrt(fan in)), which is PyTorch's default."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                bound = float(layer.weight[0].numel()) ** -0.5
+                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+                if layer.bias is not None:
+                    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How a federation trains one architecture: server SGD on the mean of the clients' releases.
+
+    Attributes:
+        epochs: passes over the private training split.
+        images_per_round: images of all clients of a round together.
+        learning_rate: peak rate of the server; warmed up, then cosine to zero.
+        momentum: of the server.
+        weight_decay: of the server, on all weights.
+    """
+
+    epochs: float
+    images_per_round: int
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A victim architecture and the schedule that trains it."""
+
+    build: Callable[[int, Shape], VictimModel]
+    schedule: Schedule
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "lenet": Architecture(LeNet, Schedule(epochs=30, images_per_round=32, learning_rate=0.15)),
+    "convnet": Architecture(
+        ConvNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.1, weight_decay=1e-3)
+    ),
+}
+
+
+def _architecture(name: str) -> Architecture:
+    if name not in ARCHITECTURES:
+        raise unknown("model", name, ARCHITECTURES)
+    return ARCHITECTURES[name]
+
+
+def build_model(name: str, *, num_classes: int, image_shape: Shape) -> VictimModel:
+    """An architecture; call ``initialise`` for the weights of round 0.
+
+    Raises:
+        UsageError: no such architecture.
+    """
+    return _architecture(name).build(num_classes, image_shape)
+
+
+def schedule_of(name: str) -> Schedule:
+    """How this architecture is trained."""
+    return _architecture(name).schedule

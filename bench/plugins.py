@@ -1,0 +1,185 @@
+"""Discovery of plug-in folders, and their classes.
+
+Cards are read without importing anybody's code; a plug-in's module is imported only when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bench.api.cards import AttackCard, Card, DatasetCard, DefenseCard, Kind, Value, read_card
+from bench.api.errors import BenchError, PluginError, UsageError, unknown
+from bench.search_path import search_path
+
+if TYPE_CHECKING:
+    from bench.api.attack import Attack
+    from bench.api.dataset import Dataset
+    from bench.api.defense import Defense
+
+FOLDERS: dict[Kind, str] = {"attack": "attacks", "defense": "defenses", "dataset": "datasets"}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plug-in folder and its card."""
+
+    kind: Kind
+    name: str
+    folder: Path
+    card: Card
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """All plug-ins of one kind: the sound ones, and what is wrong with the others."""
+
+    plugins: dict[str, Plugin]
+    broken: dict[str, str]
+
+
+@cache
+def discover(kind: Kind) -> Discovery:
+    """Finds every folder with a card or with code on the search path; the first of a name wins.
+
+    A broken plug-in does not hide the others: it is listed in ``broken`` with its message.
+    """
+    plugins: dict[str, Plugin] = {}
+    broken: dict[str, str] = {}
+    for root in map(Path, search_path(FOLDERS[kind])):
+        folders = {path.parent for form in ("card.toml", f"{kind}.py") for path in root.glob(f"*/{form}")}
+        for folder in sorted(folders):
+            if folder.name in plugins or folder.name in broken:
+                continue
+            try:
+                plugins[folder.name] = _read(kind, folder)
+            except PluginError as error:
+                broken[folder.name] = str(error)
+    return Discovery(plugins, broken)
+
+
+def _read(kind: Kind, folder: Path) -> Plugin:
+    if not folder.name.isidentifier():
+        raise PluginError(f"{folder}: the folder's name must be a Python identifier, like my_{kind}")
+    card = read_card(folder / "card.toml", kind)
+    if not (path := folder / f"{kind}.py").is_file():
+        raise PluginError(
+            f"{path}: file is missing; the folder of every {kind} holds {kind}.py and card.toml"
+        )
+    return Plugin(kind, folder.name, folder, card)
+
+
+def find(kind: Kind, name: str, *, where: str = "") -> Plugin:
+    """The plug-in of that name.
+
+    Args:
+        kind: which kind of plug-in.
+        name: its folder's name.
+        where: file and field that name it, for the message.
+
+    Raises:
+        PluginError: it is broken (the message lists every wrong field of its card).
+        UsageError: there is none; the message names the nearest.
+    """
+    found = discover(kind)
+    if name in found.broken:
+        raise PluginError(found.broken[name])
+    if name not in found.plugins:
+        raise unknown(kind, name, {*found.plugins, *found.broken}, where=where)
+    return found.plugins[name]
+
+
+def attack_card(name: str) -> AttackCard:
+    """The card of an attack."""
+    return cast("AttackCard", find("attack", name).card)
+
+
+def defense_card(name: str) -> DefenseCard:
+    """The card of a defense."""
+    return cast("DefenseCard", find("defense", name).card)
+
+
+def dataset_card(name: str) -> DatasetCard:
+    """The card of a data set."""
+    return cast("DatasetCard", find("dataset", name).card)
+
+
+def resolve(kind: Kind, name: str, parameters: Mapping[str, Value], *, where: str = "") -> dict[str, Value]:
+    """All parameters of a plug-in: its card's defaults, overridden by ``parameters``.
+
+    Raises:
+        UsageError: a parameter that the card does not declare, or a value that it does not allow.
+    """
+    card = find(kind, name, where=where).card
+    resolved: dict[str, Value] = {key: p.default for key, p in card.parameters.items()}
+    for key, value in parameters.items():
+        if key not in card.parameters:
+            raise unknown(f"parameter of {kind} {name}", key, card.parameters, where=where)
+        if problem := card.parameters[key].problem(value):
+            prefix = f"{where}: " if where else ""
+            raise UsageError(f"{prefix}{kind} {name}: {key}: {problem}")
+        # "+ 0.0" turns -0.0 into 0.0: equal values must be the same cell.
+        resolved[key] = float(value) + 0.0 if isinstance(card.parameters[key].default, float) else value
+    return resolved
+
+
+def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
+    path = find(kind, name).folder / f"{kind}.py"
+    try:
+        module = importlib.import_module(f"bench.{FOLDERS[kind]}.{name}.{kind}")
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{path}: raises at import: {type(error).__name__}: {error}") from error
+    if not (module.__file__ and path.samefile(module.__file__)):
+        raise PluginError(f"{path}: hidden by {module.__file__}; remove one, or its folder's __init__.py")
+    classes = {
+        item
+        for _, item in inspect.getmembers(module, inspect.isclass)
+        if issubclass(item, base) and item is not base and item.__module__ == module.__name__
+    }
+    if len(classes) != 1:
+        names = f"{len(classes)}: {', '.join(sorted(c.__name__ for c in classes))}" if classes else "none"
+        raise PluginError(f"{path}: must define exactly one {base.__name__} subclass, found {names}")
+    return cast("type[Any]", classes.pop())
+
+
+def _build(kind: Kind, name: str, parameters: Mapping[str, Value], base: type[Any]) -> Any:
+    resolved = resolve(kind, name, parameters)
+    cls = _load(kind, name, base)
+    where = find(kind, name).folder / f"{kind}.py"
+    try:
+        return cls(**resolved)
+    except TypeError as error:
+        raise PluginError(f"{where}: {cls.__name__} does not take its card's parameters: {error}") from error
+    except BenchError:
+        raise
+    except Exception as error:
+        given = ", ".join(f"{key}={value!r}" for key, value in resolved.items())
+        raise PluginError(
+            f"{where}: {cls.__name__}({given}) raises {type(error).__name__}: {error}"
+        ) from error
+
+
+def build_attack(name: str, parameters: Mapping[str, Value]) -> Attack:
+    """An attack with its card's parameters, some overridden."""
+    from bench.api.attack import Attack
+
+    return cast("Attack", _build("attack", name, parameters, Attack))
+
+
+def build_defense(name: str, parameters: Mapping[str, Value]) -> Defense:
+    """A defense with its card's parameters, some overridden."""
+    from bench.api.defense import Defense
+
+    return cast("Defense", _build("defense", name, parameters, Defense))
+
+
+def build_dataset(name: str, parameters: Mapping[str, Value]) -> Dataset:
+    """A data set with its card's parameters, some overridden."""
+    from bench.api.dataset import Dataset
+
+    return cast("Dataset", _build("dataset", name, parameters, Dataset))

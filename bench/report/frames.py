@@ -1,0 +1,209 @@
+"""Reading a results folder into two tables: one row per cell, one row per image."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.matrix.cells import Cell
+from bench.report.text import clean
+
+GROUP = ["channel", "dataset", "model", "checkpoint", "batch_size"]
+ROW = ["defense", "strength"]
+ATTACK = ["attack", "adversary"]
+KEYS = [*GROUP, *ROW, *ATTACK, "seed"]
+IMAGE = ["seed", "release", "image"]
+METRICS = ["psnr", "ssim", "lpips", "identified", "label_correct", "recognised"]
+DONE = "done"
+INCOMPATIBLE = "incompatible"
+
+_NUMBERS = {
+    "utility": ["accuracy", "initial_accuracy", "converged", "rounds"],
+    "attack": ["evaluations_mean", "evaluations_max", "cost_mean"],
+    "release": ["zero", "nonfinite", "norm_mean"],
+    "means": METRICS,
+    "seconds": ["victim", "release", "reconstruction", "scores"],
+}
+_PREFIX = {"utility": "", "attack": "", "release": "release_", "means": "mean_", "seconds": "seconds_"}
+PROVENANCE = [
+    "commit", "dirty", "python", "torch", "torchvision", "numpy", "lpips", "bench", "device", "threads",
+    "platform", "finished",
+]  # fmt: skip
+
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(["id", "channel", "dataset", "model", "checkpoint"], str),
+    "batch_size": int,
+    "defense": str,
+    "strength": float,
+    "attack": str,
+    "adversary": str,
+    "seed": int,
+    **dict.fromkeys(["attack_name", "defense_name"], str),
+    **dict.fromkeys(["releases", "budget"], int),
+    "epochs": float,
+    **dict.fromkeys(["status", "reason"], str),
+    **{_PREFIX[part] + name: float for part, names in _NUMBERS.items() for name in names},
+    "evaluator_accuracy": float,
+    "lpips_status": str,
+    "peak_memory_mb": float,
+    **dict.fromkeys(PROVENANCE, str),
+}
+"""Columns of the table of cells and what they hold."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a results folder says.
+
+    Attributes:
+        cells: one row per record, sorted by ``KEYS``; ``row`` numbers the defense rows of the tables,
+            ``entry`` the attacks within them.
+        images: one row per image of a done cell, sorted; with the ``row``, ``entry`` and
+            ``utility`` of its cell.
+        problems: what could not be used, a sentence each.
+    """
+
+    cells: pd.DataFrame
+    images: pd.DataFrame
+    problems: tuple[str, ...]
+
+
+def read_results(directory: Path) -> Results:
+    """Reads ``records/*.json`` and ``images.csv.gz``; what is unreadable is a problem, not an error."""
+    problems: list[str] = []
+    cells = _numbered(_read_records(directory / "records", problems))
+    images = _read_images(directory / "images.csv.gz", problems)
+    return Results(cells, _joined(images, cells, problems), tuple(problems))
+
+
+def _why(error: Exception) -> str:
+    """An error without the path of anybody's machine."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return clean(f"{type(error).__name__}: {message}")
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        return math.nan
+    return float(value) if math.isfinite(value) else math.nan
+
+
+def _flatten(record: dict[str, Any]) -> dict[str, Any]:
+    """One record as one table row."""
+    cell = Cell.from_json(record["cell"])
+    status = record["status"]
+    if not isinstance(status, str) or not status:
+        raise ValueError("status is not a word")
+    row: dict[str, Any] = {
+        "id": clean(record.get("id") or cell.id),
+        "channel": str(cell.channel),
+        "dataset": clean(cell.dataset.label),
+        "model": clean(cell.model),
+        "checkpoint": str(cell.checkpoint),
+        "batch_size": int(cell.batch_size),
+        "defense": clean(cell.defense.label),
+        "strength": float(f"{_number(cell.strength):.6g}"),  # the digits of images.csv.gz
+        "attack": clean(cell.attack.label),
+        "adversary": str(cell.adversary),
+        "seed": int(cell.seed),
+        "attack_name": clean(cell.attack.name),
+        "defense_name": clean(cell.defense.name),
+        "releases": int(cell.releases),
+        "budget": int(cell.budget),
+        "epochs": _number(cell.epochs),
+        "status": clean(status),
+        "reason": clean(record.get("reason") or ""),
+    }
+    for part, names in _NUMBERS.items():
+        values = record.get(part) or {}
+        row |= {_PREFIX[part] + name: _number(values.get(name)) for name in names}
+    row["evaluator_accuracy"] = _number(record.get("evaluator_accuracy"))
+    row["lpips_status"] = clean(record.get("lpips_status") or "")
+    row["peak_memory_mb"] = _number(record.get("peak_memory_mb"))
+    provenance = record.get("provenance") or {}
+    return row | {name: clean(provenance.get(name, "")) for name in PROVENANCE}
+
+
+def _read_records(folder: Path, problems: list[str]) -> pd.DataFrame:
+    rows = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            rows.append(_flatten(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            problems.append(f"records/{path.name}: skipped, not a readable record ({_why(error)})")
+    kinds = {name: object if kind is str else kind for name, kind in _TYPES.items()}
+    frame = pd.DataFrame(rows, columns=[*_TYPES]).astype(kinds)
+    frame = frame.sort_values(
+        [*KEYS, "budget", "releases", "epochs", "id"], na_position="first", kind="stable"
+    )
+    double = frame.duplicated(KEYS, keep="last")
+    if double.any():
+        problems.append(
+            f"{int(double.sum())} records answer the same question as another with a larger budget, more "
+            "releases or epochs; they are not shown"
+        )
+    return frame[~double].reset_index(drop=True)
+
+
+def _numbered(cells: pd.DataFrame) -> pd.DataFrame:
+    return cells.assign(
+        row=cells.groupby([*GROUP, *ROW], dropna=False).ngroup(),
+        entry=cells.groupby([*GROUP, *ROW, *ATTACK], dropna=False).ngroup(),
+    )
+
+
+_TEXT = {"dataset", "model", "checkpoint", "channel", "attack", "adversary", "defense", "status"}
+
+
+def _read_images(path: Path, problems: list[str]) -> pd.DataFrame:
+    columns = list(dict.fromkeys([*KEYS, *IMAGE, *METRICS, "status"]))
+    empty = pd.DataFrame({name: pd.Series(dtype=object if name in _TEXT else float) for name in columns})
+    if not path.is_file():
+        return empty
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
+            raw = pd.read_csv(stream, dtype=str, keep_default_na=False, usecols=columns)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        problems.append(f"{path.name}: unreadable, so no image is scored ({_why(error)})")
+        return empty
+    raw = raw[raw["status"] == DONE]
+    frame = pd.DataFrame(
+        {name: _words(raw[name]) if name in _TEXT else _numeric(raw[name]) for name in columns}
+    )
+    broken = frame[[*IMAGE, "batch_size"]].isna().any(axis=1)
+    if broken.any():
+        problems.append(f"{path.name}: {int(broken.sum())} rows without seed, release or image; skipped")
+    return frame[~broken]
+
+
+def _words(column: pd.Series[str]) -> pd.Series[str]:
+    return column.map({word: clean(word) for word in column.unique()}).astype(object)
+
+
+def _numeric(column: pd.Series[str]) -> pd.Series[float]:
+    words = column.replace({"True": "1", "False": "0", "true": "1", "false": "0"})
+    return pd.to_numeric(words, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
+
+
+def _joined(images: pd.DataFrame, cells: pd.DataFrame, problems: list[str]) -> pd.DataFrame:
+    """The images of done records only, each once, in an order that does not depend on the files'."""
+    done = cells.loc[cells["status"] == DONE, [*KEYS, "row", "entry", "accuracy"]]
+    done = done.rename(columns={"accuracy": "utility"})
+    done = done.astype({"batch_size": float, "seed": float})
+    frame = images.merge(done, on=KEYS, how="inner")
+    if orphans := len(images) - len(frame):
+        problems.append(f"{orphans} image rows belong to no readable record of a done cell; not used")
+    frame = frame.sort_values(["entry", *IMAGE, *METRICS], kind="stable")
+    double = frame.duplicated(["entry", *IMAGE])
+    if double.any():
+        problems.append(f"{int(double.sum())} image rows repeat an image of the same cell; not used")
+    frame = frame[~double].astype({name: int for name in IMAGE} | {"batch_size": int})
+    return frame.reset_index(drop=True)

@@ -1,0 +1,103 @@
+"""One picture per group: private images above what each attack made of each defense's release."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
+
+from bench.report.entries import Group
+from bench.report.figures import slug
+from bench.report.files import replace_file
+from bench.report.frames import DONE, GROUP
+from bench.report.text import shorten
+
+_SCALE = 2
+_GAP = 6
+
+
+class _Sheet(NamedTuple):
+    """One cell's pictures: ``label`` has two lines, ``image`` two rows."""
+
+    label: str
+    image: Image.Image
+    strongest: bool
+
+
+def write(directory: Path, cells: pd.DataFrame, groups: tuple[Group, ...]) -> None:
+    """Stitches ``sheets/<cell id>.png`` of the first seed into ``figures/``.
+
+    ``gallery-<group>.png`` shows every attack on every defense, ``worst-<group>.png`` the strongest alone.
+    """
+    folder = directory / "figures"
+    wanted = {}
+    for group in groups:
+        mine = (cells[GROUP] == [getattr(group, name) for name in GROUP]).all(axis=1)
+        sheets = _sheets(directory / "sheets", cells[mine & (cells["status"] == DONE)], group)
+        wanted[f"gallery-{slug(group)}.png"] = sheets
+        wanted[f"worst-{slug(group)}.png"] = [sheet for sheet in sheets if sheet.strongest]
+    for name, sheets in wanted.items():
+        if sheets:
+            replace_file(folder / name, _stitch(sheets))
+    for old in sorted([*folder.glob("gallery-*.png"), *folder.glob("worst-*.png")]):
+        if not wanted.get(old.name):
+            old.unlink()
+
+
+def _sheets(folder: Path, cells: pd.DataFrame, group: Group) -> list[_Sheet]:
+    """The sheets of the first seed, in the order of the tables."""
+    found = []
+    first = cells[cells["seed"] == cells["seed"].min()]
+    for row in group.rows:
+        same = first["strength"].isna() if math.isnan(row.strength) else first["strength"] == row.strength
+        mine = first[(first["defense"] == row.defense) & same].sort_values(["attack", "adversary"])
+        for cell in mine.itertuples():
+            image = _open(folder / f"{cell.id}.png")
+            if image is not None:
+                attack = f"{cell.attack}/{cell.adversary}"
+                strongest = row.worst is not None and row.worst.strongest == attack
+                suffix = "" if math.isnan(row.strength) else f" = {row.strength:g}"
+                found.append(_Sheet(f"{row.defense}{suffix}\n{attack}", image, strongest))
+    return found
+
+
+def _open(path: Path) -> Image.Image | None:
+    """A sheet with two rows of square images, or None if it is missing or unreadable."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def _stitch(sheets: list[_Sheet]) -> bytes:
+    """The originals of the first sheet on top, then the reconstructions of every sheet."""
+    rows = [
+        ("private images", _half(sheets[0].image, 0)),
+        *((sheet.label, _half(sheet.image, 1)) for sheet in sheets),
+    ]
+    font = ImageFont.load_default(size=14)
+    labels = ["\n".join(shorten(line, 44) for line in label.split("\n")) for label, _ in rows]
+    left = 2 * _GAP + max(int(font.getlength(line)) for label in labels for line in label.split("\n"))
+    size = (left + max(image.width for _, image in rows), sum(image.height + _GAP for _, image in rows))
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
+    top = 0
+    for label, (_, image) in zip(labels, rows, strict=True):
+        middle = top + image.height // 2
+        draw.multiline_text((_GAP, middle), label, fill="black", font=font, anchor="lm", spacing=2)
+        canvas.paste(image, (left, top))
+        top += image.height + _GAP
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _half(sheet: Image.Image, row: int) -> Image.Image:
+    height = sheet.height // 2
+    part = sheet.crop((0, row * height, sheet.width, (row + 1) * height))
+    return part.resize((part.width * _SCALE, part.height * _SCALE), Image.Resampling.NEAREST)

@@ -1,0 +1,199 @@
+"""From records to the leaderboard, by the ranking rule: worst case per image beside accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.cards import Cards
+from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Failure, Group, Rank, Row, Spread
+from bench.report.flags import attack_flags, floor_flags, misses_card, row_flags
+from bench.report.frames import DONE, GROUP, Results
+from bench.report.summary import within
+from bench.report.utility import VICTIM, accuracy_loss, baseline_rows, spread, victims
+from bench.report.worst import scores, worst_case
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What the rows of one group share."""
+
+    key: str
+    rank: Rank
+    cells: pd.DataFrame
+    images: dict[int, pd.DataFrame]
+    victims: pd.DataFrame
+    baseline: set[int]
+    cards: Cards
+    usual_budget: float
+
+    def images_of(self, entries: Iterable[int]) -> pd.DataFrame:
+        found = [self.images[entry] for entry in entries if entry in self.images]
+        return pd.concat(found) if found else pd.DataFrame(columns=["entry"])
+
+
+def build(results: Results, cards: Cards | None = None) -> tuple[Group, ...]:
+    """The leaderboard of a results folder, whole or partial.
+
+    Args:
+        results: what was read.
+        cards: where attack and defense cards come from; the installed plug-ins by default.
+    """
+    cards = cards or Cards()
+    cells = results.cells
+    observing = {name: cards.observes_release(name) for name in cells["attack_name"].unique()}
+    cells = cells.assign(floor=~cells["attack_name"].map(observing).astype(bool))
+    images = {int(str(entry)): frame for entry, frame in results.images.groupby("entry")}
+    everyone, baseline = victims(cells), baseline_rows(cells, cards)
+    groups = []
+    for _, group in cells.groupby(GROUP):
+        first = group.iloc[0]
+        mine = (everyone[VICTIM] == first[VICTIM]).all(axis=1)
+        scored = [images[entry] for entry in group["entry"].unique() if entry in images]
+        context = _Context(
+            key="|".join(str(first[name]) for name in GROUP),
+            rank="lpips" if any(frame["lpips"].notna().any() for frame in scored) else "ssim",
+            cells=group,
+            images=images,
+            victims=everyone[mine],
+            baseline=baseline,
+            cards=cards,
+            usual_budget=float(group["budget"].mode().max()),
+        )
+        groups.append(_group(first, context))
+    return tuple(groups)
+
+
+def _group(first: pd.Series[Any], context: _Context) -> Group:
+    weak = _weak_attacks(context)
+    rows = [_row(cells, weak, context) for _, cells in context.cells.groupby("row")]
+    rows.sort(key=lambda row: (not math.isnan(row.strength), not row.baseline, row.defense, row.strength))
+    rows = _with_pareto(_with_normalised(rows, context.rank), context.rank)
+    group = Group(
+        channel=str(first["channel"]),
+        dataset=str(first["dataset"]),
+        model=str(first["model"]),
+        checkpoint=str(first["checkpoint"]),
+        batch_size=int(str(first["batch_size"])),
+        rank=context.rank,
+        rows=tuple(rows),
+    )
+    return replace(group, places={limit: within(group, limit) for limit in LIMITS})
+
+
+def _entry(cells: pd.DataFrame, context: _Context) -> AttackEntry:
+    """One attack's numbers, before its flags."""
+    first, done = cells.iloc[0], cells[cells["status"] == DONE]
+    images = context.images.get(int(first["entry"]))
+    failed = cells[cells["status"] != DONE]
+    reasons = Counter(zip(failed["status"].astype(str), failed["reason"].astype(str), strict=True))
+    return AttackEntry(
+        attack=str(first["attack"]),
+        adversary=str(first["adversary"]),
+        floor=bool(first["floor"]),
+        cells=len(cells),
+        done=len(done),
+        failures=tuple(Failure(status, reason, n) for (status, reason), n in sorted(reasons.items())),
+        scores=NO_SCORES if images is None else scores(images, context.key),
+        evaluations=float(done["evaluations_mean"].median()) if len(done) else math.nan,
+    )
+
+
+def _weak_attacks(context: _Context) -> set[str]:
+    """Labels of the attacks that miss their card's floor on the undefended victim."""
+    weak = set()
+    undefended = context.cells[context.cells["row"].isin(context.baseline)]
+    for _, cells in undefended.groupby("entry"):
+        first = cells.iloc[0]
+        card = context.cards.attack(str(first["attack_name"]))
+        where = str(first["model"]), str(first["checkpoint"]), int(first["batch_size"])
+        if misses_card(_entry(cells, context), card, *where):
+            weak.add(str(first["attack"]))
+    return weak
+
+
+def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
+    first = cells.iloc[0]
+    own = _victims_of(context.victims, str(first["defense"]), float(first["strength"]))
+    seeing, blind = (cells[cells["floor"] == floor]["entry"].unique() for floor in (False, True))
+    floor = _strongest_floor(context.images_of(blind), context.rank)
+    entries = []
+    for number, attempts in cells.groupby("entry"):
+        entry = _entry(attempts, context)
+        card = context.cards.attack(str(attempts["attack_name"].iloc[0]))
+        done = attempts[attempts["status"] == DONE]
+        flags = attack_flags(entry, done, card, usual_budget=context.usual_budget, weak=entry.attack in weak)
+        images = context.images.get(int(str(number)))
+        if images is not None and not floor.empty and not entry.floor:
+            flags += floor_flags(images, floor, context.key)
+        entries.append(replace(entry, flags=tuple(flags)))
+    entries.sort(key=lambda e: (e.floor, e.attack, e.adversary))
+    return Row(
+        defense=str(first["defense"]),
+        strength=float(first["strength"]),
+        baseline=int(first["row"]) in context.baseline,
+        utility=spread(own["accuracy"]),
+        loss=_loss(own, context),
+        worst=worst_case(context.images_of(seeing), context.rank, context.key),
+        attacks=tuple(entries),
+        flags=tuple(row_flags(cells, own, context.cells)),
+    )
+
+
+def _victims_of(everyone: pd.DataFrame, defense: str, strength: float) -> pd.DataFrame:
+    same = everyone["strength"].isna() if math.isnan(strength) else everyone["strength"] == strength
+    return everyone[(everyone["defense"] == defense) & same]
+
+
+def _loss(own: pd.DataFrame, context: _Context) -> Spread:
+    undefended = context.cells[context.cells["row"].isin(context.baseline)]
+    if undefended.empty:
+        return Spread()
+    first = undefended.iloc[0]
+    return accuracy_loss(own, _victims_of(context.victims, str(first["defense"]), float(first["strength"])))
+
+
+def _strongest_floor(images: pd.DataFrame, rank: Rank) -> pd.DataFrame:
+    """The images of the best attack among those that never see the release."""
+    if images.empty or images[rank].isna().all():
+        return images.iloc[:0]
+    means = images.groupby("entry")[rank].mean()
+    best = means.idxmin() if rank == "lpips" else means.idxmax()
+    return images[images["entry"] == best]
+
+
+def _with_normalised(rows: list[Row], rank: Rank) -> list[Row]:
+    """Adds (m - floor) / (ceiling - floor) with m = 1 - LPIPS, where floor and ceiling exist."""
+    ceiling = next((_worst_mean(row, rank) for row in rows if row.baseline), math.nan)
+    if rank != "lpips" or math.isnan(ceiling):
+        return rows
+    found = []
+    for row in rows:
+        floors = [entry.scores["lpips"].mean for entry in row.attacks if entry.floor and entry.done]
+        floor = min((value for value in floors if not math.isnan(value)), default=math.nan)
+        # LPIPS falls as leakage rises, so numerator and denominator both change sign.
+        span = floor - ceiling
+        known = span > 1e-3  # False for NaN
+        found.append(replace(row, normalised=(floor - _worst_mean(row, rank)) / span) if known else row)
+    return found
+
+
+def _worst_mean(row: Row, rank: Rank) -> float:
+    return row.worst.scores[rank].mean if row.worst else math.nan
+
+
+def _with_pareto(rows: list[Row], rank: Rank) -> list[Row]:
+    """Marks the rows that no other row beats in accuracy and protection."""
+    protection = [row.worst.protection(rank) if row.worst and row.ranked else math.nan for row in rows]
+    points = np.column_stack([[row.utility.mean for row in rows], protection])
+    found = []
+    for row, point in zip(rows, points, strict=True):
+        at_least, more = (points >= point).all(axis=1), (points > point).any(axis=1)
+        found.append(replace(row, pareto=bool(np.isfinite(point).all() and not (at_least & more).any())))
+    return found

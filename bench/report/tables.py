@@ -1,0 +1,103 @@
+"""The leaderboard and the cells as CSV, for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from bench.report.entries import NO_SCORES, SCORES, AttackEntry, Group, Row, Spread
+from bench.report.frames import GROUP
+from bench.report.markdown import failures
+from bench.report.statistics import Interval
+
+WORST = "worst case"
+_DECIMALS = 6
+
+
+def leaderboard_csv(groups: tuple[Group, ...]) -> str:
+    """Long form: one row per group, defense, strength, attack and adversary, and one ``worst case`` per row.
+
+    Fractions, not per cent; ``role`` tells ``attack``, ``floor`` and ``worst case`` apart.
+    """
+    rows = [item for group in groups for row in group.rows for item in _rows(group, row)]
+    frame = pd.DataFrame(rows, columns=_columns())
+    return csv(frame)
+
+
+def cells_csv(cells: pd.DataFrame) -> str:
+    """One row per record, with everything that a record says, times and versions included."""
+    frame = cells.drop(columns=["row", "entry"]).rename(columns={"accuracy": "utility"})
+    for name in ("converged", "dirty"):
+        frame[name] = frame[name].map({0.0: "false", 1.0: "true", "True": "true", "False": "false"})
+    return csv(frame)
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """Six decimals at most, empty cells for what is missing."""
+    numbers = frame.select_dtypes("float").columns
+    text = frame.assign(**{name: frame[name].round(_DECIMALS) for name in numbers}).to_csv(
+        index=False, lineterminator="\n"
+    )
+    return str(text)
+
+
+def _columns() -> list[str]:
+    spreads = [f"{name}{end}" for name in ("utility", "loss") for end in ("", "_low", "_high")]
+    scores = [f"{name}{end}" for name in SCORES for end in ("", "_low", "_high", "_images")]
+    head = [*GROUP, "defense", "strength", "attack", "adversary", "role", "cells", "cells_done", "reason"]
+    counts = ["releases", "images", "missing"]
+    tail = ["evaluations", "normalised_leakage", "strongest_attack", "pareto", "rank_metric", "flags"]
+    return [*head, "seeds", *spreads, *counts, *scores, *tail]
+
+
+def _rows(group: Group, row: Row) -> list[dict[str, object]]:
+    base: dict[str, object] = {name: getattr(group, name) for name in GROUP}
+    base |= {"defense": row.defense, "strength": row.strength, "seeds": row.utility.seeds}
+    base |= _spread("utility", row.utility) | _spread("loss", row.loss) | {"rank_metric": group.rank}
+    attacks = [entry for entry in row.attacks if not entry.floor]
+    worst: dict[str, object] = {
+        "attack": WORST,
+        "adversary": "",
+        "role": WORST,
+        "cells": sum(entry.cells for entry in attacks),
+        "cells_done": sum(entry.done for entry in attacks),
+        "reason": "" if row.worst else "no image was scored by all done attacks",
+        "strongest_attack": row.worst.strongest if row.worst else "",
+        "normalised_leakage": row.normalised,
+        "pareto": str(row.pareto).lower(),
+        "flags": " ".join(row.flags),
+        **_scores(row.worst.scores if row.worst else NO_SCORES),
+    }
+    return [base | worst, *(base | _attack(entry) for entry in row.attacks)]
+
+
+def _attack(entry: AttackEntry) -> dict[str, object]:
+    return {
+        "attack": entry.attack,
+        "adversary": entry.adversary,
+        "role": "floor" if entry.floor else "attack",
+        "cells": entry.cells,
+        "cells_done": entry.done,
+        "reason": failures(entry),
+        "evaluations": entry.evaluations,
+        "flags": " ".join(entry.flags),
+        **_scores(entry.scores),
+    }
+
+
+def _spread(name: str, value: Spread) -> dict[str, object]:
+    return {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+
+
+def _scores(scores: Mapping[str, Interval]) -> dict[str, object]:
+    lead = scores["psnr"]
+    found: dict[str, object] = {
+        "releases": lead.n_clusters,
+        "images": lead.n_images,
+        "missing": lead.n_missing,
+    }
+    for name, value in scores.items():
+        found |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+        found[f"{name}_images"] = value.n_images
+    return found

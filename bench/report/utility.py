@@ -1,0 +1,50 @@
+"""Accuracy of the victims, and what their defense cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bench.report.cards import Cards
+from bench.report.entries import Spread
+from bench.report.frames import ROW
+
+VICTIM = ["channel", "dataset", "model", "batch_size"]
+
+
+def spread(values: pd.Series[float]) -> Spread:
+    """Mean and range over seeds."""
+    known = values.dropna().to_numpy(dtype=float)
+    if not len(known):
+        return Spread()
+    return Spread(float(known.mean()), float(known.min()), float(known.max()), len(known))
+
+
+def victims(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row per victim, from whatever records tell its accuracy: ``accuracy`` and ``converged``."""
+    known = cells.dropna(subset=["accuracy"])
+    grouped = known.groupby([*VICTIM, *ROW, "seed"], dropna=False)
+    return grouped.agg(accuracy=("accuracy", "mean"), converged=("converged", "min")).reset_index()
+
+
+def baseline_rows(cells: pd.DataFrame, cards: Cards) -> set[int]:
+    """Numbers of the rows of undefended victims.
+
+    Undefended is the one defense that has no strength and, by its card, nothing to adapt to. Where the cards
+    leave more than one candidate, there is no baseline.
+    """
+    unswept = cells[cells["strength"].isna()]
+    adaptable = {name: cards.adaptable(name) for name in unswept["defense_name"].unique()}
+    candidates = unswept[~unswept["defense_name"].map(adaptable).eq(True)]
+    found: set[int] = set()
+    for _, group in candidates.groupby([*VICTIM, "checkpoint"]):
+        rows = set(group["row"])
+        found |= rows if len(rows) == 1 else set()
+    return found
+
+
+def accuracy_loss(own: pd.DataFrame, undefended: pd.DataFrame) -> Spread:
+    """Points of accuracy lost, seed by seed."""
+    both = own.merge(undefended, on="seed", suffixes=("", "_undefended"))
+    loss = 100 * (both["accuracy_undefended"] - both["accuracy"])
+    return spread(loss.where(np.abs(loss) > 1e-9, 0.0))

@@ -1,0 +1,74 @@
+"""The worst case of a defense row: per image, the best reconstruction that any attack achieved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.report.entries import SCORES, SUCCESS_PSNR, Rank, WorstCase
+from bench.report.frames import ATTACK, IMAGE
+from bench.report.statistics import Interval, mean_cis, paired_difference
+
+
+def clusters(images: pd.DataFrame) -> NDArray[np.int64]:
+    """A number per release x seed."""
+    seed, release = (np.asarray(images[name], dtype=np.int64) for name in ("seed", "release"))
+    return np.asarray(seed * (release.max(initial=0) + 1) + release, dtype=np.int64)
+
+
+def scores(images: pd.DataFrame, key: str) -> Mapping[str, Interval]:
+    """All metrics of some images with their intervals."""
+    psnr = images["psnr"].to_numpy(dtype=float)
+    success = np.where(np.isnan(psnr), np.nan, psnr > SUCCESS_PSNR)
+    values = np.column_stack([images[SCORES[:-1]].to_numpy(dtype=float), success])
+    return dict(zip(SCORES, mean_cis(values, clusters(images), key), strict=True))
+
+
+def leak_rank(images: pd.DataFrame, rank: Rank) -> pd.Series[float]:
+    """Smaller is closer to the private image."""
+    return images["lpips"] if rank == "lpips" else -images["ssim"]
+
+
+def complete_block(images: pd.DataFrame) -> pd.DataFrame:
+    """The images that every attack of this row scored, so that their comparison is paired."""
+    if images.empty:
+        return images
+    attacks = images["entry"].nunique()
+    scored = images.groupby(IMAGE)["entry"].transform("nunique")
+    return images[scored == attacks]
+
+
+def worst_case(images: pd.DataFrame, rank: Rank, key: str) -> WorstCase | None:
+    """The worst case over the attacks in ``images``; None if no image was scored by all of them.
+
+    Args:
+        images: one defense row's images, of all done attacks that see the release.
+        rank: the metric that decides.
+        key: names the group, see :func:`bench.report.statistics.mean_cis`.
+    """
+    block = complete_block(images)
+    if block.empty:
+        return None
+    block = block.assign(leak=leak_rank(block, rank))
+    means = block.groupby(ATTACK)[["leak"]].mean().reset_index()
+    means = means.sort_values(["leak", *ATTACK], kind="stable")
+    ordered = block.sort_values([*IMAGE, "leak", *ATTACK], na_position="last", kind="stable")
+    best = ordered.drop_duplicates(IMAGE)
+    return WorstCase(
+        scores=scores(best, key),
+        attack=str(means["attack"].iloc[0]),
+        adversary=str(means["adversary"].iloc[0]),
+        attacks=len(means),
+        best=best[IMAGE].assign(value=best[rank]).reset_index(drop=True),
+    )
+
+
+def paired(first: pd.DataFrame, second: pd.DataFrame, column: str, key: str) -> Interval:
+    """Mean of ``first - second`` in one column over the images that both have, with a paired interval."""
+    both = first[[*IMAGE, column]].merge(second[[*IMAGE, column]], on=IMAGE, suffixes=("", "_other"))
+    return paired_difference(
+        both[column].to_numpy(dtype=float), both[f"{column}_other"].to_numpy(dtype=float), clusters(both), key
+    )

@@ -1,0 +1,138 @@
+"""What the parent does about the executor's news: commit, display, refresh the tables."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+from bench.matrix.cells import Cell
+from bench.runs.eta import Eta
+from bench.runs.identity import Keys
+from bench.runs.outcome import Failure, Outcome, failed
+from bench.runs.progress import Display, Progress
+from bench.runs.record import RETRIED, Status
+from bench.runs.refresh import Refresher
+from bench.runs.results import Results
+from bench.runs.schedule import Kind, Task
+
+
+class Control:
+    """Commits every outcome as it comes and keeps the user informed.
+
+    As a context manager it notes an interruption (Ctrl-C, or the SIGTERM with which cluster schedulers end a
+    job) instead of passing it on, so that the tables can still be written.
+
+    Args:
+        results: where cells are committed.
+        display: what the user looks at.
+        refresher: keeps the tables up to date.
+        total: cells that are to be settled.
+        device: for the records of cells that never reached one.
+        workers: for the estimate of the time left.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        display: Display,
+        refresher: Refresher,
+        *,
+        total: int,
+        device: str,
+        workers: int,
+    ) -> None:
+        self.settled = 0
+        self.interrupted = False
+        self._results = results
+        self._display = display
+        self._refresher = refresher
+        self._device = device
+        self._eta = Eta(workers)
+        self._total = total
+        self._failed = 0
+        self._running: dict[Task, float] = {}
+        self._remaining: list[Task] = []
+        self._before: Any = None
+
+    def __enter__(self) -> Control:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> bool:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+        self._refresher.stop()
+        self._display.close()
+        self.interrupted = kind is KeyboardInterrupt
+        if self.interrupted:
+            self._display.message("interrupted: finished cells are kept; the same command continues")
+        return self.interrupted
+
+    def write_tables(self) -> bool:
+        """Writes the tables of all that is finished; whether that worked."""
+        problem = self._refresher.final()
+        if problem:
+            self._display.message(problem)
+        return not problem
+
+    def refuse(self, cell: Cell, keys: Keys, reason: str) -> None:
+        """Commits a cell that is declared impossible."""
+        failure = Failure(status=Status.INCOMPATIBLE, reason=reason)
+        self.settle(failed(cell, keys.scores, failure, device=self._device), 0.0)
+
+    def settle(self, outcome: Outcome, seconds: float) -> None:
+        """Commits a cell and says so."""
+        self._results.commit(outcome)
+        record = outcome.record
+        self.settled += 1
+        self._failed += record.status in RETRIED
+        title = Cell.from_json(record.cell).title
+        self._display.finished(title, record.status, record.reason, seconds, self.progress())
+
+    def begun(self, task: Task) -> None:
+        """A worker has taken a task."""
+        self._running[task] = time.monotonic()
+        self._display.update(self.progress())
+
+    def ended(self, task: Task, result: Outcome | Failure | None, seconds: float) -> None:
+        """A task is over: a cell is committed, whatever came of it."""
+        self._running.pop(task, None)
+        self._eta.observe(task, seconds)
+        if task.kind is not Kind.CELL:
+            if isinstance(result, Failure):
+                self._display.message(f"{task.title}: {result.status}: {result.reason}")
+            return
+        if isinstance(result, Failure):
+            self.lost(task, result, seconds)
+        elif result is not None:
+            self.settle(result, seconds)
+
+    def lost(self, task: Task, failure: Failure, seconds: float = 0.0) -> None:
+        """A cell has no result: its record says why."""
+        self.settle(failed(task.cell, task.keys.scores, failure, device=self._device), seconds)
+
+    def note(self, text: str) -> None:
+        """Passes on what a worker or the store says."""
+        self._display.message(text)
+
+    def tick(self, remaining: list[Task]) -> None:
+        """Redraws, and refreshes the tables when it is time."""
+        self._remaining = remaining
+        if problem := self._refresher.tick():
+            self._display.message(problem)
+        self._display.update(self.progress())
+
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        now = time.monotonic()
+        running = [(task, now - begun) for task, begun in self._running.items()]
+        return Progress(
+            total=self._total,
+            done=self.settled,
+            failed=self._failed,
+            running=tuple(task.title for task, _ in running),
+            eta=self._eta.estimate(self._remaining, running),
+        )

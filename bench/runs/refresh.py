@@ -1,0 +1,97 @@
+"""Keeping the tables up to date while the run goes on, in a process of its own.
+
+``python -m bench.runs.refresh DIR [--final]`` merges the waiting rows and writes the report; the parent never
+waits for it before the end.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.api.errors import BenchError
+
+INTERVAL = 60.0
+
+
+def refresh(folder: Path, *, final: bool) -> None:
+    """Folds the rows and writes all tables; where there is no record yet, there is nothing to write."""
+    if not any((folder / "records").glob("*.json")):
+        return
+    from bench.report.write import write_report
+    from bench.runs.results import Results
+
+    Results(folder).fold()
+    write_report(folder, final=final)
+
+
+class Refresher:
+    """Starts refreshes: one at a time, not more often than the interval."""
+
+    def __init__(self, folder: Path, interval: float = INTERVAL) -> None:
+        self._folder = folder
+        self._interval = interval
+        self._last = time.monotonic()
+        self._process: subprocess.Popen[str] | None = None
+
+    def tick(self) -> str:
+        """Starts a refresh if it is time.
+
+        Returns:
+            What went wrong with the one before; empty if nothing did.
+        """
+        if self._process is not None:
+            if self._process.poll() is None:
+                return ""
+            return self._outcome()
+        if time.monotonic() - self._last >= self._interval:
+            self._last = time.monotonic()
+            self._process = self._start(final=False)
+        return ""
+
+    def final(self) -> str:
+        """Writes the tables of the finished run and waits for them; returns as :meth:`tick`."""
+        self.stop()
+        self._process = self._start(final=True)
+        return self._outcome()
+
+    def stop(self) -> None:
+        """Ends a refresh that is under way; every file it wrote is whole."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _start(self, *, final: bool) -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "bench.runs.refresh",
+            str(self._folder),
+            *(["--final"] if final else []),
+        ]
+        # In a session of its own: Ctrl-C on the terminal is for the parent to handle.
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def _outcome(self) -> str:
+        assert self._process is not None
+        _, errors = self._process.communicate()
+        code, self._process = self._process.returncode, None
+        last = errors.strip().splitlines()[-1:] or [f"exit code {code}"]
+        return f"the tables could not be written: {last[0]}" if code else ""
+
+
+def main(arguments: list[str]) -> int:
+    """Command line of the refreshing process."""
+    try:
+        refresh(Path(arguments[0]), final="--final" in arguments)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,175 @@
+"""The folder of a run, and the order in which things are written to it.
+
+``records/<id>.json`` is the commit mark of a cell: it is written last. The rows of its images wait in
+``records/.rows/`` under the fingerprint of that very record until :meth:`Results.fold` has merged them into
+``images.csv.gz``. So a crash at any moment leaves a cell either finished or not begun.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.matrix.cells import Cell
+from bench.runs.files import disk, sha256, write_atomic
+from bench.runs.outcome import Outcome
+from bench.runs.record import CorruptRecordError, Record, decode_record, fingerprint
+from bench.runs.rows import KEYS, CorruptRowsError, Row, decode, encode, key_of, pack, unpack
+from bench.runs.store import default_cache
+
+Table = dict[Row, list[Row]]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The content of a results folder.
+
+    Attributes:
+        records: the sound ones, by cell id.
+        rows: how many rows each cell has, folded or waiting.
+    """
+
+    records: dict[str, Record]
+    rows: Counter[Row]
+
+
+def _place(record: Record, mark: str) -> tuple[Row, str]:
+    """The key of a record's rows, and the name of the file in which they wait."""
+    return key_of(Cell.from_json(record.cell)), f"{record.id}.{mark}.csv"
+
+
+class Results:
+    """One results folder.
+
+    Args:
+        folder: made when something is written.
+        warn: is told of every damaged file.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None] = lambda message: None) -> None:
+        self.folder = folder
+        self._records = folder / "records"
+        self._pending = self._records / ".rows"
+        self._sheets = folder / "sheets"
+        self._images = folder / "images.csv.gz"
+        self._tell = warn
+        self._told: set[str] = set()
+
+    def snapshot(self) -> Snapshot:
+        """What there is now; reads only. Damaged files count as not there."""
+        sound = list(self._sound_records())
+        table = self._table([_place(record, mark) for record, mark in sound])
+        return Snapshot(
+            records={record.id: record for record, _ in sound},
+            rows=Counter({key: len(rows) for key, rows in table.items()}),
+        )
+
+    def commit(self, outcome: Outcome) -> None:
+        """Writes a cell: sheet, rows, and last the record. Whatever was there of the same cell is replaced.
+
+        Raises:
+            DiskFullError: nothing of this cell counts as written.
+        """
+        record, data = outcome.record, outcome.record.encode()
+        sheet = self._sheets / f"{record.id}.png"
+        with self._locked():
+            if outcome.sheet is not None:
+                write_atomic(sheet, outcome.sheet)
+            else:
+                sheet.unlink(missing_ok=True)
+            write_atomic(self._pending / f"{record.id}.{fingerprint(data)}.csv", encode(outcome.rows))
+            write_atomic(self._records / f"{record.id}.json", data)
+
+    def fold(self) -> None:
+        """Merges the waiting rows into ``images.csv.gz`` and drops rows that no record stands behind.
+
+        Raises:
+            DiskFullError: the rows still wait and nothing is lost.
+        """
+        if not self._records.is_dir():
+            return
+        with self._locked():
+            waiting = list(self._pending.glob("*.csv"))
+            known = [_place(record, mark) for record, mark in self._sound_records()]
+            packed = pack(row for rows in self._table(known).values() for row in rows)
+            if not self._images.is_file() or self._images.read_bytes() != packed:
+                write_atomic(self._images, packed)
+            for path in waiting:
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._pending.rmdir()
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Takes cells out of the folder, record first; the next fold drops their rows."""
+        with self._locked():
+            for name in ids:
+                (self._records / f"{name}.json").unlink(missing_ok=True)
+                (self._sheets / f"{name}.png").unlink(missing_ok=True)
+
+    def _warn(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(text)
+
+    def _sound_records(self) -> Iterator[tuple[Record, str]]:
+        """Records and the fingerprints of their files."""
+        for path in sorted(self._records.glob("*.json")):
+            try:
+                data = path.read_bytes()
+                yield decode_record(data, path), fingerprint(data)
+            except FileNotFoundError:
+                continue  # another process has just removed it
+            except CorruptRecordError as error:
+                self._warn(f"{error}\n{path}: damaged, does not count")
+
+    def _table(self, known: list[tuple[Row, str]]) -> Table:
+        """All rows that a record stands behind: the folded ones, replaced by the waiting ones."""
+        table: Table = {}
+        for row in self._folded():
+            table.setdefault(row[: len(KEYS)], []).append(row)
+        kept: Table = {}
+        for key, name in known:
+            rows = self._waiting(self._pending / name)
+            if rows is None:
+                rows = table.get(key)
+            if rows:
+                kept[key] = rows
+        return kept
+
+    def _folded(self) -> list[Row]:
+        try:
+            return unpack(self._images.read_bytes(), str(self._images))
+        except FileNotFoundError:
+            return []
+        except CorruptRowsError as error:
+            self._warn(f"{error}\n{self._images}: damaged, its cells are run again")
+            return []
+
+    def _waiting(self, path: Path) -> list[Row] | None:
+        try:
+            return decode(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            return None
+        except CorruptRowsError as error:
+            self._warn(f"{error}\n{path}: damaged, its cell is run again")
+            return None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time; the lock lies in the cache, so that the folder holds results only."""
+        from filelock import FileLock
+
+        locks = default_cache() / "locks"
+        with disk(locks):
+            locks.mkdir(parents=True, exist_ok=True)
+        name = sha256(str(self.folder.resolve()).encode())[:32]
+        lock = FileLock(locks / f"results-{name}.lock")
+        with disk(locks):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()

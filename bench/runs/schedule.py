@@ -1,0 +1,130 @@
+"""The order of the work: cells in the matrix's order, each after the victim and the evaluator it needs.
+
+Victims and evaluators are tasks of their own, so that no two workers train the same one. A cell that has to
+wait for one is passed over for the next cell that can run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.matrix.cells import Cell
+from bench.runs.identity import Keys
+from bench.runs.outcome import Failure
+
+
+class Kind(StrEnum):
+    """What a worker is asked for."""
+
+    VICTIM = "victim"
+    EVALUATOR = "evaluator"
+    CELL = "cell"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One unit of work; a victim or an evaluator is named by the first cell that needs it."""
+
+    kind: Kind
+    cell: Cell
+    keys: Keys
+
+    @property
+    def title(self) -> str:
+        """One line for displays."""
+        cell = self.cell
+        if self.kind is Kind.CELL:
+            return cell.title
+        if self.kind is Kind.EVALUATOR:
+            return f"evaluator for {cell.dataset.label} seed={cell.seed}"
+        strength = "" if cell.strength is None else f"={cell.strength:g}"
+        return (
+            f"victim {cell.model} under {cell.defense.label}{strength} on {cell.dataset.label} "
+            f"B={cell.batch_size} seed={cell.seed}"
+        )
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Tasks that take about equally long."""
+        cell = self.cell
+        attack = (cell.attack.label, str(cell.adversary)) if self.kind is Kind.CELL else ()
+        return (self.kind, cell.dataset.label, cell.model, str(cell.batch_size), *attack)
+
+
+Needs = tuple[Kind, str]
+
+
+class Schedule:
+    """Hands out tasks one by one.
+
+    Args:
+        cells: what is to be run, with its keys, in order.
+        ready: whether the result of a victim or an evaluator is in the store.
+    """
+
+    def __init__(self, cells: Iterable[tuple[Cell, Keys]], ready: Callable[[Kind, str], bool]) -> None:
+        self._waiting = [Task(kind=Kind.CELL, cell=cell, keys=keys) for cell, keys in cells]
+        self._ready: dict[Needs, bool] = {}
+        self._running: set[Needs] = set()
+        self._failures: dict[Needs, Failure] = {}
+        for task in self._waiting:
+            for needs in _needs(task):
+                if needs not in self._ready:
+                    self._ready[needs] = ready(*needs)
+
+    def remaining(self) -> list[Task]:
+        """All tasks that have not been handed out."""
+        seen = (
+            {needs for needs, there in self._ready.items() if there} | self._running | self._failures.keys()
+        )
+        tasks: list[Task] = []
+        for task in self._waiting:
+            for needs in _needs(task):
+                if needs not in seen:
+                    seen.add(needs)
+                    tasks.append(Task(kind=needs[0], cell=task.cell, keys=task.keys))
+            tasks.append(task)
+        return tasks
+
+    def next(self) -> Task | None:
+        """The first task that can run now; None if there is none, until another one has ended."""
+        for place, task in enumerate(self._waiting):
+            missing = [needs for needs in _needs(task) if not self._ready[needs]]
+            if not missing:
+                return self._waiting.pop(place)
+            for needs in missing:
+                if needs not in self._running and needs not in self._failures:
+                    self._running.add(needs)
+                    return Task(kind=needs[0], cell=task.cell, keys=task.keys)
+        return None
+
+    def ended(self, task: Task, failure: Failure | None) -> list[tuple[Task, Failure]]:
+        """Notes the end of a task.
+
+        Returns:
+            The cells that can never run because what they need has failed, with the reason.
+        """
+        if task.kind is Kind.CELL:
+            return []
+        needs = _name(task.kind, task.keys)
+        self._running.discard(needs)
+        if failure is None:
+            self._ready[needs] = True
+            return []
+        self._failures[needs] = failure
+        reason = Failure(
+            status=failure.status, reason=f"{task.kind}: {failure.reason}", traceback=failure.traceback
+        )
+        lost = [waiting for waiting in self._waiting if needs in _needs(waiting)]
+        self._waiting = [waiting for waiting in self._waiting if needs not in _needs(waiting)]
+        return [(waiting, reason) for waiting in lost]
+
+
+def _name(kind: Kind, keys: Keys) -> Needs:
+    return kind, keys.victim if kind is Kind.VICTIM else keys.evaluator
+
+
+def _needs(task: Task) -> tuple[Needs, Needs]:
+    return _name(Kind.VICTIM, task.keys), _name(Kind.EVALUATOR, task.keys)

@@ -1,0 +1,1 @@
+"""Victims: trained under a defense, they emit releases and nothing else."""

@@ -1,0 +1,84 @@
+"""Training of the independent evaluator, on the auxiliary split alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from bench.api.dataset import ImageSet
+from bench.models.evaluator import Evaluator
+from bench.models.victims import Shape
+from bench.victims.training import stream
+
+EPOCHS = 12
+BATCH = 64
+MAX_SHIFT = 2
+
+
+def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The batch moved by up to MAX_SHIFT pixels, so that the judge tolerates a misplaced reconstruction."""
+    down, right = (
+        int(torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (1,), generator=generator).item()) for _ in range(2)
+    )
+    padded = nn.functional.pad(images, (MAX_SHIFT,) * 4, mode="replicate")
+    height, width = images.shape[-2:]
+    return padded[..., MAX_SHIFT + down :, MAX_SHIFT + right :][..., :height, :width]
+
+
+def train_evaluator(
+    auxiliary: ImageSet, *, num_classes: int, image_shape: Shape, seed: int, device: torch.device
+) -> dict[str, Tensor]:
+    """Trains the evaluator on images that no victim has seen.
+
+    Args:
+        auxiliary: the auxiliary split.
+        num_classes: K.
+        image_shape: (C, H, W).
+        seed: of weights, order, shifts and dropout.
+        device: where to train.
+
+    Returns:
+        Its state (weights and BatchNorm statistics).
+    """
+    generator = stream(seed, "evaluator", torch.device("cpu"))
+    network = Evaluator(num_classes, image_shape)
+    network.initialise(generator)
+    network.to(device).train()
+    # Dropout draws from the global state: it is forked and seeded, so that nothing outside changes.
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        _fit(network, auxiliary, generator, device)
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _fit(network: Evaluator, data: ImageSet, generator: torch.Generator, device: torch.device) -> None:
+    steps = EPOCHS * (len(data) // BATCH)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
+    for _ in range(EPOCHS):
+        order = torch.randperm(len(data), generator=generator)
+        for index in order.split(BATCH)[: len(data) // BATCH]:
+            scores = network(_shifted(data.images[index], generator).to(device))
+            loss = nn.functional.cross_entropy(scores, data.labels[index].to(device))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+
+
+def load_evaluator(
+    state: dict[str, Tensor], *, num_classes: int, image_shape: Shape, device: torch.device
+) -> Callable[[Tensor], Tensor]:
+    """The evaluator as a function from images ``[M, C, H, W]`` to class scores ``[M, K]``."""
+    network = Evaluator(num_classes, image_shape)
+    network.load_state_dict(state)
+    network.to(device).eval()
+
+    @torch.no_grad()
+    def scores(images: Tensor) -> Tensor:
+        return torch.cat([network(part) for part in images.to(device).split(500)])
+
+    return scores

@@ -1,0 +1,187 @@
+"""Simulated federated SGD: the victim learns only from what its clients release."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bench.api.dataset import ImageSet, Splits
+from bench.api.defense import Defense, HookContext
+from bench.api.observation import Gradients
+from bench.engine.gradients import gradient_map, one_hot
+from bench.models.victims import Schedule, Shape, build_model, schedule_of
+
+CURVE_POINTS = 12
+WARM_UP = 0.05
+PLATEAU = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Victim:
+    """A trained federation.
+
+    Attributes:
+        initial: the weights of round 0.
+        trained: the weights after the last round.
+        curve: ``{"round", "loss", "accuracy"}`` along the training: loss of the clients' batches since the
+            last point, accuracy on ``private_test``.
+        accuracy: utility, the share of ``private_test`` that the trained weights classify correctly.
+        initial_accuracy: the same at round 0.
+        converged: the accuracy of the last quarter of the curve moved by less than two points and all
+            weights are finite.
+        rounds: rounds run.
+    """
+
+    initial: dict[str, Tensor]
+    trained: dict[str, Tensor]
+    curve: list[dict[str, float]]
+    accuracy: float
+    initial_accuracy: float
+    converged: bool
+    rounds: int
+
+
+def stream(seed: int, purpose: str, device: torch.device) -> torch.Generator:
+    """An independent source of randomness for each purpose of one seed.
+
+    The order of the images, the weights and a defense's noise never share a stream, so that all defenses of
+    one seed see the same batches and the same initial weights.
+    """
+    mixed = int.from_bytes(f"{purpose}:{seed}".encode(), "little") % (2**61 - 1)
+    return torch.Generator(device=device).manual_seed(mixed)
+
+
+def soft_cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
+    """The clients' loss: PyTorch's own cross-entropy, with the rounding that a real client has."""
+    return nn.functional.cross_entropy(scores, targets)
+
+
+def client_releases(
+    model: nn.Module,
+    parameters: dict[str, Tensor],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    defense: Defense,
+    context: HookContext,
+    num_classes: int,
+) -> Gradients:
+    """What N clients release: this one function serves every training round and every attacked release.
+
+    Args:
+        model: the defended architecture.
+        parameters: the global weights.
+        images: ``[N, B, C, H, W]`` private batches.
+        labels: ``[N, B]``.
+        defense: its hooks are applied.
+        context: the defense's randomness.
+        num_classes: K.
+
+    Returns:
+        ``[N, ...]`` per parameter.
+    """
+    images, labels = defense.inputs(images, labels, context)
+    gradients = gradient_map(model, parameters, per_victim_weights=False, loss=soft_cross_entropy)
+    return defense.gradients(gradients(images, one_hot(labels, num_classes, images.dtype)), context)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, parameters: dict[str, Tensor], data: ImageSet) -> float:
+    """Share of images that the weights classify correctly; 0 if the weights are not finite."""
+    scores = torch.cat([functional_call(model, parameters, (part,)) for part in data.images.split(500)])
+    return (scores.argmax(1) == data.labels).float().mean().item() if scores.isfinite().all() else 0.0
+
+
+@torch.no_grad()
+def _loss(model: nn.Module, parameters: dict[str, Tensor], data: ImageSet) -> float:
+    scores = functional_call(model, parameters, (data.images[:500],))
+    return nn.functional.cross_entropy(scores, data.labels[:500]).item()
+
+
+def _order(size: int, images: int, generator: torch.Generator) -> Tensor:
+    """Indices of ``images`` draws: complete passes over the split, each in a new order."""
+    passes = math.ceil(images / size)
+    orders = [torch.randperm(size, generator=generator, device=generator.device) for _ in range(passes)]
+    return torch.cat(orders)[:images]
+
+
+def _learning_rate(schedule: Schedule, progress: float) -> float:
+    """Linear warm-up over the first rounds, cosine to zero."""
+    return schedule.learning_rate * min(1.0, progress / WARM_UP) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def train_victim(
+    *,
+    model: str,
+    splits: Splits,
+    num_classes: int,
+    image_shape: Shape,
+    defense: Defense,
+    batch_size: int,
+    epochs: float | None,
+    seed: int,
+    device: torch.device,
+) -> Victim:
+    """Trains one federation under a defense.
+
+    In each round ``images_per_round / batch_size`` clients compute the gradient of one private batch each;
+    what passes the defense's hooks is averaged by the server, which takes a momentum step.
+
+    Args:
+        model: architecture name.
+        splits: the clients train on ``private_train``.
+        num_classes: K.
+        image_shape: (C, H, W).
+        defense: its hooks run in every round.
+        batch_size: B, images of one client in one round, as in the attacked release.
+        epochs: passes over the split; None is the architecture's own schedule.
+        seed: of weights, batches and the defense's randomness.
+        device: where to train.
+    """
+    schedule = schedule_of(model)
+    plain = build_model(model, num_classes=num_classes, image_shape=image_shape).to(device)
+    plain.initialise(stream(seed, "weights", device))
+    network = defense.model(plain).to(device)
+    initial = {name: value.detach().clone() for name, value in network.named_parameters()}
+    train = ImageSet(splits.private_train.images.to(device), splits.private_train.labels.to(device))
+    test = ImageSet(splits.private_test.images.to(device), splits.private_test.labels.to(device))
+    clients = max(1, schedule.images_per_round // batch_size)
+    rounds = max(1, int((epochs or schedule.epochs) * len(train) / (clients * batch_size)))
+    order = _order(len(train), rounds * clients * batch_size, stream(seed, "batches", device))
+    context = HookContext(generator=stream(seed, "training noise", device), batch_size=batch_size)
+    weights, momenta = initial, {name: torch.zeros_like(value) for name, value in initial.items()}
+    first_accuracy = accuracy(network, initial, test)
+    curve = [{"round": 0.0, "loss": _loss(network, initial, train), "accuracy": first_accuracy}]
+    for turn, batch in enumerate(order.view(rounds, clients, batch_size)):
+        released = client_releases(
+            network, weights, train.images[batch], train.labels[batch],
+            defense=defense, context=context, num_classes=num_classes,
+        )  # fmt: skip
+        rate = _learning_rate(schedule, (turn + 1) / rounds)
+        for name, value in weights.items():
+            update = released[name].mean(0) + schedule.weight_decay * value
+            momenta[name] = schedule.momentum * momenta[name] + update
+        weights = {name: value - rate * momenta[name] for name, value in weights.items()}
+        if (turn + 1) * CURVE_POINTS // rounds > turn * CURVE_POINTS // rounds:
+            reached = accuracy(network, weights, test)
+            point = {"round": turn + 1.0, "loss": _loss(network, weights, train), "accuracy": reached}
+            curve.append(point)
+    return Victim(
+        initial=initial,
+        trained=weights,
+        curve=curve,
+        accuracy=curve[-1]["accuracy"],
+        initial_accuracy=first_accuracy,
+        converged=_converged(curve, weights),
+        rounds=rounds,
+    )
+
+
+def _converged(curve: list[dict[str, float]], weights: dict[str, Tensor]) -> bool:
+    tail = [point["accuracy"] for point in curve[-max(2, CURVE_POINTS // 4) :]]
+    finite = all(bool(value.isfinite().all()) for value in weights.values())
+    return finite and max(tail) - min(tail) < PLATEAU

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import bench.api
+from bench.api.errors import unknown
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "message"),
+    [
+        ("dgl", ["dlg", "prior"], "unknown attack 'dgl'; did you mean 'dlg'?"),
+        ("x", ["dlg", "prior"], "unknown attack 'x'; known: dlg, prior"),
+        ("x", [], "unknown attack 'x'; known: none"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_what_was_meant(name: str, known: list[str], message: str) -> None:
+    assert str(unknown("attack", name, known)) == message
+    assert str(unknown("attack", name, known, where="f.toml: block.0")) == f"f.toml: block.0: {message}"
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in bench.api.__all__:
+        assert getattr(bench.api, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Atack'"):
+        _ = bench.api.Atack
+
+
+def test_the_contracts_load_torch_only_when_it_is_needed() -> None:
+    code = "import sys; from bench.api import Channel, PluginError; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.cli.main import main
+from bench.cli.text import clean, clean_lines, columns
+from bench.matrix import files
+from tests.api.plugin_folders import BLOCK, MATRIX, Folders, toml_file
+
+EVIL = "\x1b[31mred\x1b]0;title\x07\u202e\x9b2J [bold]up[/bold]\nnext"
+TAMED = "[31mred]0;title2J [bold]up[/bold] next"
+
+
+def bench(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+@pytest.fixture
+def shipped(folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of matrices with one in it."""
+    folder = tmp_path / "matrices"
+    folder.mkdir()
+    monkeypatch.setattr(files, "FOLDER", folder)
+    (folder / "mine@1.toml").write_text(toml_file(MATRIX), encoding="utf-8")
+    return folder
+
+
+def test_plugins_are_an_aligned_table(folders: Folders) -> None:
+    folders.add("attack", "a_longer_name", {"title": "Long " * 30, "parameters": {}})
+    result = bench("list", "attacks")
+    assert result.exit_code == 0
+    header, first, second = result.stdout.splitlines()
+    assert header.split() == ["name", "title", "year", "channels", "parameters"]
+    assert {line.index(word) for line, word in [(header, "year"), (first, "2020"), (second, "2020")]} == {
+        header.index("year")
+    }
+    assert first.startswith("a_longer_name  Long Long ")
+    assert first.endswith("...  2020  gradients  -")
+    assert second.split() == ["guess", "A", "title", "2020", "gradients", "steps=10"]
+
+
+def test_defenses_and_data_sets_are_listed(folders: Folders) -> None:
+    assert "blur  A title  2020  gradients  scale=0.5, shape=flat\n" in bench("list", "defenses").stdout
+    assert "dots  A title  2020  1x8x8  2        -\n" in bench("list", "datasets").stdout
+
+
+def test_models_are_listed() -> None:
+    assert "\nlenet " in bench("list", "models").stdout
+
+
+def test_matrices_are_listed(shipped: Path) -> None:
+    assert bench("list", "matrices").stdout.splitlines()[1] == "mine@1  1       0,1    A small matrix."
+    (shipped / "torn@1.toml").write_text("name = ", encoding="utf-8")
+    result = bench("list", "matrices")
+    assert result.exit_code == 1
+    assert "mine@1" in result.stdout
+    assert f"broken: torn@1\n{shipped / 'torn@1.toml'}: " in result.stdout
+
+
+def test_broken_plugins_are_listed_with_every_wrong_field(folders: Folders) -> None:
+    folder = folders.add("attack", "torn", {"year": "then"}, without=("notes",))
+    result = bench("list", "attacks")
+    assert result.exit_code == 1
+    assert "\nguess " in result.stdout
+    card = folder / "card.toml"
+    assert f"\nbroken: torn\n{card}: year: Input should be a valid integer" in result.stdout
+    assert f"\n{card}: notes: Field required\n" in result.stdout
+
+
+def test_an_attack_is_shown_in_full(folders: Folders) -> None:
+    changes = {
+        "max_batch_size": 1,
+        "max_batch_reason": "one label",
+        "needs_auxiliary": True,
+        "claims": [{"text": "30 dB", "source": "Table 2"}],
+        "floor": {"model": "lenet", "checkpoint": "initial", "psnr": 25.0},
+    }
+    folder = folders.add("attack", "guess", changes)
+    result = bench("show", "guess")
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    for expected in [
+        "attack guess",
+        "title A title",
+        f"folder {folder}",
+        "may see",
+        "adversaries naive, adaptive",
+        "private labels no",
+        "auxiliary images needed",
+        "batch size at most 1 (one label)",
+        "floor at least 25 dB PSNR on the undefended lenet@initial",
+        "steps 10 - 1..1000 Iterations.",
+        "30 dB (Table 2)",
+    ]:
+        assert expected in lines
+
+
+def test_a_defense_is_shown_in_full(folders: Folders) -> None:
+    folders.add("defense", "blur", {"adaptive_view": False})
+    lines = [" ".join(line.split()) for line in bench("show", "blur").stdout.splitlines()]
+    for expected in [
+        "strength scale",
+        "adaptive attacks n/a: nothing to adapt to",
+        "scale 0.5 1.0 0.. Of the noise.",
+        "shape flat - flat | peaked Of the noise.",
+    ]:
+        assert expected in lines
+
+
+def test_a_data_set_and_a_model_are_shown(folders: Folders) -> None:
+    assert "licence      CC0\n" in bench("show", "dots").stdout
+    assert bench("show", "lenet").stdout.startswith("model lenet\n  ")
+
+
+def test_a_name_of_two_things_shows_both(folders: Folders) -> None:
+    folders.add("defense", "guess")
+    result = bench("show", "guess")
+    assert "attack guess\n" in result.stdout
+    assert "\n\ndefense guess\n" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["mine", "mine@1"])
+def test_a_matrix_is_shown_with_its_cells(shipped: Path, folders: Folders, name: str) -> None:
+    folders.add("attack", "single", {"max_batch_size": 1, "max_batch_reason": "one label"})
+    attacks = ["guess", {"name": "single", "steps": [5, 6]}]
+    block = {**BLOCK, "attacks": attacks, "batch_sizes": [1, 2], "epochs": 3}
+    (shipped / "mine@1.toml").write_text(toml_file({**MATRIX, "block": [block]}), encoding="utf-8")
+    lines = [" ".join(line.split()) for line in bench("show", name).stdout.splitlines()]
+    for expected in [
+        "matrix mine@1",
+        "cells 12: 8 to measure, 4 n/a",
+        "4 n/a: one label",
+        "attacks guess, single[steps=5|6]",
+        "releases 4 in each cell",
+        "epochs 3",
+    ]:
+        assert expected in lines
+
+
+def test_a_matrix_file_is_shown(folders: Folders) -> None:
+    assert "cells  2: 2 to measure, 0 n/a\n" in bench("show", folders.matrix()).stdout
+
+
+def test_what_is_not_there_or_broken_is_2(folders: Folders) -> None:
+    result = bench("show", "guesss")
+    assert result.exit_code == 2
+    assert "did you mean 'guess'?" in result.stderr
+    folders.add("attack", "guess", card="kind = ")
+    result = bench("show", "guess")
+    assert result.exit_code == 2
+    assert "card.toml" in result.stderr
+
+
+def test_cards_cannot_reach_the_terminal(folders: Folders, shipped: Path) -> None:
+    parameters = {EVIL: {"default": EVIL, "description": EVIL}}
+    claims = [{"text": EVIL, "source": EVIL}]
+    texts = dict.fromkeys(["title", "paper", "authors", "url", "notes"], EVIL)
+    folders.add("attack", "guess", {**texts, "parameters": parameters, "claims": claims})
+    folders.add("attack", "torn", {EVIL: 1})
+    (shipped / "mine@1.toml").write_text(toml_file({**MATRIX, "description": EVIL}), encoding="utf-8")
+    asked = [("show", "guess"), ("list", "attacks"), ("show", "mine"), ("list", "matrices"), ("show", EVIL)]
+    for arguments in asked:
+        output = bench(*arguments).output
+        assert not set(output) & set("\x1b\x07\x9b\u202e\r")
+        assert "[31mred" in output
+
+
+def test_text_loses_its_control_characters_only() -> None:
+    assert clean(EVIL) == TAMED
+    assert clean_lines("a\n\n b\x00 \nc") == "a\nb\nc"
+    assert clean("Čertík 数 – µ") == "Čertík 数 – µ"
+
+
+@given(st.text())
+def test_no_text_reaches_the_terminal_untamed(text: str) -> None:
+    assert clean(text).isprintable() or not clean(text)
+    assert "\n" not in clean(text)
+
+
+def test_columns_align_wide_and_combining_characters() -> None:
+    assert columns([("数字", "x"), ("e\u0301", "y"), ("abcd", "")]) == "数字  x\ne\u0301     y\nabcd"

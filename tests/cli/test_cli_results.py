@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bench.cli.main import main
+from tests.api.plugin_folders import Folders
+
+
+def bench(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def counts(result: Result) -> dict[str, int]:
+    rows = (line.split() for line in result.stdout.splitlines())
+    return {name: int(count) for name, count in rows}
+
+
+def test_status_counts_every_state(folders: Folders, tmp_path: Path) -> None:
+    result = bench("status", tmp_path / "empty", "--matrix", folders.matrix(), "--device", "cpu")
+    assert result.exit_code == 0
+    states = ["done", "failed", "timeout", "oom", "n/a", "stale", "missing"]
+    assert counts(result) == {**dict.fromkeys(states, 0), "missing": 2, "cells": 2}
+    assert not (tmp_path / "empty").exists()
+
+
+def test_status_takes_the_matrix_from_the_folder_s_name(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine@1.toml").write_bytes(folders.matrix().read_bytes())
+    monkeypatch.setattr("bench.matrix.files.FOLDER", tmp_path)
+    assert counts(bench("status", tmp_path / "mine"))["missing"] == 2
+    result = bench("status", tmp_path / "yours")
+    assert result.exit_code == 2
+    assert "unknown matrix 'yours'" in result.stderr
+
+
+def test_status_looks_into_the_default_folder(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Path]] = []
+
+    def status(matrix: str, out: Path, *, device: str) -> dict[str, int]:
+        asked.append((matrix, out))
+        return {"done": 3, "incompatible": 1}
+
+    monkeypatch.setattr("bench.runs.run.status", status)
+    path = folders.matrix()
+    assert counts(bench("status", "--matrix", path))["n/a"] == 1
+    assert asked == [(str(path), Path("results/mine"))]
+
+
+def test_report_writes_the_tables_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Path, bool]] = []
+
+    def write_report(directory: Path, *, final: bool) -> None:
+        asked.append((directory, final))
+
+    monkeypatch.setattr("bench.report.write.write_report", write_report)
+    (tmp_path / "records").mkdir()
+    result = bench("report", tmp_path)
+    assert (result.exit_code, result.stdout) == (0, f"wrote {tmp_path / 'leaderboard.md'}\n")
+    assert asked == [(tmp_path, True)]
+
+
+def test_report_refuses_a_folder_that_holds_no_results(tmp_path: Path) -> None:
+    result = bench("report", tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {tmp_path}: there is no records folder in it")
+    assert not list(tmp_path.iterdir())
+    assert bench("report", tmp_path / "gone").exit_code == 2

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bench.cli.main import main
+from bench.matrix import Filters
+from tests.api.plugin_folders import BLOCK, Folders
+
+DEFAULTS: dict[str, Any] = {
+    "filters": Filters(),
+    "device": "auto",
+    "workers": None,
+    "timeout": None,
+    "retry_failed": False,
+    "force": False,
+    "display": "auto",
+    "dry_run": False,
+}
+
+
+class Recorder:
+    """Stands in for the runner: keeps what it was asked and answers with an exit code."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.exit_code = 0
+
+    def __call__(self, matrix: str, **options: Any) -> SimpleNamespace:
+        self.asked.append((matrix, options))
+        return SimpleNamespace(exit_code=self.exit_code)
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder, module = Recorder(), ModuleType("bench.runs.run")
+    module.run_matrix = recorder  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bench.runs.run", module)
+    return recorder
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["run", *map(str, arguments)])
+
+
+def test_options_that_are_not_given_restrict_nothing(folders: Folders, runner: Recorder) -> None:
+    path = folders.matrix()
+    assert run("--matrix", path).exit_code == 0
+    assert runner.asked == [(str(path), {**DEFAULTS, "out": Path("results/mine")})]
+
+
+def test_every_option_arrives(runner: Recorder) -> None:
+    options = "-a guess[steps=3] -a other -d blur -D dots -m lenet --seeds 3,1,3 --limit 5 --out there"
+    more = "--device cuda:0,1 -j 2 --timeout 1.5 --retry-failed --force --dry-run --display json"
+    assert run("--matrix", "mine", *options.split(), *more.split()).exit_code == 0
+    filters = Filters(
+        attacks=("guess[steps=3]", "other"),
+        defenses=("blur",),
+        datasets=("dots",),
+        models=("lenet",),
+        seeds=(3, 1),
+        limit=5,
+    )
+    expected = {
+        "out": Path("there"),
+        "filters": filters,
+        "device": "cuda:0,1",
+        "workers": 2,
+        "timeout": 1.5,
+        "retry_failed": True,
+        "force": True,
+        "display": "json",
+        "dry_run": True,
+    }
+    assert runner.asked == [("mine", expected)]
+
+
+@pytest.mark.parametrize("code", [0, 1, 130])
+def test_the_exit_code_is_the_run_s(runner: Recorder, code: int) -> None:
+    runner.exit_code = code
+    assert run("--matrix", "mine", "--out", "there").exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--seeds", "one"),
+        ("--seeds", ""),
+        ("--seeds", "1,,2"),
+        ("--seeds", "-1"),
+        ("--seeds", str(2**32)),
+        ("--seeds", "9" * 5000),
+        ("--limit", "0"),
+        ("-j", "0"),
+        ("--timeout", "0"),
+        ("--display", "loud"),
+        ("--out", __file__),
+    ],
+)
+def test_a_value_that_cannot_be_is_2(runner: Recorder, option: str, value: str) -> None:
+    result = run("--matrix", "mine", "--out", "there", option, value)
+    assert result.exit_code == 2
+    assert "Invalid value" in result.stderr
+    assert not runner.asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-a", "gess"], "error: 'gess': unknown attack 'gess'; did you mean 'guess'?\n"),
+        (
+            ["-a", "guess[stps=3]"],
+            "error: 'guess[stps=3]': unknown parameter of attack guess 'stps'; did you mean 'steps'?\n",
+        ),
+        (
+            ["-d", "blur[scale=-1]"],
+            "error: 'blur[scale=-1]': defense blur: scale: -1.0 is below the minimum 0\n",
+        ),
+        (["-m", "lanet"], "error: unknown model 'lanet'; did you mean 'lenet'?\n"),
+        (["-d", "blur["], "error: 'blur[': write name or name[parameter=value,...]\n"),
+        (["--device", "tpu"], "error: device 'tpu': write auto, cpu, cuda or cuda:0,1\n"),
+    ],
+)
+def test_a_filter_that_selects_nothing_there_is_is_one_clear_message(
+    folders: Folders, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    result = run("--matrix", folders.matrix(), "--out", tmp_path / "out", "--dry-run", *arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", message)
+
+
+def test_all_errors_of_a_matrix_file_are_one_message(folders: Folders, tmp_path: Path) -> None:
+    path = folders.matrix({"seeds": [], "block": [{**BLOCK, "budget": 0}, {**BLOCK, "relaeses": 3}]})
+    result = run("--matrix", path, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    lines = result.stderr.removeprefix("error: ").splitlines()
+    assert sorted(line.split(": ")[:2] for line in lines) == [
+        [str(path), "block.0.budget"],
+        [str(path), "block.1.relaeses"],
+        [str(path), "seeds"],
+    ]
+
+
+def test_a_broken_card_stops_the_run_before_it_starts(folders: Folders, tmp_path: Path) -> None:
+    folder = folders.add("attack", "guess", {"year": "then", "colour": "red"}, without=("title",))
+    result = run("--matrix", folders.matrix(), "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    card = folder / "card.toml"
+    assert all(f"{card}: {field}: " in result.stderr for field in ("title", "year", "colour"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(folders: Folders, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run("--matrix", folders.matrix(), "--out", out, "--dry-run", "--seeds", 4, "--device", "cpu")
+    assert result.exit_code == 0
+    assert "guess/naive vs blur=0.5 on dots lenet@initial B=1 seed=4" in result.stdout
+    assert not out.exists()

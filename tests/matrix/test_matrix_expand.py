@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from bench.api.errors import UsageError
+from bench.matrix import Cell, Filters, expand, load_matrix
+from tests.api.plugin_folders import BLOCK, STEPS, Folders
+
+BLURS = [{"name": "blur", "scale": [0.1, 0.2]}]
+
+
+def cells_of(folders: Folders, *blocks: Mapping[str, object], **filters: object) -> list[Cell]:
+    """The cells of a matrix whose blocks differ from the standard one in the fields given."""
+    path = folders.matrix({"block": [{**BLOCK, **block} for block in blocks or ({},)]})
+    return expand(load_matrix(str(path)), Filters(**filters))  # type: ignore[arg-type]
+
+
+def test_one_entry_each_is_one_cell_a_seed(folders: Folders) -> None:
+    first, second = cells_of(folders)
+    assert (first.seed, second.seed) == (0, 1)
+    assert first.attack.arguments() == {"steps": 10}
+    assert (first.releases, first.budget, first.epochs, first.incompatible) == (4, 100, None, "")
+    assert first.strength == 0.5
+    assert first.title == "guess/naive vs blur=0.5 on dots lenet@initial B=1 seed=0"
+
+
+def test_the_seed_is_the_outermost_loop_and_blocks_come_next(folders: Folders) -> None:
+    cells = cells_of(folders, {"defenses": BLURS}, {"models": ["convnet"], "batch_sizes": [1, 2]})
+    assert [(c.seed, c.model, c.batch_size, c.strength) for c in cells] == [
+        (seed, *rest)
+        for seed in (0, 1)
+        for rest in [("lenet", 1, 0.1), ("lenet", 1, 0.2), ("convnet", 1, 0.5), ("convnet", 2, 0.5)]
+    ]
+
+
+def test_after_the_first_seed_every_attack_has_met_every_defense(folders: Folders) -> None:
+    folders.add("attack", "other")
+    cells = cells_of(
+        folders, {"attacks": ["guess", "other"], "defenses": BLURS, "models": ["lenet", "convnet"]}
+    )
+    half = len(cells) // 2
+    assert {(c.attack.name, c.strength, c.model) for c in cells[:half]} == {
+        (attack, strength, model)
+        for attack in ("guess", "other")
+        for strength in (0.1, 0.2)
+        for model in ("lenet", "convnet")
+    }
+
+
+def test_lists_are_swept_as_a_cross_product(folders: Folders) -> None:
+    sweep = {"name": "blur", "scale": [0.1, 1], "shape": ["flat", "peaked"]}
+    cells = cells_of(folders, {"defenses": [sweep]}, seeds=(0,))
+    assert [(c.defense.label, c.strength) for c in cells] == [
+        ("blur", 0.1),
+        ("blur[shape=peaked]", 0.1),
+        ("blur", 1.0),
+        ("blur[shape=peaked]", 1.0),
+    ]
+
+
+def test_labels_of_different_values_are_different(folders: Folders) -> None:
+    parameters = {"steps": STEPS, "rate": {"default": 0.1, "description": "Step size."}}
+    folders.add("attack", "guess", {"parameters": parameters})
+    attack = {"name": "guess", "rate": [0.1234567, 0.1234568, 0.1, 1e-9], "steps": 20}
+    labels = [cell.attack.label for cell in cells_of(folders, {"attacks": [attack]}, seeds=(0,))]
+    assert labels == [
+        "guess[rate=0.1234567,steps=20]",
+        "guess[rate=0.1234568,steps=20]",
+        "guess[steps=20]",
+        "guess[rate=1e-09,steps=20]",
+    ]
+
+
+def test_the_same_cell_in_two_blocks_is_run_once(folders: Folders) -> None:
+    assert len(cells_of(folders, {}, {"defenses": ["blur", {"name": "blur", "scale": 0.5}]})) == 2
+
+
+def test_a_defense_without_strength_has_none(folders: Folders) -> None:
+    folders.add("defense", "blur", {"strength": "", "parameters": {}})
+    cell = cells_of(folders)[0]
+    assert cell.strength is None
+    assert " vs blur on " in cell.title
+
+
+def test_declared_limits_are_cells_with_a_reason(folders: Folders) -> None:
+    folders.add("attack", "single", {"max_batch_size": 1, "max_batch_reason": "one label at a time"})
+    folders.add("attack", "nosy", {"needs_labels": True})
+    folders.add("defense", "open", {"adaptive_view": False})
+    block = {
+        "attacks": ["guess", "single", "nosy"],
+        "defenses": ["blur", "open"],
+        "adversaries": ["naive", "adaptive"],
+        "batch_sizes": [1, 2],
+    }
+    reasons = {
+        (c.attack.name, c.defense.name, c.adversary.value, c.batch_size): c.incompatible
+        for c in cells_of(folders, block, seeds=(0,))
+    }
+    assert len(reasons) == 24
+    for (attack, defense, adversary, batch), reason in reasons.items():
+        if attack == "single" and batch == 2:
+            assert reason == "one label at a time"
+        elif defense == "open" and adversary == "adaptive":
+            assert reason == "nothing to adapt to"
+        else:
+            assert (reason != "") == (attack == "nosy")
+
+
+def test_an_attack_only_plays_the_adversaries_that_it_declares(folders: Folders) -> None:
+    folders.add("attack", "simple", {"adversaries": ["naive"]})
+    block = {"attacks": ["guess", "simple"], "adversaries": ["naive", "adaptive"]}
+    cells = cells_of(folders, block, seeds=(0,))
+    assert [(c.attack.name, c.adversary.value) for c in cells] == [
+        ("guess", "naive"),
+        ("guess", "adaptive"),
+        ("simple", "naive"),
+    ]
+    with pytest.raises(UsageError, match="no cell is left"):
+        cells_of(folders, {"attacks": ["simple"], "adversaries": ["adaptive"]})

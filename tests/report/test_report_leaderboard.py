@@ -1,0 +1,224 @@
+"""The ranking rule on folders small enough to compute by hand."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.report.cards import Cards
+from bench.report.entries import Group, Row
+from bench.report.frames import read_results
+from bench.report.leaderboard import build
+
+Folder = Any  # the class in conftest.py
+
+
+@pytest.fixture
+def groups(folder: Folder, cards: Cards, tmp_path: Path) -> Callable[[], tuple[Group, ...]]:
+    return lambda: build(read_results(folder.write(tmp_path)), cards)
+
+
+def row(group: Group, defense: str, strength: float = math.nan) -> Row:
+    found = [r for r in group.rows if r.defense == defense and str(r.strength) == str(strength)]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_worst_case_is_chosen_image_by_image(folder: Folder, groups: Callable[[], tuple[Group, ...]]) -> None:
+    # No attack is best on all images. The floor would win image 2, but it never saw the release.
+    folder.add("strong", lpips=[0.1, 0.5, 0.6, 0.2], psnr=[30, 10, 8, 20], ssim=[0.9, 0.1, 0.0, 0.5])
+    folder.add("weak", lpips=[0.3, 0.2, 0.4, 0.8], psnr=[12, 18, 14, 6], ssim=[0.2, 0.6, 0.3, 0.1])
+    folder.add("blind", lpips=[0.9, 0.9, 0.01, 0.9], psnr=[5, 5, 50, 5])
+    (group,) = groups()
+    worst = row(group, "none").worst
+    assert worst is not None
+    assert worst.best["value"].tolist() == [0.1, 0.2, 0.4, 0.2]
+    assert worst.scores["lpips"].mean == pytest.approx(0.225)
+    assert worst.scores["psnr"].mean == pytest.approx((30 + 18 + 14 + 20) / 4)
+    assert worst.scores["ssim"].mean == pytest.approx((0.9 + 0.6 + 0.3 + 0.5) / 4)
+    assert worst.scores["identified"].mean == pytest.approx(3 / 4)
+    assert (worst.strongest, worst.attacks) == ("strong/naive", 2)  # 0.35 against 0.425
+    assert [(e.attack, e.floor) for e in group.rows[0].attacks] == [
+        ("strong", False),
+        ("weak", False),
+        ("blind", True),
+    ]
+
+
+def test_worst_case_takes_only_images_that_all_done_attacks_scored(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    for seed in (0, 1):
+        folder.add("strong", lpips=[0.1, 0.2], seed=seed)
+    folder.add("weak", lpips=[0.5, 0.1], seed=0)
+    folder.add("weak", seed=1, status="timeout", reason="60 s")
+    folder.add("sly", seed=0, status="failed", reason="boom")
+    (group,) = groups()
+    (only,) = group.rows
+    assert only.worst is not None
+    assert only.worst.best["value"].tolist() == [0.1, 0.1]
+    assert only.worst.scores["lpips"].n_images == 2
+    assert only.flags == ("partial",)
+    assert only.attacks[1].scores["lpips"].n_images == 4  # an attack's own row uses all that it has
+    sly, _, weak = only.attacks
+    assert (sly.done, sly.failures[0].reason) == (0, "boom")
+    assert (weak.done, weak.failures[0].status, weak.flags) == (1, "timeout", ("failures",))
+
+
+def test_without_a_common_image_there_is_no_worst_case(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    folder.add("strong", lpips=[0.1], seed=0)
+    folder.add("weak", lpips=[0.5], seed=1)
+    assert groups()[0].rows[0].worst is None
+
+
+def test_a_diverged_image_never_wins_and_is_counted(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    nan = math.nan
+    folder.add("sly", lpips=[nan, 0.3, nan], psnr=[nan, 20, nan], ssim=[nan, 0.5, nan])
+    folder.add("weak", lpips=[0.4, 0.5, nan], psnr=[15, 12, nan], ssim=[0.4, 0.3, nan])
+    (only,) = groups()[0].rows
+    assert only.worst is not None
+    lpips = only.worst.scores["lpips"]
+    assert lpips.mean == pytest.approx(0.35)
+    assert (lpips.n_images, lpips.n_missing) == (2, 1)
+    assert only.attacks[0].flags == ("diverged",)
+
+
+def test_ssim_decides_where_there_is_no_lpips(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    folder.add("strong", lpips=[math.nan] * 2, ssim=[0.9, 0.1], lpips_status="no weights")
+    folder.add("weak", lpips=[math.nan] * 2, ssim=[0.2, 0.4], lpips_status="no weights")
+    (group,) = groups()
+    assert group.rank == "ssim"
+    assert group.rows[0].worst is not None
+    assert group.rows[0].worst.best["value"].tolist() == [0.9, 0.4]
+
+
+def test_utility_loss_is_paired_by_seed(folder: Folder, groups: Callable[[], tuple[Group, ...]]) -> None:
+    for seed, accuracy in enumerate([0.90, 0.94, 0.98]):
+        folder.add("strong", lpips=[0.1], seed=seed, accuracy=accuracy)
+    for seed, accuracy in enumerate([0.89, 0.91]):
+        folder.add("strong", "noise", 0.5, lpips=[0.4], seed=seed, accuracy=accuracy)
+    (group,) = groups()
+    none, noise = group.rows
+    assert (none.baseline, noise.baseline) == (True, False)
+    assert (none.utility.mean, none.loss.mean) == pytest.approx((0.94, 0.0))
+    assert (noise.utility.mean, noise.utility.seeds) == pytest.approx((0.90, 2))
+    assert (noise.loss.mean, noise.loss.low, noise.loss.high) == pytest.approx((2.0, 1.0, 3.0))
+    assert noise.flags == ("partial",)  # the third seed is to come
+    assert [place.row.defense for place in group.places[5.0]] == ["noise"]
+    assert group.places[1.0] == ()
+
+
+def test_undefended_is_found_without_its_name(folder: Folder, tmp_path: Path) -> None:
+    folder.add("strong", "bare", lpips=[0.1], accuracy=0.9)
+    folder.add("strong", "noise", 0.1, lpips=[0.1], accuracy=0.8)
+    (group,) = build(read_results(folder.write(tmp_path)), Cards())  # no card is known
+    assert group.baseline is not None and group.baseline.defense == "bare"
+    folder.add("strong", "other", lpips=[0.1])
+    (group,) = build(read_results(folder.write(tmp_path)), Cards())
+    assert group.baseline is None
+    assert all(math.isnan(r.loss.mean) for r in group.rows)
+
+
+def test_rows_are_sorted(folder: Folder, groups: Callable[[], tuple[Group, ...]]) -> None:
+    for defense, strength in [("prune", 0.9), ("noise", 10.0), ("noise", 9.0), ("none", None), ("clip", 1.0)]:
+        folder.add("strong", defense, strength, lpips=[0.1])
+    shown = [(r.defense, r.strength) for r in groups()[0].rows][1:]
+    assert shown == [("clip", 1.0), ("noise", 9.0), ("noise", 10.0), ("prune", 0.9)]
+
+
+def test_a_place_is_certain_or_shared(folder: Folder, groups: Callable[[], tuple[Group, ...]]) -> None:
+    generator = np.random.default_rng(0)
+    image = generator.uniform(0.2, 0.4, 64)
+    noise = generator.normal(0, 0.02, 64)
+    folder.add("strong", lpips=image / 4)
+    folder.add("strong", "clip", 1.0, lpips=image + 0.1 + noise, accuracy=0.895)
+    folder.add("strong", "noise", 1.0, lpips=image + 0.1 - noise, accuracy=0.895)
+    folder.add("strong", "noise", 2.0, lpips=image + 0.3, accuracy=0.5)
+    folder.add("strong", "prune", 1.0, lpips=image, accuracy=0.895)
+    (group,) = groups()
+    places = {place.row.defense: place.rank for place in group.places[1.0]}
+    assert places == {"clip": "1–2", "noise": "1–2", "prune": "3"}
+    assert {r.defense for r in group.rows if not r.pareto} >= {"prune"}
+    assert row(group, "noise", 2.0).pareto and row(group, "none").pareto
+
+
+def test_normalised_leakage_runs_from_floor_to_ceiling(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    folder.add("strong", lpips=[0.1, 0.1])
+    folder.add("blind", lpips=[0.6, 0.6])
+    folder.add("strong", "noise", 1.0, lpips=[0.4, 0.5])
+    folder.add("blind", "noise", 1.0, lpips=[0.6, 0.6])
+    folder.add("strong", "noise", 2.0, lpips=[0.4, 0.5])
+    none, weak, strong = groups()[0].rows
+    assert (none.normalised, weak.normalised) == pytest.approx((1.0, 0.15 / 0.5))
+    assert math.isnan(strong.normalised)
+
+
+def test_flags_tell_what_to_distrust(folder: Folder, groups: Callable[[], tuple[Group, ...]]) -> None:
+    many = list(np.random.default_rng(1).normal(0.5, 0.01, 40))
+    evaluations = {"evaluations_mean": 90.0, "evaluations_max": 120, "cost_mean": 0.0}
+    utility = {"accuracy": 0.9, "initial_accuracy": 0.1, "converged": False, "rounds": 3}
+    folder.add("strong", lpips=many, psnr=[20] * 40)  # its card demands 25 dB
+    folder.add("blind", lpips=many, psnr=[12] * 40)
+    folder.add("weak", lpips=[v + 0.2 for v in many], psnr=[13] * 40)
+    folder.add("given", lpips=many, attack=evaluations)
+    folder.add("late", lpips=many, budget=50, release={"zero": 2, "nonfinite": 0, "norm_mean": 1.0})
+    folder.add("strong", "noise", 1.0, lpips=many, utility=utility)
+    none, noise = groups()[0].rows
+    flags = {entry.attack: set(entry.flags) for entry in none.attacks}
+    assert flags == {
+        "strong": {"below-card"},
+        "blind": set(),
+        "weak": {"below-prior", "psnr-only"},
+        "given": {"labels-given", "budget"},
+        "late": {"budget"},
+    }
+    assert none.flags == ("dead-release",)
+    assert set(noise.flags) == {"partial", "missing-attack", "unconverged"}
+    assert noise.attacks[0].flags == ("below-card",)
+
+
+def test_a_row_that_was_spared_an_attack_has_no_rank(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    for defense, strength in (("none", None), ("clip", 1.0)):
+        folder.add("sly", defense, strength, lpips=[0.1, 0.2])
+        folder.add("weak", defense, strength, lpips=[0.4, 0.4])
+    folder.add("weak", "noise", 1.0, lpips=[0.5, 0.5])
+    folder.add("sly", "noise", 1.0, status="oom", reason="out of memory")
+    folder.add("never", "none", status="failed", reason="works nowhere")
+    (group,) = groups()
+    assert [place.row.defense for place in group.places[1.0]] == ["clip"]
+    noise = row(group, "noise", 1.0)
+    assert set(noise.flags) == {"partial", "missing-attack"} and not noise.pareto
+    assert row(group, "none").flags == ("partial",)
+
+
+def test_incompatible_is_neither_partial_nor_failed(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    folder.add("weak", lpips=[0.1])
+    folder.add(
+        "weak", adversary="adaptive", status="incompatible", reason="nothing to adapt to", accuracy=None
+    )
+    (only,) = groups()[0].rows
+    assert only.flags == () and only.attacks[0].flags == ()
+
+
+def test_strength_is_matched_at_the_digits_of_the_image_file(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    folder.add("strong", "noise", 0.123456789, lpips=[0.1])
+    for image in folder.images:
+        image["strength"] = f"{image['strength']:.6g}"
+    assert groups()[0].rows[0].worst is not None

@@ -1,0 +1,62 @@
+"""Figures: the same bytes each time, and stitched sheets in the order of the tables."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bench.report.cards import Cards
+from bench.report.write import write_report
+
+Folder = Any  # the class in conftest.py
+
+
+def test_figures_are_stable_and_follow_the_records(
+    matrix: Callable[..., Folder], cards: Cards, tmp_path: Path
+) -> None:
+    folder = matrix(releases=2, seeds=1, checkpoints=("trained",))
+    contents = []
+    for name, shuffle in (("a", None), ("b", 5)):
+        write_report(folder.write(tmp_path / name, shuffle=shuffle), cards=cards)
+        figures = sorted((tmp_path / name / "figures").glob("*.svg"))
+        assert [f.stem for f in figures] == ["leakage-gradients-digits-lenet-trained-1"]
+        contents.append([f.read_bytes() for f in figures])
+    assert contents[0] == contents[1]
+    assert b"<dc:date>" not in contents[0][0]
+    for path in (tmp_path / "a" / "records").glob("*.json"):
+        path.unlink()
+    small = type(folder)()
+    small.add("strong", lpips=[0.1, 0.2])
+    write_report(small.write(tmp_path / "a"), cards=cards)
+    assert [f.name for f in (tmp_path / "a" / "figures").glob("*.svg")] == [
+        "leakage-gradients-digits-lenet-initial-1.svg"
+    ]
+
+
+def test_partial_reports_draw_nothing(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    folder.add("strong", lpips=[0.1, 0.2])
+    write_report(folder.write(tmp_path), final=False, cards=cards)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_gallery_stitches_the_first_seed(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        folder.add("strong", "noise", 1.0, lpips=[0.3, 0.3], seed=seed)
+        folder.add("strong", lpips=[0.1, 0.2], seed=seed)
+    folder.add("weak", lpips=[0.1, 0.2])
+    folder.write(tmp_path)
+    (tmp_path / "sheets").mkdir()
+    for number, item in enumerate(folder.records):
+        pixels = np.zeros((64, 64), dtype=np.uint8)
+        pixels[32:] = 10 * (number + 1)
+        pixels[:32] = 200
+        Image.fromarray(pixels).save(tmp_path / "sheets" / f"{item['id']}.png")
+    (tmp_path / "sheets" / f"{folder.records[4]['id']}.png").write_bytes(b"not a picture")
+    write_report(tmp_path, cards=cards)
+    with Image.open(tmp_path / "figures" / "gallery-gradients-digits-lenet-initial-1.png") as picture:
+        strips = [picture.getpixel((picture.width - 4, 70 * i + 30)) for i in range(picture.height // 70)]
+    # The originals, none (added second), noise (added first); no second seed and no broken sheet.
+    assert (tmp_path / "figures" / "worst-gradients-digits-lenet-initial-1.png").is_file()
+    assert strips == [(200, 200, 200), (20, 20, 20), (10, 10, 10)]

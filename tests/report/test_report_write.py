@@ -1,0 +1,238 @@
+"""The files that a reader opens: right, stable, complete and safe."""
+
+import gzip
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.report.cards import Cards
+from bench.report.write import write_report
+
+Folder = Any  # the class in conftest.py
+TABLES = ["leaderboard.md", "leaderboard.csv", "leaderboard.tex", "cells.csv"]
+ROW = ["checkpoint", "batch_size", "defense", "strength"]
+
+
+def report(folder: Folder, directory: Path, cards: Cards, **options: Any) -> dict[str, str]:
+    write_report(folder.write(directory, **options), final=False, cards=cards)
+    return read(directory)
+
+
+def read(directory: Path) -> dict[str, str]:
+    return {name: (directory / name).read_text(encoding="utf-8") for name in TABLES}
+
+
+def test_every_number_can_be_recomputed(matrix: Callable[..., Folder], cards: Cards, tmp_path: Path) -> None:
+    report(matrix(batches=(2,), releases=3, seeds=2), tmp_path, cards)
+    table = pd.read_csv(tmp_path / "leaderboard.csv").fillna({"strength": -1.0, "adversary": ""})
+    images = pd.read_csv(tmp_path / "images.csv.gz").fillna({"strength": -1.0})
+    images = images[images["status"] == "done"]
+
+    keys = [*ROW, "attack", "adversary"]
+    plain = images.groupby(keys)[["psnr", "ssim", "lpips", "identified", "recognised"]].mean().round(6)
+    ours = table[(table["role"] != "worst case") & (table["cells_done"] > 0)].set_index(keys)
+    assert len(plain) == len(ours)
+    pd.testing.assert_frame_equal(ours[plain.columns].sort_index(), plain.sort_index(), atol=2e-6)
+
+    seeing = images[images["attack"] != "blind"]
+    best = (
+        seeing.sort_values("lpips")
+        .groupby([*ROW, "seed", "release", "image"])[["psnr", "ssim", "lpips"]]
+        .first()
+    )
+    worst = table[table["role"] == "worst case"].set_index(ROW)
+    expected = best.groupby(ROW).mean()
+    pd.testing.assert_frame_equal(worst[expected.columns].sort_index(), expected.sort_index(), atol=2e-6)
+    success = (
+        images.dropna(subset=["psnr"])
+        .assign(success=lambda d: d["psnr"] > 30)
+        .groupby(keys)["success"]
+        .mean()
+    )
+    pd.testing.assert_series_equal(ours["success"].sort_index(), success.sort_index(), atol=2e-6)
+    for name in ("psnr", "lpips"):
+        known = table.dropna(subset=[name])
+        assert ((known[f"{name}_low"] <= known[name]) & (known[name] <= known[f"{name}_high"])).all()
+
+
+def test_order_of_files_and_rows_does_not_matter(
+    matrix: Callable[..., Folder], cards: Cards, tmp_path: Path
+) -> None:
+    folder = matrix(releases=2, seeds=2, checkpoints=("trained",))
+    first = report(folder, tmp_path / "a", cards)
+    assert first == report(folder, tmp_path / "b", cards, shuffle=1)
+    write_report(tmp_path / "a", final=False, cards=cards)
+    assert first == read(tmp_path / "a")
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_times_are_in_cells_csv_alone(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    folder.add("strong", lpips=[0.1, 0.2])
+    before = report(folder, tmp_path, cards)
+    item = folder.records[0]
+    item["provenance"]["finished"], item["seconds"]["victim"], item["peak_memory_mb"] = "2031", 77.0, 1.5
+    after = report(folder, tmp_path, cards)
+    assert [name for name in TABLES if before[name] != after[name]] == ["cells.csv"]
+    cells = pd.read_csv(io.StringIO(after["cells.csv"]))
+    wanted = {
+        "utility": 0.9,
+        "seconds_victim": 77.0,
+        "peak_memory_mb": 1.5,
+        "torch": "2.9.0",
+        "converged": True,
+    }
+    assert cells.loc[0, list(wanted)].to_dict() == wanted
+
+
+def test_failures_are_shown_with_their_reasons(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    folder.add("strong", lpips=[0.1, 0.2])
+    folder.add("strong", adversary="adaptive", status="incompatible", reason="nothing to adapt to")
+    for seed in (0, 1):
+        folder.add("weak", seed=seed, status="oom", reason="out of memory")
+    page = report(folder, tmp_path, cards)["leaderboard.md"]
+    assert "4 cells: 1 done, 1 n/a (incompatible), 2 oom." in page
+    assert "n/a (nothing to adapt to)" in page
+    assert "oom (2): out of memory" in page
+    table = pd.read_csv(tmp_path / "leaderboard.csv").set_index("attack")
+    assert table.loc["weak", ["psnr", "lpips", "success"]].isna().all()
+    assert table.loc["weak", "cells_done"] == 0
+
+
+def test_an_empty_and_an_unfinished_folder_have_a_page(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    write_report(tmp_path / "new")
+    assert "No cell is done yet" in (tmp_path / "new" / "leaderboard.md").read_text()
+    folder.add("strong", status="failed", reason="boom")
+    assert "failed (1): boom" in report(folder, tmp_path / "one", cards)["leaderboard.md"]
+    folder.add("strong", "noise", 1.0, lpips=[0.4])
+    folder.write(tmp_path / "two")
+    (tmp_path / "two" / "images.csv.gz").unlink()  # not merged yet
+    write_report(tmp_path / "two", cards=cards)
+    assert "noise" in (tmp_path / "two" / "leaderboard.md").read_text()
+
+
+def test_one_cluster_has_no_interval(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    folder.add("strong", lpips=[0.25], psnr=[18.04])
+    page = report(folder, tmp_path, cards)["leaderboard.md"]
+    assert "0.250 [n/a]" in page and "18.0 [n/a]" in page and "1/1" in page
+
+
+def test_what_is_corrupt_is_named_and_skipped(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    folder.add("strong", lpips=[0.1, 0.2])
+    folder.add("weak", lpips=[0.3, 0.3])
+    folder.write(tmp_path)
+    broken = folder.records[1]
+    (tmp_path / "records" / f"{broken['id']}.json").write_text(json.dumps(broken)[:300])
+    (tmp_path / "records" / "list.json").write_text("[1, 2]")
+    (tmp_path / "records" / "bytes.json").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "records" / "cell.json").write_text(json.dumps({"status": "done", "cell": {"model": "x"}}))
+    write_report(tmp_path, final=False, cards=cards)
+    page = (tmp_path / "leaderboard.md").read_text()
+    for name in (broken["id"], "list", "bytes", "cell"):
+        assert f"records/{name}.json: skipped" in page
+    assert "2 image rows belong to no readable record" in page
+    assert "1 cells" not in page.split("##")[0] or "1 done" in page
+    assert "weak" not in (tmp_path / "leaderboard.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"nonsense", lambda b: gzip.compress(b"a,b\n")]
+)
+def test_a_damaged_image_file_is_reported(
+    folder: Folder, cards: Cards, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    folder.add("strong", lpips=[0.1] * 50)
+    path = folder.write(tmp_path) / "images.csv.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    write_report(tmp_path, final=False, cards=cards)
+    page = (tmp_path / "leaderboard.md").read_text()
+    assert "images.csv.gz: unreadable" in page and str(tmp_path) not in page
+
+
+HOSTILE = (
+    "a|b`c`\n<script>alert(1)</script> [x](http://evil) \\input{x} $y_1^2$ #5 % & ~ "
+    '![i](j) \x00 é ∂ "q" **b**'
+)
+
+
+def test_foreign_text_stays_text(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    folder.add(f"strong[{HOSTILE}]", lpips=[0.1, 0.2])
+    folder.add("weak", f"noise[{HOSTILE}]", 1.0, lpips=[0.1, 0.2], lpips_status=HOSTILE)
+    folder.add("sly", status="failed", reason=HOSTILE)
+    files = report(folder, tmp_path, cards)
+    page = files["leaderboard.md"]
+    assert "<script" not in page and "://" not in page and "\x00" not in page
+    assert not re.search(r"(?<!\\)\]\(", page)
+    assert tables_are_rectangular(page)
+    check_latex(files["leaderboard.tex"])
+    table = pd.read_csv(io.StringIO(files["leaderboard.csv"]))
+    assert table["reason"].str.contains("a|b`c`", regex=False).any()
+    write_report(tmp_path, cards=cards)  # the figures, too
+    assert list((tmp_path / "figures").glob("*.svg"))
+
+
+def test_page_answers_the_question_first(matrix: Callable[..., Folder], cards: Cards, tmp_path: Path) -> None:
+    files = report(matrix(checkpoints=("initial",), releases=4), tmp_path, cards)
+    page = files["leaderboard.md"]
+    assert tables_are_rectangular(page)
+    glance = page[page.index("## At a glance") : page.index("\n## gradients")]
+    assert (
+        "at most 1 point of accuracy" in glance
+        and "strongest attack" in glance
+        and "strong/adaptive" in glance
+    )
+    for words in ("80 dB", "2,000 resamples", "Seeds 0, 1, 2", "attacker's", "torch 2.9.0", "Pareto"):
+        assert words in page
+    check_latex(files["leaderboard.tex"])
+
+
+def tables_are_rectangular(page: str) -> bool:
+    """Every run of table lines has one number of unescaped pipes."""
+    blocks = re.split(r"\n(?!\|)", page)
+    counts = [
+        {len(re.findall(r"(?<!\\)\|", line)) for line in b.split("\n") if line.startswith("|")}
+        for b in blocks
+    ]
+    return all(len(widths) <= 1 for widths in counts)
+
+
+def check_latex(text: str) -> None:
+    """Balanced braces and environments, equal columns, nothing outside ASCII; pdfLaTeX itself where it is."""
+    assert text.isascii()
+    bare = re.sub(r"\\[\\{}$&#%_]", "", text)
+    assert bare.count("{") == bare.count("}") and bare.count("$") % 2 == 0
+    assert not set("#%~") & set(bare)
+    for name in set(re.findall(r"\\begin\{(\w+\*?)\}", text)):
+        assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}")
+    lines = [line for line in text.splitlines() if line.endswith(r" \\")]
+    assert lines and all(len(re.findall(r"(?<!\\)&", line)) == 9 for line in lines)
+    assert "\\input" not in text
+    if compiler := shutil.which("pdflatex"):
+        command = [compiler, "-interaction=nonstopmode", "-halt-on-error", "-jobname=check", "-draftmode"]
+        subprocess.run(command, input=text.encode(), check=True, capture_output=True, timeout=60)
+
+
+def test_reports_need_no_torch(folder: Folder, tmp_path: Path) -> None:
+    folder.add("strong", lpips=[0.1, 0.2])
+    folder.write(tmp_path)
+    code = (
+        "import sys, pathlib, bench.report as r; r.write_report(pathlib.Path(sys.argv[1])); "
+        "sys.exit(' '.join({'torch', 'scipy', 'lpips', 'torchvision'} & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
+
+
+def test_the_largest_of_two_answers_is_shown(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    folder.add("strong", lpips=[0.1], budget=100)
+    folder.add("strong", lpips=[0.1], budget=500)
+    page = report(folder, tmp_path, cards)["leaderboard.md"]
+    assert "1 records answer the same question" in page and "budget 500" in page
+    assert "1 image rows repeat an image" in page

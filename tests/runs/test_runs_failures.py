@@ -1,0 +1,92 @@
+"""Whatever a plug-in does, the run goes on and the record says what happened."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .conftest import ATTACK, World
+
+ACTS = ("guess", "raise", "exit", "memory", "hang", "impossible", "shape", "nan", "some")
+
+
+def test_every_failure_becomes_a_record(world: World) -> None:
+    world.matrix(*ACTS, checkpoints='["trained"]')
+    result = world.run(timeout=3.0, display="json")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert world.outcomes() == {
+        "guess": ("done", ""),
+        "some": ("done", ""),
+        "raise": ("failed", "RuntimeError: the toy is broken"),
+        "exit": ("failed", "worker died with exit code 7"),
+        "memory": ("oom", "MemoryError"),
+        "hang": ("timeout", "no result within 3 s"),
+        "impossible": ("incompatible", "toys cannot do that"),
+        "shape": (
+            "failed",
+            "attack toy[act=shape]: images has shape (2, 1, 1, 16, 32), expected (2, 1, 1, 32, 32)",
+        ),
+        "nan": ("failed", "attack toy[act=nan]: no victim has a finite reconstruction"),
+    }
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["event"] for event in events if event["event"] != "message"] == [
+        "start",
+        *["cell"] * 9,
+        "finish",
+    ]
+    assert events[-1]["counts"] == {"done": 2, "failed": 4, "timeout": 1, "oom": 1, "incompatible": 1}
+
+    rows = world.rows()
+    assert len(rows) == 1 + 2 * 2 + 7
+    assert sum(",failed," in row for row in rows) == 4
+    diverged = [row for row in rows if "act=some" in row and ",0,0," in row]
+    assert all(",0,0,,,,0,,0,done," in row for row in diverged), "a diverged victim is scored as such"
+
+    broken = next(r for r in world.records() if "RuntimeError" in r["reason"])
+    assert "the toy is broken" in broken["traceback"]
+    assert all(len(path.read_bytes()) <= 4096 for path in world.out.glob("records/*.json"))
+
+    (world.root / "plugins/attacks/toy/attack.py").write_text(ATTACK.replace("time.sleep(3600)", "pass"))
+    world.matrix("hang", "guess", checkpoints='["trained"]')
+    edited = world.run(timeout=3.0)
+    assert "2 stale; 2 to run" in edited.stdout, "an edited plug-in makes its cells stale"
+    assert world.outcomes()["hang"] == ("done", "")
+
+
+def test_a_broken_victim_fails_its_cells_once(world: World) -> None:
+    code = (
+        "from bench.api import Defense\nclass Bad(Defense):\n    def gradients(self, gradients, context):\n"
+    )
+    world.plugin(
+        "defense",
+        "bad",
+        code + "        raise ValueError('no gradients today')\n",
+        'channels = ["gradients"]',
+    )
+    path = world.matrix("guess", "some")
+    path.write_text(path.read_text().replace('defenses = ["none"]', 'defenses = ["bad"]'))
+    result = world.run()
+    assert result.returncode == 1
+    assert {(r["status"], r["reason"]) for r in world.records()} == {
+        ("failed", "victim: ValueError: no gradients today")
+    }
+    assert len(world.records()) == 4
+    assert "victim lenet under bad on tiny" in result.stderr
+    assert world.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "tpu"}, "write auto, cpu, cuda or cuda:0,1"),
+        ({"display": "loud"}, "write auto, rich, plain or json"),
+    ],
+)
+def test_wrong_arguments_are_explained(arguments: dict[str, str], message: str) -> None:
+    from bench.api.errors import UsageError
+    from bench.runs.devices import devices
+    from bench.runs.progress import display
+
+    with pytest.raises(UsageError, match=message):
+        devices(arguments["device"]) if "device" in arguments else display(arguments["display"])
