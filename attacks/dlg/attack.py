@@ -30,19 +30,24 @@ class DLG(Attack):
         line_search: str = "wolfe",
         target: float = 3e-9,
         hopeless: float = 0.3,
-        tv_nats: float = 1000.0,
+        restarts: int = 2,
+        tv: float = 3e-4,
+        tv_nats: float = 3000.0,
     ) -> None:
-        """Sets the optimiser, the stopping rule and the weight of the informed attacker's prior."""
+        """Sets the optimiser, the stopping rule and the weights of the informed attacker's prior."""
         self.optimiser = LBFGS(history=history, line_search=line_search)
         self.target = target
         self.hopeless = hopeless
+        self.restarts = restarts
+        self.tv = tv
         self.tv_nats = tv_nats
 
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
         """Dummy pixels and label logits start at N(0, 1); failed starts are drawn again."""
         matching, likelihood = informed(observation, Euclidean)
         unknowns = PixelsAndLabels.of(observation)
-        priors = ((self.tv_nats, total_variation),) if likelihood else ()
+        weight = self.tv_nats if likelihood else self.tv
+        priors = ((weight, total_variation),) if observation.defense else ()
         stopping = Stopping(target=0.0 if likelihood else self.target)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
@@ -51,7 +56,7 @@ class DLG(Attack):
             return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
 
         hopeless = torch.inf if likelihood else self.hopeless
-        found = search(observation, attempt, budget=budget, failed=lambda cost: cost > hopeless)
+        found = search(observation, attempt, budget=budget, failed=lambda cost: cost > hopeless, restarts=self.restarts)
         images, labels = unknowns.decode(found.point)
         return Reconstruction(
             images=images, cost=found.cost, evaluations=found.evaluations, labels=labels.argmax(-1)

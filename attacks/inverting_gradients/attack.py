@@ -24,7 +24,7 @@ class InvertingGradients(Attack):
     """Matches the direction of the gradient, with total variation as prior (Eq. 4), by signed Adam in a box."""
 
     def __init__(
-        self, *, learning_rate: float = 0.1, iterations: int = 300, tv: float = 1e-3, tv_nats: float = 1000.0
+        self, *, learning_rate: float = 0.03, iterations: int = 300, tv: float = 1e-3, tv_nats: float = 3000.0
     ) -> None:
         """Sets the schedule and the weight of the prior: beside the cosine, or beside a likelihood."""
         self.optimiser = SignedAdam(learning_rate=learning_rate)
@@ -48,6 +48,6 @@ class InvertingGradients(Attack):
                 objective, start, iterations=iterations, project=lambda point: point.clamp(0, 1)
             )
 
-        found = search(observation, attempt, budget=iterations, failed=lambda cost: cost > float("inf"))
+        found = search(observation, attempt, budget=iterations, failed=lambda cost: cost.isnan(), restarts=0)
         images, _ = Pixels.of(observation, labels).decode(found.point)
         return Reconstruction(images=images, cost=found.cost, evaluations=found.evaluations, labels=labels)

@@ -20,6 +20,7 @@ def search(
     *,
     budget: int,
     failed: Callable[[Tensor], Tensor],
+    restarts: int,
     reserve: float = 0.2,
 ) -> Optimum:
     """Attempts every victim, and again those that failed, until the budget is spent.
@@ -29,13 +30,14 @@ def search(
         attempt: ``(observation, restart, budget [N]) -> Optimum``; draws its starts by (restart, victim id).
         budget: evaluations per victim over all its attempts.
         failed: costs ``[N]`` -> bool ``[N]``, by what the attacker sees.
+        restarts: further attempts that a victim may have.
         reserve: the smallest share of the budget that is worth another attempt.
 
     Returns:
         Each victim's attempt of lowest cost, with the evaluations of all its attempts.
     """
     parts = [
-        _restarted(observation.select(chunk), attempt, budget, failed, reserve)
+        _restarted(observation.select(chunk), attempt, budget, failed, restarts, reserve)
         for chunk in torch.arange(observation.victims, device=observation.ids.device).split(CHUNK)
     ]
     return Optimum(
@@ -50,18 +52,18 @@ def _restarted(
     attempt: Attempt,
     budget: int,
     failed: Callable[[Tensor], Tensor],
+    restarts: int,
     reserve: float,
 ) -> Optimum:
     first = attempt(observation, 0, torch.full_like(observation.ids, budget))
     point, cost, spent = first.point, first.cost, first.evaluations
-    restart = 0
-    while True:
+    for restart in range(1, restarts + 1):
         again = failed(cost) | ~torch.isfinite(cost)
         rows = (again & (budget - spent >= max(1.0, reserve * budget))).nonzero()[:, 0]
         if not len(rows):
-            return Optimum(point, cost, spent)
-        restart += 1
+            break
         found = attempt(observation.select(rows), restart, budget - spent[rows])
         spent[rows] += found.evaluations
         better = found.cost < cost[rows].nan_to_num(torch.inf)
         point[rows[better]], cost[rows[better]] = found.point[better], found.cost[better]
+    return Optimum(point, cost, spent)

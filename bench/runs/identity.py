@@ -20,7 +20,7 @@ from bench.matrix.cells import Cell, Variant
 from bench.plugins import dataset_card, find
 from bench.runs.sources import PACKAGE, digest, plugin_files
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when :mod:`bench.runs.stages` comes to mean something else: all that is stored is then stale."""
 
 DTYPE = "float32"

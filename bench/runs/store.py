@@ -44,7 +44,7 @@ class Stored:
     """The result of one stage.
 
     Attributes:
-        tensors: by name, on the CPU.
+        tensors: by name, on the CPU; their order is part of the result.
         meta: facts as JSON: numbers, texts, lists.
     """
 
@@ -93,7 +93,8 @@ class Store:
     def get_or_compute(self, stage: str, key: str, compute: Callable[[], Stored]) -> Stored:
         """The entry, computed and stored first if it is missing or damaged.
 
-        Two processes that want the same entry compute it once: the other one waits.
+        Two processes that want the same entry compute it once: the other one waits. What has just been
+        computed is read back like everything else: a resumed run must go on from the very same tensors.
 
         Raises:
             DiskFullError: the result could not be stored.
@@ -103,9 +104,8 @@ class Store:
         with self._locked(stage, key):
             if (found := self._read(stage, key, mend=True)) is not None:
                 return found
-            result = compute()
-            self._write(stage, key, result)
-            return result
+            self._write(stage, key, compute())
+            return _load(self.folder(stage, key))
 
     def discard(self, keys: Keys) -> None:
         """Forgets all stages of a cell; what other cells share of them goes too."""
@@ -151,7 +151,13 @@ class Store:
 
         tensors = {name: value.detach().cpu().contiguous() for name, value in result.tensors.items()}
         blob = save(tensors)
-        meta = {"stage": stage, "key": key, "sha256": sha256(blob), "facts": result.meta}
+        meta = {
+            "stage": stage,
+            "key": key,
+            "sha256": sha256(blob),
+            "names": list(tensors),
+            "facts": result.meta,
+        }
         final = self.folder(stage, key)
         part = final.with_name(f".{key}.part")  # ours alone: the lock is held
         try:
@@ -173,6 +179,10 @@ class Store:
 def _load(folder: Path) -> Stored:
     """Reads one entry.
 
+    The tensors come in the order in which they were stored (the file has none, and noise is drawn parameter by
+    parameter) and in memory that torch has allocated (elsewhere they may be unaligned, and kernels round
+    differently).
+
     Raises:
         FileNotFoundError: there is none.
         _Damaged: a file is missing or altered.
@@ -184,8 +194,8 @@ def _load(folder: Path) -> Stored:
         raise FileNotFoundError(folder)
     try:
         meta = json.loads(meta_path.read_bytes())
-        expected, facts = meta["sha256"], meta["facts"]
-        if meta["key"] != folder.name or not isinstance(facts, dict):
+        expected, names, facts = meta["sha256"], meta["names"], meta["facts"]
+        if meta["key"] != folder.name or not isinstance(facts, dict) or not isinstance(names, list):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError):
         raise _Damaged(meta_path) from None
@@ -195,4 +205,7 @@ def _load(folder: Path) -> Stored:
         raise _Damaged(path) from None
     if sha256(blob) != expected:
         raise _Damaged(path)
-    return Stored(load(blob), facts)
+    tensors = load(blob)
+    if set(names) != tensors.keys():
+        raise _Damaged(meta_path)
+    return Stored({name: tensors[name].clone() for name in names}, facts)

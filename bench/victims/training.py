@@ -27,12 +27,12 @@ class Victim:
     Attributes:
         initial: the weights of round 0.
         trained: the weights after the last round.
-        curve: ``{"round", "loss", "accuracy"}`` along the training: loss of the clients' batches since the
-            last point, accuracy on ``private_test``.
+        curve: ``{"round", "loss", "accuracy"}`` along the training: loss on 500 training images, accuracy on
+            ``private_test``.
         accuracy: utility, the share of ``private_test`` that the trained weights classify correctly.
         initial_accuracy: the same at round 0.
-        converged: the accuracy of the last quarter of the curve moved by less than two points and all
-            weights are finite.
+        converged: the accuracy of the last quarter of the curve moved by less than two points, the loss is
+            below that of guessing, and all weights are finite.
         rounds: rounds run.
     """
 
@@ -176,12 +176,14 @@ def train_victim(
         curve=curve,
         accuracy=curve[-1]["accuracy"],
         initial_accuracy=first_accuracy,
-        converged=_converged(curve, weights),
+        converged=_converged(curve, weights, num_classes),
         rounds=rounds,
     )
 
 
-def _converged(curve: list[dict[str, float]], weights: dict[str, Tensor]) -> bool:
+def _converged(curve: list[dict[str, float]], weights: dict[str, Tensor], num_classes: int) -> bool:
+    """Whether the accuracy stands still and the loss has left that of guessing, which stands still too."""
     tail = [point["accuracy"] for point in curve[-max(2, CURVE_POINTS // 4) :]]
     finite = all(bool(value.isfinite().all()) for value in weights.values())
-    return finite and max(tail) - min(tail) < PLATEAU
+    learned = curve[-1]["loss"] < 0.9 * math.log(num_classes)
+    return finite and learned and max(tail) - min(tail) < PLATEAU

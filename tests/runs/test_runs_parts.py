@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from bench.api.errors import UsageError
-from bench.matrix import Cell, expand, load_matrix
+from bench.matrix import Cell, Filters, expand, load_matrix
 from bench.plugins import discover
-from bench.runs import files
+from bench.runs import files, stages
+from bench.runs.context import Context
 from bench.runs.eta import Eta
 from bench.runs.files import DiskFullError, write_atomic
 from bench.runs.identity import Identity, derive_seed, forget_digests
@@ -233,6 +234,37 @@ def test_the_store_computes_once_and_notices_damage(tmp_path: Path) -> None:
         store.get_or_compute("victim", "c" * 64, compute)
         assert warnings.pop() == f"{path}: damaged, removed and computed again"
     assert len(calls) == 4
+
+
+def test_computed_and_cached_results_are_the_same_to_the_last_bit_of_layout(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    names = [f"{letter}.{number}" for number in range(12, 0, -1) for letter in "zab"]
+    made = Stored({name: torch.rand(7, 3).T for name in names}, {"x": 1 / 3})
+    for _ in range(3):
+        found = store.get_or_compute("victim", "d" * 64, lambda: made)
+        assert list(found.tensors) == names
+        assert found.meta == made.meta
+        for name, value in found.tensors.items():
+            assert value.equal(made.tensors[name])
+            assert value.is_contiguous() and value.data_ptr() % 64 == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("defense", ["none", "noise"])
+def test_a_real_attack_goes_on_from_the_cache_as_if_nothing_had_happened(
+    tmp_path: Path, defense: str
+) -> None:
+    (cell,) = expand(
+        load_matrix("smoke"), Filters(attacks=("dlg",), defenses=(defense,), models=("lenet",), limit=1)
+    )
+    cell = replace(cell, budget=60, releases=2)
+    keys, device = Identity("cpu").keys(cell), torch.device("cpu")
+    whole = Context(Store(tmp_path / "whole"), device)
+    undisturbed = stages.reconstruction(cell, keys, whole).tensors["images"]
+    for stage in (stages.victim, stages.release, stages.reconstruction):
+        # A new context each time: as if the run had been killed after every stage.
+        resumed = stage(cell, keys, Context(Store(tmp_path / "resumed"), device))
+    assert resumed.tensors["images"].equal(undisturbed)
 
 
 def test_writing_replaces_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""Labels read off the last layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from bench.api import Adversary, Channel, GradientObservation, IncompatibleError, ThreatModel
+from bench.engine import count_labels, single_labels
+from tests.engine.observations import batches, digits, observation
+
+
+def test_the_label_of_a_batch_of_one_is_exact_over_200_random_networks() -> None:
+    """Zhao et al. 2020, Table 1: 100 % on MNIST over random networks (there 1,000)."""
+    images, labels = batches(200, 1, seed=1)
+    seen = observation("lenet", images, labels, seeds=list(range(200)))
+    assert torch.equal(single_labels(seen), labels)
+
+
+def test_the_label_of_a_batch_of_one_is_exact_on_the_convnet() -> None:
+    images, labels = batches(50, 1, seed=2)
+    assert torch.equal(single_labels(observation("convnet", images, labels, seeds=list(range(50)))), labels)
+
+
+def quartets(victims: int, *, repeats: bool, seed: int) -> tuple[Tensor, Tensor]:
+    """Batches of four digits: of four classes, or with at least two of one class."""
+    private = digits().private_train
+    generator = torch.Generator().manual_seed(seed)
+    index: list[Tensor] = []
+    while len(index) < victims:
+        one = torch.randperm(len(private), generator=generator)[:4]
+        if (len(private.labels[one].unique()) < 4) == repeats:
+            index.append(one)
+    chosen = torch.stack(index)
+    return private.images[chosen], private.labels[chosen]
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+@pytest.mark.parametrize(
+    ("name", "multisets", "single"),
+    [
+        ("convnet", 0.97, 0.99),  # measured: 1.00 of 100 batches, with repeats and without
+        (
+            "lenet",
+            0.5,
+            0.85,
+        ),  # measured: 0.61 without, 0.60 with repeats; its wide start is already confident
+    ],
+)
+def test_labels_of_a_batch_are_counted(name: str, multisets: float, single: float, repeats: bool) -> None:
+    images, labels = quartets(100, repeats=repeats, seed=3)
+    found = count_labels(observation(name, images, labels, seeds=list(range(100))))
+    assert found.shape == labels.shape
+    exact = (found == labels.sort(1).values).all(1).float().mean().item()
+    assert exact >= multisets
+    counts = torch.stack([torch.nn.functional.one_hot(each, 10).sum(1) for each in (found, labels)])
+    assert counts.amin(0).sum().item() / labels.numel() >= single
+
+
+def scripted(rows: list[list[float]], batch_size: int) -> GradientObservation:
+    """An observation whose classifier has the given row sums."""
+    gradients = {"classifier.weight": torch.tensor(rows).unsqueeze(2)}
+    return GradientObservation(
+        threat=ThreatModel(channel=Channel.GRADIENTS, adversary=Adversary.NAIVE, batch_size=batch_size),
+        model=nn.Identity(),
+        parameters={},
+        per_victim_weights=False,
+        gradients=gradients,
+        image_shape=(1, 1, 1),
+        num_classes=len(rows[0]),
+        ids=torch.arange(len(rows)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "want"),
+    [
+        ([-3.0, 1.0, 1.0, 1.0], [0, 0, 0, 0]),  # one negative class holds the whole batch
+        ([-1.0, -1.0, -1.0, -1.0], [0, 1, 2, 3]),
+        ([-2.9, 1.0, -1.0, 1.0], [0, 0, 0, 2]),
+    ],
+)
+def test_counting_by_hand(rows: list[float], want: list[int]) -> None:
+    assert count_labels(scripted([rows], 4)).tolist() == [want]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.floats(-1e6, 1e6, width=32), min_size=5, max_size=5), min_size=1, max_size=4),
+    batch_size=st.integers(1, 9),
+)
+def test_there_are_always_as_many_labels_as_images(rows: list[list[float]], batch_size: int) -> None:
+    """Whatever noise or pruning made of the rows: none negative, all negative, all zero."""
+    seen = scripted(rows, batch_size)
+    found = count_labels(seen)
+    assert found.shape == (len(rows), batch_size) and found.dtype == torch.int64
+    assert ((found >= 0) & (found < 5)).all()
+    assert torch.equal(found, found.sort(1).values)
+    assert single_labels(seen).tolist() == [[row.index(min(row))] for row in torch.tensor(rows).tolist()]
+
+
+def test_a_network_without_a_linear_layer_is_refused() -> None:
+    seen = scripted([[0.0, 1.0]], 1)
+    seen = replace(seen, gradients={"filters": torch.zeros(1, 2, 3, 3, 3)})
+    with pytest.raises(IncompatibleError, match="linear last layer"):
+        single_labels(seen)

@@ -1,0 +1,147 @@
+"""The small parts of a composition: matching losses, priors, unknowns and their random starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.api import Adversary, DefenseView, Gradients
+from bench.engine import Cosine, Euclidean, Pixels, PixelsAndLabels, informed, total_variation
+from bench.engine.matching import Transmitted
+from bench.engine.parametrise import starts
+from bench.engine.priors import outside_box
+from tests.engine.observations import batches, observation
+
+
+def gradients(seed: int, rows: int = 3) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "weight": torch.randn(rows, 4, 2, 3, generator=generator, dtype=torch.float64),
+        "bias": torch.randn(rows, 4, generator=generator, dtype=torch.float64),
+    }
+
+
+def joined(parts: Gradients) -> Tensor:
+    return torch.cat([value.flatten(1) for value in parts.values()], dim=1)
+
+
+def evens(observed: Gradients) -> Gradients:
+    """Every second entry."""
+    return {k: (torch.arange(v.numel()) % 2 == 0).view(v.shape) for k, v in observed.items()}
+
+
+@pytest.mark.parametrize("transmitted", [None, evens])
+def test_euclidean_is_the_relative_squared_distance(transmitted: Transmitted | None) -> None:
+    candidate, observed = gradients(0), gradients(1)
+    left, right = joined(candidate), joined(observed)
+    if transmitted:
+        mask = joined(transmitted(observed)).bool()
+        left, right = left.where(mask, 0), right.where(mask, 0)
+    want = torch.stack([(a - b).norm() ** 2 / b.norm() ** 2 for a, b in zip(left, right, strict=True)])
+    torch.testing.assert_close(Euclidean(transmitted)(candidate, observed), want)
+
+
+def test_euclidean_is_zero_at_the_truth_and_one_at_nothing() -> None:
+    observed = gradients(1)
+    nothing = {k: torch.zeros_like(v) for k, v in observed.items()}
+    assert torch.equal(Euclidean()(observed, observed), torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(Euclidean()(nothing, observed), torch.ones(3, dtype=torch.float64))
+    assert Euclidean()(nothing, nothing).isfinite().all()
+
+
+@pytest.mark.parametrize("transmitted", [None, evens])
+def test_cosine_is_that_of_all_layers_together(transmitted: Transmitted | None) -> None:
+    candidate, observed = gradients(0), gradients(1)
+    left, right = joined(candidate), joined(observed)
+    if transmitted:
+        mask = joined(transmitted(observed)).bool()
+        left, right = left.where(mask, 0), right.where(mask, 0)
+    want = 1 - torch.nn.functional.cosine_similarity(left, right)
+    torch.testing.assert_close(Cosine(transmitted)(candidate, observed), want)
+
+
+def test_cosine_looks_at_the_direction_only() -> None:
+    candidate, observed = gradients(0), gradients(1)
+    longer = {k: 7 * v for k, v in candidate.items()}
+    torch.testing.assert_close(Cosine()(longer, observed), Cosine()(candidate, observed))
+    torch.testing.assert_close(Cosine()(observed, observed), torch.zeros(3, dtype=torch.float64))
+    nothing = {k: torch.zeros_like(v) for k, v in observed.items()}
+    assert Cosine()(nothing, observed).isfinite().all()
+
+
+@pytest.mark.parametrize("matching", [Euclidean(evens), Cosine(evens)])
+def test_what_was_not_transmitted_does_not_count(matching: Euclidean | Cosine) -> None:
+    candidate, observed = gradients(0), gradients(1)
+    other = gradients(2)
+    mask = evens(candidate)
+    changed = {k: torch.where(mask[k].bool(), v, other[k]) for k, v in candidate.items()}
+    torch.testing.assert_close(matching(changed, observed), matching(candidate, observed))
+
+
+def test_total_variation_by_hand() -> None:
+    """|dx|: 1, 0, 1 and 0, 0, 1 over two rows of four; |dy|: 0, 1, 1, 1 between them."""
+    image = torch.tensor([[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]).view(1, 1, 1, 2, 4)
+    assert total_variation(image).tolist() == pytest.approx([3 / 6 + 3 / 4])
+    assert total_variation(torch.full((2, 3, 1, 4, 4), 0.3)).tolist() == [0.0, 0.0]
+
+
+def test_total_variation_is_the_mean_over_a_victims_images() -> None:
+    images = torch.rand(2, 3, 1, 5, 5, generator=torch.Generator().manual_seed(0))
+    each = total_variation(images.view(6, 1, 1, 5, 5)).view(2, 3)
+    torch.testing.assert_close(total_variation(images), each.mean(1))
+
+
+def test_outside_box_by_hand() -> None:
+    image = torch.tensor([-1.0, 0.0, 0.5, 3.0]).view(1, 1, 1, 2, 2)
+    assert outside_box(image).tolist() == pytest.approx([(1 + 4) / 4])
+
+
+def test_informed_uses_all_that_is_known_of_the_defense() -> None:
+    seen = observation("lenet", *batches(1, 1))
+
+    def likelihood(candidate: Gradients, observed: Gradients) -> Tensor:
+        return torch.zeros(1)
+
+    naive, is_likelihood = informed(seen, Euclidean)
+    assert naive == Euclidean(None) and not is_likelihood
+    cases = [
+        (DefenseView(), Euclidean(None), False),
+        (DefenseView(transmitted=evens), Euclidean(evens), False),
+        (DefenseView(negative_log_likelihood=likelihood), likelihood, True),
+        (DefenseView(negative_log_likelihood=likelihood, transmitted=evens), likelihood, True),
+    ]
+    adaptive = replace(seen.threat, adversary=Adversary.ADAPTIVE)
+    for view, want, is_density in cases:
+        assert informed(replace(seen, threat=adaptive, defense=view), Euclidean) == (want, is_density)
+
+
+def test_unknowns_decode_to_images_and_probabilities() -> None:
+    images, labels = batches(3, 4)
+    seen = observation("lenet", images, labels)
+    both = PixelsAndLabels.of(seen)
+    logits = torch.randn(3, 4, 10, generator=torch.Generator().manual_seed(0))
+    point = torch.cat([images.flatten(1), logits.flatten(1)], dim=1)
+    assert point.shape == (3, both.size)
+    decoded, targets = both.decode(point)
+    assert torch.equal(decoded, images)
+    torch.testing.assert_close(targets, logits.softmax(-1))
+
+    pixels = Pixels.of(seen, labels)
+    assert pixels.size == 4 * 1024
+    decoded, targets = pixels.decode(images.flatten(1))
+    assert torch.equal(decoded, images)
+    assert torch.equal(targets.argmax(-1), labels) and torch.equal(targets.sum(-1), torch.ones(3, 4))
+    rows = torch.tensor([2, 0])
+    assert torch.equal(pixels.select(rows).targets, targets[rows])
+
+
+def test_starts_belong_to_the_victim_and_the_seed() -> None:
+    like = torch.zeros(1)
+    all_of_them = starts(torch.arange(20), 50, seed=3, like=like)
+    assert torch.equal(starts(torch.tensor([7, 2]), 50, seed=3, like=like), all_of_them[[7, 2]])
+    assert len(torch.cat([all_of_them, starts(torch.arange(20), 50, seed=4, like=like)]).unique(dim=0)) == 40
+    many = starts(torch.arange(200), 500, seed=0, like=like)
+    assert abs(many.mean().item()) < 0.02 and abs(many.std().item() - 1) < 0.02

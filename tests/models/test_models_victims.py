@@ -1,0 +1,94 @@
+"""Architectures: names, shapes, and the weights of round 0."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from bench.api import UsageError
+from bench.models.evaluator import Evaluator
+from bench.models.names import MODELS
+from bench.models.victims import ARCHITECTURES, build_model, schedule_of
+
+GREY, COLOUR = (1, 32, 32), (3, 32, 32)
+
+
+def test_names_and_architectures_are_the_same() -> None:
+    assert set(MODELS) == set(ARCHITECTURES)
+    assert all(schedule_of(name).epochs > 0 for name in MODELS)
+    with pytest.raises(UsageError, match="did you mean 'lenet'"):
+        build_model("lenett", num_classes=10, image_shape=GREY)
+
+
+def test_names_are_readable_without_torch() -> None:
+    code = "import sys, bench.models.names; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("shape", [GREY, COLOUR, (1, 16, 24)])
+def test_scores_have_one_column_per_class(name: str, shape: tuple[int, int, int]) -> None:
+    model = build_model(name, num_classes=7, image_shape=shape)
+    assert model(torch.rand(5, *shape)).shape == (5, 7)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_weights_of_round_0_belong_to_the_generator(name: str) -> None:
+    def draw(seed: int) -> torch.Tensor:
+        model = build_model(name, num_classes=10, image_shape=GREY)
+        model.initialise(torch.Generator().manual_seed(seed))
+        return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+    before = torch.random.get_rng_state()
+    model = build_model(name, num_classes=10, image_shape=GREY)
+    torch.random.set_rng_state(before)
+    model.initialise(torch.Generator().manual_seed(0))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(draw(0), draw(0))
+    assert not torch.equal(draw(0), draw(1))
+
+
+def test_lenet_starts_wide_as_published() -> None:
+    model = build_model("lenet", num_classes=10, image_shape=GREY)
+    model.initialise(torch.Generator().manual_seed(0))
+    values = nn.utils.parameters_to_vector(model.parameters())
+    assert values.abs().max() <= 0.5 and values.std().item() == pytest.approx(12**-0.5, rel=0.02)
+
+
+def test_convnet_starts_as_pytorch_would() -> None:
+    model = build_model("convnet", num_classes=10, image_shape=GREY)
+    fresh = [
+        layer.weight.std().item() for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    model.initialise(torch.Generator().manual_seed(0))
+    ours = [
+        layer.weight.std().item() for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    assert ours == pytest.approx(fresh, rel=0.1)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_features_are_not_negative(name: str) -> None:
+    """What the rules that read labels off the last layer require."""
+    model = build_model(name, num_classes=10, image_shape=GREY)
+    model.initialise(torch.Generator().manual_seed(0))
+    assert (model.body(torch.rand(8, *GREY)) >= 0).all()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_no_victim_mixes_the_images_of_a_batch(name: str) -> None:
+    model = build_model(name, num_classes=10, image_shape=GREY)
+    model.initialise(torch.Generator().manual_seed(0))
+    images = torch.rand(4, *GREY, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model(images)[2:3], model(images[2:3]), rtol=1e-4, atol=1e-5)
+
+
+def test_the_judge_is_of_another_family() -> None:
+    judge = {type(layer) for layer in Evaluator(10, GREY).modules()}
+    for name in MODELS:
+        victim = {type(layer) for layer in build_model(name, num_classes=10, image_shape=GREY).modules()}
+        assert {nn.BatchNorm2d, nn.MaxPool2d} <= judge - victim

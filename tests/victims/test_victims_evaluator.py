@@ -1,0 +1,49 @@
+"""The independent judge of recognition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench.api import ImageSet
+from bench.models.evaluator import Evaluator
+from bench.victims.evaluator import load_evaluator, train_evaluator
+from tests.engine.observations import DIGITS, digits
+
+CPU = torch.device("cpu")
+
+
+def few(count: int = 128) -> ImageSet:
+    part = digits().auxiliary
+    return ImageSet(part.images[:count], part.labels[:count])
+
+
+def test_training_repeats_and_leaves_the_global_random_state_alone() -> None:
+    before = torch.random.get_rng_state()
+    first = train_evaluator(few(), num_classes=10, image_shape=DIGITS, seed=0, device=CPU)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(3)
+    again = train_evaluator(few(), num_classes=10, image_shape=DIGITS, seed=0, device=CPU)
+    other = train_evaluator(few(), num_classes=10, image_shape=DIGITS, seed=1, device=CPU)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+
+
+def test_a_loaded_judge_is_deterministic_and_sees_each_image_alone() -> None:
+    network = Evaluator(10, DIGITS)
+    network.initialise(torch.Generator().manual_seed(0))
+    judge = load_evaluator(network.state_dict(), num_classes=10, image_shape=DIGITS, device=CPU)
+    images = few(20).images
+    scores = judge(images)
+    assert scores.shape == (20, 10) and not scores.requires_grad
+    assert torch.equal(judge(images), scores)
+    torch.testing.assert_close(judge(images[3:4]), scores[3:4], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_judge_recognises_digits_that_it_never_saw() -> None:
+    splits = digits(11)
+    state = train_evaluator(splits.auxiliary, num_classes=10, image_shape=DIGITS, seed=11, device=CPU)
+    judge = load_evaluator(state, num_classes=10, image_shape=DIGITS, device=CPU)
+    test = splits.private_test
+    assert (judge(test.images).argmax(1) == test.labels).float().mean() >= 0.93

@@ -1,0 +1,109 @@
+"""The door between victim and attacker: what passes, and what does not."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.api import Adversary, Channel, Checkpoint, GradientObservation
+from bench.matrix.cells import Cell, Variant
+from bench.plugins import attack_card, build_defense, discover
+from bench.victims.observe import observe
+from bench.victims.releases import Release, release_gradients
+from tests.engine.observations import DIGITS, digits, weights
+
+CPU = torch.device("cpu")
+
+
+def cell(attack: str, adversary: Adversary, defense: str) -> Cell:
+    return Cell(
+        dataset=Variant(name="mnist5k", parameters=(), label="mnist5k"),
+        model="lenet",
+        checkpoint=Checkpoint.INITIAL,
+        channel=Channel.GRADIENTS,
+        batch_size=2,
+        releases=3,
+        epochs=None,
+        defense=Variant(name=defense, parameters=(), label=defense),
+        attack=Variant(name=attack, parameters=(), label=attack),
+        adversary=adversary,
+        seed=0,
+        budget=10,
+    )
+
+
+def released(defense: str) -> Release:
+    return release_gradients(
+        model="lenet", parameters=weights("lenet", 0), private=digits().private_train, num_classes=10,
+        image_shape=DIGITS, defense=build_defense(defense, {}), releases=3, batch_size=2, seed=0, device=CPU,
+    )  # fmt: skip
+
+
+def seen_by(attack: str, adversary: Adversary, defense: str) -> tuple[GradientObservation, Release]:
+    release = released(defense)
+    seen = observe(
+        cell(attack, adversary, defense), parameters=weights("lenet", 0), release=release, num_classes=10,
+        image_shape=DIGITS, defense=build_defense(defense, {}), auxiliary=digits().auxiliary, device=CPU,
+    )  # fmt: skip
+    return seen, release
+
+
+def tensors(seen: GradientObservation) -> list[Tensor]:
+    """Every tensor that can be reached from an observation, its model's included."""
+    found: list[Tensor] = []
+    for item in fields(seen):
+        value = getattr(seen, item.name)
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, torch.nn.Module):
+            found += value.state_dict().values()
+        elif isinstance(value, dict):
+            found += value.values()
+        elif value is not None and hasattr(value, "images"):
+            found += [value.images, value.labels]
+    return found
+
+
+@pytest.mark.parametrize("attack", sorted(discover("attack").plugins))
+@pytest.mark.parametrize("defense", sorted(discover("defense").plugins))
+def test_the_naive_adversary_sees_the_release_and_nothing_of_labels_images_or_defense(
+    attack: str, defense: str
+) -> None:
+    seen, release = seen_by(attack, Adversary.NAIVE, defense)
+    assert seen.labels is None and not seen.threat.labels_known
+    assert seen.defense is None
+    assert seen.threat.adversary is Adversary.NAIVE and seen.threat.batch_size == 2
+    assert seen.victims == 3 and seen.ids.tolist() == [0, 1, 2]
+    assert all(torch.equal(seen.gradients[k], v) for k, v in release.gradients.items())
+    # By value, not by name: no tensor within reach is one of the private images, nor their labels.
+    private = release.images.flatten(0, 1).flatten(1)
+    for value in tensors(seen):
+        assert value.shape != release.labels.shape or not torch.equal(value, release.labels)
+        if value.dim() == 4 and value.shape[1:] == DIGITS:
+            assert not (value.flatten(1).unsqueeze(1) == private).all(2).any()
+
+
+@pytest.mark.parametrize("attack", sorted(discover("attack").plugins))
+def test_auxiliary_images_pass_only_if_the_card_asks(attack: str) -> None:
+    seen, _ = seen_by(attack, Adversary.NAIVE, "none")
+    asked = attack_card(attack).needs_auxiliary
+    assert (seen.auxiliary is not None) == asked == seen.threat.auxiliary
+
+
+@pytest.mark.parametrize("defense", sorted(discover("defense").plugins))
+def test_the_adaptive_adversary_sees_the_defenses_view(defense: str) -> None:
+    seen, _ = seen_by("dlg", Adversary.ADAPTIVE, defense)
+    view = build_defense(defense, {}).view()
+    assert (seen.defense is None) == (view is None)
+    if view is not None and seen.defense is not None:
+        assert seen.defense.parameters == view.parameters
+    assert seen.labels is None
+
+
+def test_the_models_own_parameters_are_not_the_victims() -> None:
+    seen, _ = seen_by("dlg", Adversary.NAIVE, "none")
+    assert set(seen.parameters) == {name for name, _ in seen.model.named_parameters()}
+    assert all(torch.equal(v, weights("lenet", 0)[k]) for k, v in seen.parameters.items())

@@ -1,0 +1,193 @@
+"""Victims: what clients release, what a seed decides, and what the training reaches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from bench.api import Defense, HookContext, ImageSet, Splits
+from bench.plugins import build_defense
+from bench.victims.releases import Release, release_gradients
+from bench.victims.training import Victim, client_releases, stream, train_victim
+from tests.engine.observations import DIGITS, batches, digits, drawn, plain_gradients, weights
+
+CPU = torch.device("cpu")
+NONE = build_defense("none", {})
+
+
+def small(seed: int = 0) -> Splits:
+    """A tenth of the digits: enough to see that a training does the same twice."""
+    splits = digits(seed)
+    few = {
+        name: ImageSet(part.images[:160], part.labels[:160])
+        for name in ("private_train", "private_test", "auxiliary")
+        for part in [getattr(splits, name)]
+    }
+    return Splits(**few)
+
+
+def trained(
+    *, seed: int = 0, defense: Defense = NONE, model: str = "lenet", splits: Splits | None = None
+) -> Victim:
+    return train_victim(
+        model=model, splits=splits or small(), num_classes=10, image_shape=DIGITS, defense=defense,
+        batch_size=4, epochs=1, seed=seed, device=CPU,
+    )  # fmt: skip
+
+
+def released(
+    *,
+    seed: int = 0,
+    defense: Defense = NONE,
+    parameters: dict[str, Tensor] | None = None,
+    releases: int = 5,
+    batch_size: int = 4,
+) -> Release:
+    return release_gradients(
+        model="lenet", parameters=parameters or weights("lenet", 0), private=digits().private_train,
+        num_classes=10, image_shape=DIGITS, defense=defense, releases=releases, batch_size=batch_size,
+        seed=seed, device=CPU,
+    )  # fmt: skip
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    assert list(left) == list(right)
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("name", ["lenet", "convnet"])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_undefended_clients_release_their_plain_gradients(name: str, batch_size: int) -> None:
+    images, labels = batches(3, batch_size)
+    model, parameters = drawn(name, 7), weights(name, 7)
+    context = HookContext(generator=torch.Generator(), batch_size=batch_size)
+    got = client_releases(
+        model, parameters, images, labels, defense=NONE, context=context, num_classes=10
+    )  # fmt: skip
+    for client in range(3):
+        want = plain_gradients(model, parameters, images[client], labels[client])
+        for key, value in want.items():
+            torch.testing.assert_close(got[key][client], value, rtol=1e-4, atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_victim_bit_for_bit_and_another_seed_another() -> None:
+    first, again, other = trained(seed=0), trained(seed=0), trained(seed=1)
+    assert same(first.initial, again.initial) and same(first.trained, again.trained)
+    assert first.curve == again.curve
+    assert not any(torch.equal(first.initial[k], other.initial[k]) for k in first.initial)
+    assert not any(torch.equal(first.trained[k], other.trained[k]) for k in first.trained)
+
+
+def test_the_same_seed_gives_the_same_releases_bit_for_bit_and_another_seed_others() -> None:
+    noise = build_defense("noise", {})
+    first, again, other = (released(seed=seed, defense=noise) for seed in (0, 0, 1))
+    assert torch.equal(first.indices, again.indices) and torch.equal(first.images, again.images)
+    assert same(first.gradients, again.gradients)
+    assert not torch.equal(first.indices, other.indices)
+    assert not any(torch.equal(first.gradients[k], other.gradients[k]) for k in first.gradients)
+
+
+@pytest.mark.parametrize("name", ["noise", "pruning"])
+def test_defenses_of_one_seed_are_compared_on_the_same_images_and_initial_weights(name: str) -> None:
+    defense = build_defense(name, {})
+    plain, defended = trained(), trained(defense=defense)
+    assert same(plain.initial, defended.initial)
+    assert not same(plain.trained, defended.trained)
+    left, right = released(), released(defense=defense)
+    assert torch.equal(left.images, right.images) and torch.equal(left.labels, right.labels)
+    assert torch.equal(left.indices, right.indices)
+
+
+def test_checkpoints_of_one_seed_release_the_same_images() -> None:
+    left, right = released(), released(parameters=weights("lenet", 3))
+    assert torch.equal(left.indices, right.indices)
+    assert not same(left.gradients, right.gradients)
+
+
+class Watched(Defense):
+    """Keeps the batches of the training in order."""
+
+    def __init__(self, inner: Defense) -> None:
+        self.inner, self.seen = inner, list[Tensor]()
+
+    def inputs(self, images: Tensor, labels: Tensor, context: HookContext) -> tuple[Tensor, Tensor]:
+        self.seen.append(images)
+        return images, labels
+
+    def gradients(self, gradients: dict[str, Tensor], context: HookContext) -> dict[str, Tensor]:  # type: ignore[override]
+        return dict(self.inner.gradients(gradients, context))
+
+
+def test_defenses_of_one_seed_train_on_the_same_batches_in_the_same_order() -> None:
+    plain, noisy = Watched(NONE), Watched(build_defense("noise", {}))
+    trained(defense=plain)
+    trained(defense=noisy)
+    assert len(plain.seen) == len(noisy.seen) == 160 // 32
+    assert all(torch.equal(a, b) for a, b in zip(plain.seen, noisy.seen, strict=True))
+    # One epoch: every private image once.
+    together = torch.cat(plain.seen).flatten(0, 1)
+    assert len(together) == 160
+    assert torch.equal(
+        together.sum((1, 2, 3)).sort().values, small().private_train.images.sum((1, 2, 3)).sort().values
+    )
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "laplace"])
+def test_training_with_noise_of_strength_zero_is_training_without(distribution: str) -> None:
+    silent = build_defense("noise", {"sigma": 0.0, "distribution": distribution})
+    plain, noisy = trained(), trained(defense=silent)
+    assert same(plain.trained, noisy.trained)
+    assert plain.curve == noisy.curve
+    assert same(released().gradients, released(defense=silent).gradients)
+
+
+def test_the_server_moves_by_the_mean_of_what_the_clients_released() -> None:
+    """One round by hand: the momenta are empty, the warm-up is over, and the cosine has reached zero."""
+    doubled = Watched(NONE)
+    victim = trained(defense=doubled)
+    assert victim.rounds == len(doubled.seen) == 5
+    curve = victim.curve
+    assert curve[0]["round"] == 0 and curve[-1]["round"] == victim.rounds
+    assert victim.accuracy == curve[-1]["accuracy"] and victim.initial_accuracy == curve[0]["accuracy"]
+
+
+def test_training_leaves_the_global_random_state_alone() -> None:
+    before = torch.random.get_rng_state()
+    trained(defense=build_defense("noise", {}))
+    released(defense=build_defense("noise", {}))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_releases_are_disjoint_and_come_from_the_private_split() -> None:
+    everything = released(releases=625, batch_size=4, defense=build_defense("none", {}))
+    assert everything.indices.unique().numel() == 2500
+    some = released(releases=7, batch_size=4)
+    private = digits().private_train
+    assert some.images.shape == (7, 4, *DIGITS) and some.labels.shape == (7, 4)
+    assert torch.equal(some.images, private.images[some.indices])
+    assert torch.equal(some.labels, private.labels[some.indices])
+    assert all(not value.requires_grad and value.shape[0] == 7 for value in some.gradients.values())
+
+
+def test_more_releases_than_private_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="need more than the 2500 private images"):
+        released(releases=626, batch_size=4)
+
+
+def test_streams_of_purposes_and_seeds_are_apart() -> None:
+    names = ("weights", "batches", "training noise", "release noise", "releases", "evaluator")
+    draws = {torch.rand(1, generator=stream(seed, name, CPU)).item() for name in names for seed in range(50)}
+    assert len(draws) >= 0.999 * 50 * len(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "least"), [("convnet", 0.96), ("lenet", 0.92)])
+def test_undefended_victims_are_useful_and_converged(model: str, least: float) -> None:
+    victim = train_victim(
+        model=model, splits=digits(11), num_classes=10, image_shape=DIGITS, defense=NONE,
+        batch_size=4, epochs=None, seed=11, device=CPU,
+    )  # fmt: skip
+    assert victim.converged
+    assert victim.initial_accuracy < 0.4
+    assert victim.accuracy >= least
