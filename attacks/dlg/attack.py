@@ -52,11 +52,13 @@ class DLG(Attack):
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             objective = Objective(seen, unknowns, matching, priors)
-            start = starts(seen.ids, unknowns.size, seed=seed + restart, like=next(iter(seen.gradients.values())))
+            start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
 
         hopeless = torch.inf if likelihood else self.hopeless
-        found = search(observation, attempt, budget=budget, failed=lambda cost: cost > hopeless, restarts=self.restarts)
+        found = search(
+            observation, attempt, budget=budget, failed=lambda cost: cost > hopeless, restarts=self.restarts
+        )
         images, labels = unknowns.decode(found.point)
         return Reconstruction(
             images=images, cost=found.cost, evaluations=found.evaluations, labels=labels.argmax(-1)

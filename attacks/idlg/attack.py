@@ -22,7 +22,7 @@ from bench.engine.parametrise import starts
 
 
 class IDLG(Attack):
-    """Reads the label off the last layer (Eq. 4), then finds the image by matching gradients (Algorithm 1)."""
+    """Reads the label off the last layer (Eq. 4), then matches gradients (Algorithm 1)."""
 
     def __init__(
         self,
@@ -60,10 +60,12 @@ class IDLG(Attack):
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             unknowns = Pixels.of(seen, single_labels(seen))
             objective = Objective(seen, unknowns, matching, priors)
-            start = starts(seen.ids, unknowns.size, seed=seed + restart, like=next(iter(seen.gradients.values())))
+            start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
 
         hopeless = torch.inf if likelihood else self.hopeless
-        found = search(observation, attempt, budget=budget, failed=lambda cost: cost > hopeless, restarts=self.restarts)
+        found = search(
+            observation, attempt, budget=budget, failed=lambda cost: cost > hopeless, restarts=self.restarts
+        )
         images, _ = Pixels.of(observation, labels).decode(found.point)
         return Reconstruction(images=images, cost=found.cost, evaluations=found.evaluations, labels=labels)

@@ -21,7 +21,7 @@ from bench.engine.parametrise import starts
 
 
 class InvertingGradients(Attack):
-    """Matches the direction of the gradient, with total variation as prior (Eq. 4), by signed Adam in a box."""
+    """Matches the direction of the gradient, with total variation as prior (Eq. 4), by signed Adam."""
 
     def __init__(
         self, *, learning_rate: float = 0.03, iterations: int = 300, tv: float = 1e-3, tv_nats: float = 3000.0
@@ -43,7 +43,7 @@ class InvertingGradients(Attack):
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             unknowns = Pixels.of(seen, infer(seen))
             objective = Objective(seen, unknowns, matching, priors)
-            start = starts(seen.ids, unknowns.size, seed=seed + restart, like=next(iter(seen.gradients.values())))
+            start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(
                 objective, start, iterations=iterations, project=lambda point: point.clamp(0, 1)
             )

@@ -57,12 +57,10 @@ Reconstruct = Callable[..., Reconstruction]
 
 
 def per_victim(reconstruct: Reconstruct) -> Reconstruct:
-    """Decorates a ``reconstruct`` that can only handle one victim (N = 1): the harness still calls it with N."""
+    """Decorates a ``reconstruct`` that can only handle one victim: the harness still calls it with N."""
 
     @wraps(reconstruct)
-    def all_victims(
-        self: Any, observation: GradientObservation, *, budget: int, seed: int  # noqa: ANN401
-    ) -> Reconstruction:
+    def all_victims(self: Any, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
         parts = [
             reconstruct(self, observation.select(torch.tensor([i])), budget=budget, seed=seed)
             for i in range(observation.victims)

@@ -55,12 +55,17 @@ class GradientObservation:
     @property
     def victims(self) -> int:
         """N, the number of independent releases."""
-        return next(iter(self.gradients.values())).shape[0]
+        return self.reference.shape[0]
 
     @property
     def batch_size(self) -> int:
         """B, the number of images in each release."""
         return self.threat.batch_size
+
+    @property
+    def reference(self) -> Tensor:
+        """Any tensor of the release: its dtype and device are those of the attack."""
+        return next(iter(self.gradients.values()))
 
     def select(self, victims: Tensor) -> GradientObservation:
         """The observation of some of the victims, in the order given.

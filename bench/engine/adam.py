@@ -47,7 +47,10 @@ class SignedAdam:
         """
         point = project(start)
         first, second = torch.zeros_like(point), torch.zeros_like(point)
-        best, best_cost = point, torch.full(point.shape[:1], torch.inf, dtype=point.dtype, device=point.device)
+        best, best_cost = (
+            point,
+            torch.full(point.shape[:1], torch.inf, dtype=point.dtype, device=point.device),
+        )
         milestones = [iterations * share // 8 for share in (3, 5, 7)]
         for turn in range(1, iterations + 1):
             cost, slope = objective(point)

@@ -116,7 +116,11 @@ class LBFGS:
             # Copying the batch costs about as much as an evaluation: wait until a fifth of it is idle.
             if slots.done.float().mean() >= 0.2:
                 gone = slots.keep(slots.done.nonzero()[:, 0])
-                best[gone.victim], best_cost[gone.victim], spent[gone.victim] = gone.point, gone.cost, gone.spent
+                best[gone.victim], best_cost[gone.victim], spent[gone.victim] = (
+                    gone.point,
+                    gone.cost,
+                    gone.spent,
+                )
                 rows = (~slots.done).nonzero()[:, 0]
                 if not len(rows):
                     return Optimum(best, best_cost, spent)
@@ -189,7 +193,9 @@ class LBFGS:
         first = 1 / slots.slope.norm(dim=1).clamp_min(1e-30)
         slots.direction = torch.where(taken, direction, slots.direction)
         slots.descent = torch.where(accept, descent, slots.descent)
-        slots.step = torch.where(accept, torch.where(broken, first.clamp_max(1), torch.ones_like(first)), slots.step)
+        slots.step = torch.where(
+            accept, torch.where(broken, first.clamp_max(1), torch.ones_like(first)), slots.step
+        )
         slots.low = torch.where(accept, 0.0, slots.low)
         slots.high = torch.where(accept, torch.inf, slots.high)
         slots.trials = torch.where(accept, 0, slots.trials)

@@ -22,7 +22,9 @@ def flat(gradients: Gradients) -> Tensor:
     return torch.cat([value.flatten(1) for value in gradients.values()], dim=1)
 
 
-def _masked(candidate: Gradients, observed: Gradients, transmitted: Transmitted | None) -> tuple[Tensor, Tensor]:
+def _masked(
+    candidate: Gradients, observed: Gradients, transmitted: Transmitted | None
+) -> tuple[Tensor, Tensor]:
     left, right = flat(candidate), flat(observed)
     if transmitted is None:
         return left, right

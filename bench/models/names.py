@@ -1,6 +1,6 @@
 """Names of the victim architectures, readable without importing torch."""
 
 MODELS: dict[str, str] = {
-    "lenet": "Zhu's sigmoid LeNet: three 5x5 convolutions and a linear layer, weights U(-0.5, 0.5) at round 0",
+    "lenet": "Zhu's sigmoid LeNet: three 5x5 convolutions, one linear layer, weights U(-0.5, 0.5) at round 0",
     "convnet": "ReLU convolutional network without BatchNorm, PyTorch's default initialisation",
 }

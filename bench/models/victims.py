@@ -121,7 +121,7 @@ class Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "lenet": Architecture(LeNet, Schedule(epochs=30, images_per_round=32, learning_rate=0.15)),
+    "lenet": Architecture(LeNet, Schedule(epochs=30, images_per_round=32, learning_rate=0.2)),
     "convnet": Architecture(
         ConvNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.1, weight_decay=1e-3)
     ),

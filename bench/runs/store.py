@@ -179,8 +179,8 @@ class Store:
 def _load(folder: Path) -> Stored:
     """Reads one entry.
 
-    The tensors come in the order in which they were stored (the file has none, and noise is drawn parameter by
-    parameter) and in memory that torch has allocated (elsewhere they may be unaligned, and kernels round
+    The tensors come in the order in which they were stored (the file has none, and noise is drawn parameter
+    by parameter) and in memory that torch has allocated (elsewhere they may be unaligned, and kernels round
     differently).
 
     Raises:

@@ -52,7 +52,9 @@ def release_gradients(
         ValueError: fewer private images than N * B.
     """
     if releases * batch_size > len(private):
-        raise ValueError(f"{releases} releases of {batch_size} need more than the {len(private)} private images")
+        raise ValueError(
+            f"{releases} releases of {batch_size} need more than the {len(private)} private images"
+        )
     generator = stream(seed, "releases", torch.device("cpu"))
     indices = torch.randperm(len(private), generator=generator)[: releases * batch_size]
     indices = indices.view(releases, batch_size)

@@ -29,7 +29,8 @@ class Noise(Defense):
             return None
         density = self._gaussian if self.distribution == "gaussian" else self._laplace
         return DefenseView(
-            parameters={"sigma": self.sigma, "distribution": self.distribution}, negative_log_likelihood=density
+            parameters={"sigma": self.sigma, "distribution": self.distribution},
+            negative_log_likelihood=density,
         )
 
     def _unit(self, like: Tensor, context: HookContext) -> Tensor:

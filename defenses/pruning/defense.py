@@ -28,6 +28,6 @@ class Pruning(Defense):
     def _largest(self, value: Tensor) -> Tensor:
         rows = value.flatten(1)
         kept = max(1, round((1 - self.ratio) * rows.shape[1]))
-        index = rows.abs().topk(kept, dim=1).indices
+        index = rows.abs().topk(kept, dim=1, sorted=False).indices
         sent = rows.new_zeros(rows.shape).scatter(1, index, rows.gather(1, index))
         return sent.view_as(value)

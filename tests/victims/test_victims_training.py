@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import cos, pi
+
 import pytest
 import torch
 from torch import Tensor
 
-from bench.api import Defense, HookContext, ImageSet, Splits
+from bench.api import Defense, Gradients, HookContext, ImageSet, Splits
+from bench.models.victims import schedule_of
 from bench.plugins import build_defense
 from bench.victims.releases import Release, release_gradients
 from bench.victims.training import Victim, client_releases, stream, train_victim
@@ -106,17 +109,20 @@ def test_checkpoints_of_one_seed_release_the_same_images() -> None:
 
 
 class Watched(Defense):
-    """Keeps the batches of the training in order."""
+    """Keeps the batches of the training in order, and defends as another defense does."""
 
     def __init__(self, inner: Defense) -> None:
-        self.inner, self.seen = inner, list[Tensor]()
+        self.inner = inner
+        self.seen: list[Tensor] = []
+        self.labels: list[Tensor] = []
 
     def inputs(self, images: Tensor, labels: Tensor, context: HookContext) -> tuple[Tensor, Tensor]:
         self.seen.append(images)
+        self.labels.append(labels)
         return images, labels
 
-    def gradients(self, gradients: dict[str, Tensor], context: HookContext) -> dict[str, Tensor]:  # type: ignore[override]
-        return dict(self.inner.gradients(gradients, context))
+    def gradients(self, gradients: Gradients, context: HookContext) -> Gradients:
+        return self.inner.gradients(gradients, context)
 
 
 def test_defenses_of_one_seed_train_on_the_same_batches_in_the_same_order() -> None:
@@ -142,14 +148,32 @@ def test_training_with_noise_of_strength_zero_is_training_without(distribution: 
     assert same(released().gradients, released(defense=silent).gradients)
 
 
-def test_the_server_moves_by_the_mean_of_what_the_clients_released() -> None:
-    """One round by hand: the momenta are empty, the warm-up is over, and the cosine has reached zero."""
-    doubled = Watched(NONE)
-    victim = trained(defense=doubled)
-    assert victim.rounds == len(doubled.seen) == 5
-    curve = victim.curve
-    assert curve[0]["round"] == 0 and curve[-1]["round"] == victim.rounds
-    assert victim.accuracy == curve[-1]["accuracy"] and victim.initial_accuracy == curve[0]["accuracy"]
+@pytest.mark.parametrize("model", ["lenet", "convnet"])
+def test_an_undefended_federation_is_centralised_sgd(model: str) -> None:
+    """The mean of the clients' gradients is the gradient on all images of the round; PyTorch steps as ours."""
+    recorder = Watched(NONE)
+    victim = trained(model=model, defense=recorder, seed=3)
+    network, schedule = drawn(model, 0), schedule_of(model)
+    network.load_state_dict(victim.initial)
+    optimiser = torch.optim.SGD(
+        network.parameters(), lr=1.0, momentum=schedule.momentum, weight_decay=schedule.weight_decay
+    )
+    for turn, (images, targets) in enumerate(zip(recorder.seen, recorder.labels, strict=True), start=1):
+        share = turn / victim.rounds
+        warm = min(1.0, share / 0.05)
+        optimiser.param_groups[0]["lr"] = schedule.learning_rate * warm * (1 + cos(pi * share)) / 2
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(images.flatten(0, 1)), targets.flatten()).backward()
+        optimiser.step()
+    for name, value in network.named_parameters():
+        torch.testing.assert_close(victim.trained[name], value.detach(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_curve_ends_at_the_reported_accuracy() -> None:
+    victim = trained()
+    assert victim.curve[0]["round"] == 0 and victim.curve[-1]["round"] == victim.rounds == 160 // 32
+    assert victim.accuracy == victim.curve[-1]["accuracy"]
+    assert victim.initial_accuracy == victim.curve[0]["accuracy"]
 
 
 def test_training_leaves_the_global_random_state_alone() -> None:
@@ -175,10 +199,25 @@ def test_more_releases_than_private_images_are_refused() -> None:
         released(releases=626, batch_size=4)
 
 
-def test_streams_of_purposes_and_seeds_are_apart() -> None:
+def test_no_two_streams_of_purposes_and_seeds_are_the_same() -> None:
+    """A generator on the CPU looks at the lower 32 bits of its seed only."""
     names = ("weights", "batches", "training noise", "release noise", "releases", "evaluator")
-    draws = {torch.rand(1, generator=stream(seed, name, CPU)).item() for name in names for seed in range(50)}
-    assert len(draws) >= 0.999 * 50 * len(names)
+    draws = {
+        (name, seed): torch.rand(4, generator=stream(seed, name, CPU)).tolist()
+        for name in names
+        for seed in range(50)
+    }
+    assert len({tuple(draw) for draw in draws.values()}) == len(draws)
+
+
+def test_seeds_have_their_own_noise() -> None:
+    """Bit-equal noise in two seeds would make their releases dependent and the intervals too narrow."""
+    errors = []
+    for seed in (0, 1, 2):
+        noisy = released(seed=seed, defense=build_defense("noise", {}))
+        plain = released(seed=seed)
+        errors.append((noisy.gradients["classifier.bias"] - plain.gradients["classifier.bias"]).flatten())
+    assert not any(torch.allclose(errors[i], errors[j], atol=1e-4) for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
 @pytest.mark.slow
