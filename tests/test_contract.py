@@ -1,4 +1,4 @@
-"""ONE contract over every plug-in that discovery finds, the project's and anybody else's on the search path."""
+"""ONE contract over every plug-in that discovery finds, the project's and others' on the search path."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ def starts(ids: Tensor, size: int, *, seed: int, like: Tensor) -> Tensor:
     """
     rows = []
     for victim in ids.tolist():
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + victim) % 2**63)
+        # A CPU generator looks at the lower 32 bits of its seed only.
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + victim) % 2**32)
         rows.append(torch.randn(size, generator=generator))
     return torch.stack(rows).to(like)
 

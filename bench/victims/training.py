@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -51,8 +52,9 @@ def stream(seed: int, purpose: str, device: torch.device) -> torch.Generator:
     The order of the images, the weights and a defense's noise never share a stream, so that all defenses of
     one seed see the same batches and the same initial weights.
     """
-    mixed = int.from_bytes(f"{purpose}:{seed}".encode(), "little") % (2**61 - 1)
-    return torch.Generator(device=device).manual_seed(mixed)
+    # A CPU generator looks at the lower 32 bits of its seed only, so they must depend on everything.
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return torch.Generator(device=device).manual_seed(int.from_bytes(digest[:4], "little"))
 
 
 def soft_cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:

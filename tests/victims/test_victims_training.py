@@ -150,7 +150,7 @@ def test_training_with_noise_of_strength_zero_is_training_without(distribution: 
 
 @pytest.mark.parametrize("model", ["lenet", "convnet"])
 def test_an_undefended_federation_is_centralised_sgd(model: str) -> None:
-    """The mean of the clients' gradients is the gradient on all images of the round; PyTorch steps as ours."""
+    """The mean of the clients' gradients is the gradient on all images of the round."""
     recorder = Watched(NONE)
     victim = trained(model=model, defense=recorder, seed=3)
     network, schedule = drawn(model, 0), schedule_of(model)
