@@ -99,7 +99,7 @@ def test_one_cell_from_the_data_to_the_scores() -> None:
     assert (rebuilt.evaluations <= cell.budget).all()
 
     # 6. Scores: only here do reconstructions meet the originals. The pool holds other private images,
-    #    among which a reconstruction must find its own. (LPIPS and the evaluator network are left out of this test.)
+    #    among which a reconstruction must find its own. (LPIPS and the evaluator are left out here.)
     others = torch.ones(len(splits.private_train), dtype=torch.bool)
     others[release.indices.flatten()] = False
     scores = score_releases(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,12 @@ class Evaluator(nn.Module):
             channels = wide
         self.features = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3))
         self.classifier = nn.Linear(64 * (height // 8) * (width // 8), num_classes)
+
+    @classmethod
+    def build(cls, num_classes: int, image_shape: Shape) -> Self:
+        """The network, without moving the global generator; call ``initialise`` or load a state."""
+        with torch.random.fork_rng(devices=[]):
+            return cls(num_classes, image_shape)
 
     def forward(self, images: Tensor) -> Tensor:
         """Class scores ``[B, K]`` of images ``[B, C, H, W]`` in [0, 1]."""

@@ -140,7 +140,9 @@ def build_model(name: str, *, num_classes: int, image_shape: Shape) -> VictimMod
     Raises:
         UsageError: no such architecture.
     """
-    return _architecture(name).build(num_classes, image_shape)
+    # PyTorch's constructors draw throw-away weights from the global generator, which is not ours to move.
+    with torch.random.fork_rng(devices=[]):
+        return _architecture(name).build(num_classes, image_shape)
 
 
 def schedule_of(name: str) -> Schedule:

@@ -43,7 +43,7 @@ def train_evaluator(
         Its state (weights and BatchNorm statistics).
     """
     generator = stream(seed, "evaluator", torch.device("cpu"))
-    network = Evaluator(num_classes, image_shape)
+    network = Evaluator.build(num_classes, image_shape)
     network.initialise(generator)
     network.to(device).train()
     # Dropout draws from the global state: it is forked and seeded, so that nothing outside changes.
@@ -73,7 +73,7 @@ def load_evaluator(
     state: dict[str, Tensor], *, num_classes: int, image_shape: Shape, device: torch.device
 ) -> Callable[[Tensor], Tensor]:
     """The evaluator as a function from images ``[M, C, H, W]`` to class scores ``[M, K]``."""
-    network = Evaluator(num_classes, image_shape)
+    network = Evaluator.build(num_classes, image_shape)
     network.load_state_dict(state)
     network.to(device).eval()
 
