@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -36,7 +37,11 @@ from tests.engine.observations import DIGITS, batches, digits, observation
 CPU = torch.device("cpu")
 VICTIMS = 3
 BUDGET = 12
-BUILD = {"attack": build_attack, "defense": build_defense, "dataset": build_dataset}
+BUILD: dict[Kind, Callable[..., object]] = {
+    "attack": build_attack,
+    "defense": build_defense,
+    "dataset": build_dataset,
+}
 ATTACKS = {name: cast("AttackCard", p.card) for name, p in discover("attack").plugins.items()}
 DEFENSES = {name: cast("DefenseCard", p.card) for name, p in discover("defense").plugins.items()}
 DATASETS = {name: cast("DatasetCard", p.card) for name, p in discover("dataset").plugins.items()}
