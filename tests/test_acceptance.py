@@ -62,9 +62,9 @@ def test_deep_leakage_rebuilds_digits_to_the_pixel(name: str) -> None:
         errors.append(error)
         decibels.append(decibel)
     pooled, level = torch.cat(errors), torch.cat(decibels)
-    print(f"{name}: success {(pooled < 1e-3).double().mean():.4f}, median {level.median():.2f} dB")
+    print(f"{name}: success {(pooled < 1e-3).double().mean():.4f}, median {level.quantile(0.5):.2f} dB")
     assert (pooled < 1e-3).double().mean() >= 0.95
-    assert level.median() >= 50
+    assert level.quantile(0.5) >= 50
 
 
 def test_idlg_names_every_label_over_200_random_networks() -> None:
@@ -98,7 +98,7 @@ def test_the_prior_is_below_every_attack_that_looks_at_the_release() -> None:
 
 
 def photos() -> Tensor:
-    """Four photographs that ship inside scikit-image, their centre squares at 32x32, ``[4, 1, 3, 32, 32]``."""
+    """Four photographs that ship inside scikit-image, centre squares at 32x32: ``[4, 1, 3, 32, 32]``."""
     from skimage import data
     from skimage.transform import resize
 
@@ -121,4 +121,4 @@ def test_idlg_rebuilds_colour_photographs(own: bool) -> None:
     decibels = psnr(found.images.flatten(0, 1), images.flatten(0, 1))
     print(f"photos: {[round(d, 1) for d in decibels.tolist()]}, evaluations {found.evaluations.tolist()}")
     assert found.labels is not None and torch.equal(found.labels, labels)
-    assert decibels.median() >= 49
+    assert decibels.quantile(0.5) >= 49  # `median` of four is the second lowest

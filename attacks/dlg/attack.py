@@ -26,7 +26,7 @@ class DLG(Attack):
     def __init__(
         self,
         *,
-        history: int = 30,
+        history: int = 50,
         line_search: str = "wolfe",
         target: float = 3e-9,
         hopeless: float = 0.3,
@@ -48,7 +48,7 @@ class DLG(Attack):
         unknowns = PixelsAndLabels.of(observation)
         weight = self.tv_nats if likelihood else self.tv
         priors = ((weight, total_variation),) if observation.defense else ()
-        stopping = Stopping(target=0.0 if likelihood else self.target)
+        stopping = Stopping(progress=1e-2) if likelihood else Stopping(target=self.target)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             objective = Objective(seen, unknowns, matching, priors)

@@ -27,7 +27,7 @@ class IDLG(Attack):
     def __init__(
         self,
         *,
-        history: int = 30,
+        history: int = 50,
         line_search: str = "wolfe",
         target: float = 3e-9,
         hopeless: float = 0.3,
@@ -55,7 +55,7 @@ class IDLG(Attack):
         matching, likelihood = informed(observation, Euclidean)
         weight = self.tv_nats if likelihood else self.tv
         priors = ((weight, total_variation),) if observation.defense else ()
-        stopping = Stopping(target=0.0 if likelihood else self.target)
+        stopping = Stopping(progress=1e-2) if likelihood else Stopping(target=self.target)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             unknowns = Pixels.of(seen, single_labels(seen))

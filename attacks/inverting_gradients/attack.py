@@ -24,7 +24,7 @@ class InvertingGradients(Attack):
     """Matches the direction of the gradient, with total variation as prior (Eq. 4), by signed Adam."""
 
     def __init__(
-        self, *, learning_rate: float = 0.03, iterations: int = 300, tv: float = 1e-3, tv_nats: float = 3000.0
+        self, *, learning_rate: float = 0.1, iterations: int = 240, tv: float = 1e-3, tv_nats: float = 3000.0
     ) -> None:
         """Sets the schedule and the weight of the prior: beside the cosine, or beside a likelihood."""
         self.optimiser = SignedAdam(learning_rate=learning_rate)

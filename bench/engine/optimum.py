@@ -34,4 +34,4 @@ class Stopping:
 
     target: float = 0.0
     patience: int = 40
-    progress: float = 1e-2
+    progress: float = 5e-2

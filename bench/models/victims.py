@@ -103,6 +103,8 @@ class Schedule:
         learning_rate: peak rate of the server; warmed up, then cosine to zero.
         momentum: of the server.
         weight_decay: of the server, on all weights.
+        clip_norm: the server scales an averaged update down to this norm. It sees only what was released: this
+            keeps a wide start from diverging and is no defense.
     """
 
     epochs: float
@@ -110,6 +112,7 @@ class Schedule:
     learning_rate: float
     momentum: float = 0.9
     weight_decay: float = 0.0
+    clip_norm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,9 @@ class Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "lenet": Architecture(LeNet, Schedule(epochs=30, images_per_round=32, learning_rate=0.2)),
+    "lenet": Architecture(LeNet, Schedule(epochs=20, images_per_round=32, learning_rate=0.5)),
     "convnet": Architecture(
-        ConvNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.1, weight_decay=1e-3)
+        ConvNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.1, weight_decay=3e-3)
     ),
 }
 

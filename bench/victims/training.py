@@ -164,8 +164,11 @@ def train_victim(
             defense=defense, context=context, num_classes=num_classes,
         )  # fmt: skip
         rate = _learning_rate(schedule, (turn + 1) / rounds)
+        means = {name: value.mean(0) for name, value in released.items()}
+        norm = torch.stack([value.square().sum() for value in means.values()]).sum().sqrt()
+        scale = (schedule.clip_norm / norm.clamp_min(1e-12)).clamp_max(1)
         for name, value in weights.items():
-            update = released[name].mean(0) + schedule.weight_decay * value
+            update = scale * means[name] + schedule.weight_decay * value
             momenta[name] = schedule.momentum * momenta[name] + update
         weights = {name: value - rate * momenta[name] for name, value in weights.items()}
         if (turn + 1) * CURVE_POINTS // rounds > turn * CURVE_POINTS // rounds:
