@@ -103,8 +103,8 @@ class Schedule:
         learning_rate: peak rate of the server; warmed up, then cosine to zero.
         momentum: of the server.
         weight_decay: of the server, on all weights.
-        clip_norm: the server scales an averaged update down to this norm. It sees only what was released: this
-            keeps a wide start from diverging and is no defense.
+        clip_norm: the server scales an averaged update down to this norm, which keeps a wide start from
+            diverging. It is no defense: the server has already seen the releases.
     """
 
     epochs: float

@@ -164,7 +164,7 @@ def test_an_undefended_federation_is_centralised_sgd(model: str) -> None:
         optimiser.param_groups[0]["lr"] = schedule.learning_rate * warm * (1 + cos(pi * share)) / 2
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(network(images.flatten(0, 1)), targets.flatten()).backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
         optimiser.step()
     for name, value in network.named_parameters():
         torch.testing.assert_close(victim.trained[name], value.detach(), rtol=1e-3, atol=1e-5)
