@@ -68,7 +68,7 @@ def budgets(*each: int) -> Tensor:
     return torch.tensor(each)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     conditions=st.lists(st.floats(1.0, 1e4), min_size=1, max_size=6),
     size=st.integers(2, 30),

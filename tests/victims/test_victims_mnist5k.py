@@ -17,7 +17,7 @@ def hashes(part: ImageSet) -> list[str]:
     return [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in part.images]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_splits_are_disjoint_by_content(seed: int) -> None:
     splits = digits(seed)
     parts = [hashes(part) for part in (splits.private_train, splits.private_test, splits.auxiliary)]
@@ -37,13 +37,6 @@ def test_images_are_digits_in_the_unit_range_padded_in_black() -> None:
         assert part.labels.unique().tolist() == list(range(10))
     labels = torch.cat([p.labels for p in (splits.private_train, splits.private_test, splits.auxiliary)])
     assert labels.bincount().tolist() == [500] * 10
-
-
-def test_seeds_shuffle_and_repeat() -> None:
-    again = build_dataset("mnist5k", {}).splits(seed=0)
-    assert torch.equal(again.private_train.images, digits(0).private_train.images)
-    assert torch.equal(again.auxiliary.labels, digits(0).auxiliary.labels)
-    assert not torch.equal(digits(1).private_train.labels, digits(0).private_train.labels)
 
 
 def test_other_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
