@@ -118,8 +118,8 @@ def photos() -> Tensor:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="known shortfall: of four photographs one or two pass 49 dB, the others end at 27 to 46 dB, with either "
-    "history and with 10,000 evaluations as well",
+    reason="known shortfall: of four photographs one or two pass 49 dB, the others end at 27 to 46 dB, with "
+    "either history, and with 10,000 evaluations as well",
 )
 @pytest.mark.parametrize("own", [False, True], ids=["shared", "per-victim"])
 def test_idlg_rebuilds_colour_photographs(own: bool) -> None:
