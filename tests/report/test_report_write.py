@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,8 +217,11 @@ def check_latex(text: str) -> None:
     assert lines and all(len(re.findall(r"(?<!\\)&", line)) == 9 for line in lines)
     assert "\\input" not in text
     if compiler := shutil.which("pdflatex"):
-        command = [compiler, "-interaction=nonstopmode", "-halt-on-error", "-jobname=check", "-draftmode"]
-        subprocess.run(command, input=text.encode(), check=True, capture_output=True, timeout=60)
+        with tempfile.TemporaryDirectory() as scratch:
+            source = Path(scratch, "check.tex")
+            source.write_text(text, encoding="utf-8")
+            command = [compiler, "-interaction=nonstopmode", "-halt-on-error", "-draftmode", source.name]
+            subprocess.run(command, cwd=scratch, check=True, capture_output=True, timeout=60)
 
 
 def test_reports_need_no_torch(folder: Folder, tmp_path: Path) -> None:
