@@ -12,7 +12,7 @@ from bench.api import Adversary, Channel, Checkpoint
 from bench.matrix.cells import Cell, Variant
 from bench.metrics import score_releases
 from bench.plugins import build_attack, build_dataset, build_defense
-from bench.victims.observe import observe
+from bench.runs.observe import observe
 from bench.victims.releases import release_gradients
 from bench.victims.training import train_victim
 

@@ -26,7 +26,7 @@ class DLG(Attack):
     def __init__(
         self,
         *,
-        history: int = 50,
+        history: int = 100,
         line_search: str = "wolfe",
         target: float = 3e-9,
         hopeless: float = 0.3,
@@ -48,14 +48,14 @@ class DLG(Attack):
         unknowns = PixelsAndLabels.of(observation)
         weight = self.tv_nats if likelihood else self.tv
         priors = ((weight, total_variation),) if observation.defense else ()
-        stopping = Stopping(progress=1e-2) if likelihood else Stopping(target=self.target)
+        hopeless = torch.inf if likelihood else self.hopeless
+        stopping = Stopping(progress=1e-2) if likelihood else Stopping(target=self.target, hopeless=hopeless)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             objective = Objective(seen, unknowns, matching, priors)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
 
-        hopeless = torch.inf if likelihood else self.hopeless
         found = search(
             observation, attempt, budget=budget, failed=lambda cost: cost > hopeless, restarts=self.restarts
         )

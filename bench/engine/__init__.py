@@ -7,6 +7,7 @@ stopping rule; :mod:`~bench.engine.search` restarts the victims whose attempt fa
 """
 
 from bench.engine.adam import SignedAdam
+from bench.engine.cgls import cgls
 from bench.engine.labels import count_labels, single_labels
 from bench.engine.lbfgs import LBFGS
 from bench.engine.matching import Cosine, Euclidean, Matching, informed
@@ -27,6 +28,7 @@ __all__ = [
     "PixelsAndLabels",
     "SignedAdam",
     "Stopping",
+    "cgls",
     "count_labels",
     "informed",
     "search",

@@ -89,7 +89,7 @@ class LBFGS:
             and kept for comparison.
     """
 
-    history: int = 30
+    history: int = 100
     line_search: str = "wolfe"
 
     def minimise(
@@ -135,7 +135,8 @@ class LBFGS:
         stuck = look & (slots.cost > (1 - stopping.progress) * slots.seen_cost)
         slots.seen_cost = torch.where(look, slots.cost, slots.seen_cost)
         slots.seen_at = torch.where(look, slots.spent, slots.seen_at)
-        ended = (slots.cost <= stopping.target) | (slots.spent >= budget) | stuck
+        lost = (slots.spent >= stopping.chance) & (slots.cost > stopping.hopeless)
+        ended = (slots.cost <= stopping.target) | (slots.spent >= budget) | stuck | lost
         slots.done = slots.done | ended | (slots.trials > MAX_TRIALS) | ~torch.isfinite(slots.cost)
 
     def _advance(self, slots: _Slots, memory: History, trial: Tensor, cost: Tensor, slope: Tensor) -> None:

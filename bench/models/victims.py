@@ -126,7 +126,7 @@ class Architecture:
 ARCHITECTURES: dict[str, Architecture] = {
     "lenet": Architecture(LeNet, Schedule(epochs=20, images_per_round=32, learning_rate=0.5)),
     "convnet": Architecture(
-        ConvNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.1, weight_decay=3e-3)
+        ConvNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=3e-3)
     ),
 }
 

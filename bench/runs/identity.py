@@ -28,7 +28,7 @@ _ROOTS = {
     "victim": ("victims/training.py",),
     "evaluator": ("victims/evaluator.py",),
     "release": ("victims/releases.py",),
-    "reconstruction": ("victims/observe.py",),
+    "reconstruction": ("runs/observe.py",),
     "scores": ("metrics/score.py", "metrics/perceptual.py"),
 }
 """Where each stage enters the code; what these files import is found by reading them."""

@@ -112,7 +112,7 @@ def reconstruction(cell: Cell, keys: Keys, context: Context) -> Stored:
     """Runs the attack on what it may observe: images, labels if recovered, what it spent."""
 
     def compute() -> Stored:
-        from bench.victims.observe import observe
+        from bench.runs.observe import observe
         from bench.victims.releases import Release
 
         data = context.data(cell)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
+from bench.api.errors import BenchError
 from bench.models.evaluator import Evaluator
 from bench.models.victims import Shape
 from bench.victims.training import stream
@@ -41,7 +42,14 @@ def train_evaluator(
 
     Returns:
         Its state (weights and BatchNorm statistics).
+
+    Raises:
+        BenchError: fewer images than one batch.
     """
+    if len(auxiliary) < BATCH:
+        raise BenchError(
+            f"the evaluator needs at least {BATCH} auxiliary images, the data set's split has {len(auxiliary)}"
+        )
     generator = stream(seed, "evaluator", torch.device("cpu"))
     network = Evaluator.build(num_classes, image_shape)
     network.initialise(generator)

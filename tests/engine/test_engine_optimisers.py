@@ -249,3 +249,12 @@ def test_adam_survives_rows_without_a_value() -> None:
     found = SignedAdam().minimise(objective, torch.ones(2, 3), iterations=200)
     assert found.point.isfinite().all()
     assert found.cost[1] < 1e-3
+
+
+def test_lbfgs_gives_a_hopeless_row_up_after_its_chance() -> None:
+    """Two rows that fall alike; one lies on a plateau of 5 that it cannot leave."""
+    objective, goal = quadratics([1.0, 1000.0], 12, seed=5)
+    lifted = Rows(lambda point, rows: objective.function(point, rows) + 5.0 * (rows == 1), torch.arange(2))
+    stopping = Stopping(patience=10**9, hopeless=4.0, chance=30)
+    found = LBFGS().minimise(lifted, torch.zeros_like(goal), budget=budgets(60, 60), stopping=stopping)
+    assert found.evaluations.tolist() == [60, 30]

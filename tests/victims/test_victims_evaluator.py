@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.api import ImageSet
+from bench.api import BenchError, ImageSet
 from bench.models.evaluator import Evaluator
 from bench.victims.evaluator import load_evaluator, train_evaluator
 from tests.engine.observations import DIGITS, digits
@@ -47,3 +47,8 @@ def test_the_judge_recognises_digits_that_it_never_saw() -> None:
     judge = load_evaluator(state, num_classes=10, image_shape=DIGITS, device=CPU)
     test = splits.private_test
     assert (judge(test.images).argmax(1) == test.labels).float().mean() >= 0.93
+
+
+def test_too_few_auxiliary_images_are_named() -> None:
+    with pytest.raises(BenchError, match="at least 64 auxiliary images, the data set's split has 63"):
+        train_evaluator(few(63), num_classes=10, image_shape=DIGITS, seed=0, device=CPU)

@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.api import Adversary, Channel, Checkpoint, GradientObservation
 from bench.matrix.cells import Cell, Variant
 from bench.plugins import attack_card, build_defense, discover
-from bench.victims.observe import observe
+from bench.runs.observe import observe
 from bench.victims.releases import Release, release_gradients
 from tests.engine.observations import DIGITS, digits, weights
 

@@ -1,0 +1,162 @@
+"""Closed-form inversion, layer by layer (Zhu and Blaschko, R-GAP, ICLR 2021; Phong et al. 2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.nn.functional import conv2d
+
+from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
+from bench.attacks.analytic.chain import Step, chain
+from bench.engine import Euclidean, Objective, Pixels, cgls
+
+MARGIN = 1e-7
+
+
+class Analytic(Attack):
+    """Solves for the image instead of searching it; B = 1."""
+
+    def __init__(self, *, tolerance: float = 1e-10, progress: float = 1e-2) -> None:
+        """Sets when the least-squares solver stops: relative gradient, and progress in 40 iterations."""
+        self.tolerance = tolerance
+        self.progress = progress
+
+    def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
+        """Reads the input of a linear first layer off its gradient, or walks back from the classifier.
+
+        One iteration of the solver counts as one evaluation; all layers share the budget.
+
+        Raises:
+            IncompatibleError: B > 1, or a network that is not a row of invertible layers.
+        """
+        if observation.batch_size != 1:
+            raise IncompatibleError("the closed form holds for B = 1 only")
+        own = observation.per_victim_weights
+        some = {name: value[0] if own else value for name, value in observation.parameters.items()}
+        steps = chain(observation.model, some, observation.image_shape)
+        walk = _Walk(observation, steps)
+        first = steps[0]
+        if isinstance(first.layer, nn.Linear):
+            value = _outer(walk.gradients[f"{first.name}.weight"], walk.gradients[f"{first.name}.bias"])
+        else:
+            value = walk.back(max(1, budget - 1), self.tolerance, self.progress)
+        images = value.view(-1, 1, *observation.image_shape).float().nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
+        labels = walk.gradients[f"{steps[-1].name}.bias"].argmin(1, keepdim=True)
+        unknowns = Pixels.of(observation, labels)
+        cost, _ = Objective(observation, unknowns, Euclidean())(images.flatten(1).to(observation.reference))
+        return Reconstruction(images=images, cost=cost, evaluations=walk.spent + 1, labels=labels)
+
+
+def _outer(weight: Tensor, bias: Tensor) -> Tensor:
+    """The input of a linear layer, ``[N, D]``: with dW = d a' and db = d it is dW' d / |d|^2."""
+    return torch.einsum("nko,nk->no", weight, bias) / bias.square().sum(1, keepdim=True)
+
+
+class _Walk:
+    """The way back from the classifier to the image, for all victims at once, in float64."""
+
+    def __init__(self, observation: GradientObservation, steps: list[Step]) -> None:
+        count, own = observation.victims, observation.per_victim_weights
+        self.steps = steps
+        self.gradients = {name: value.double() for name, value in observation.gradients.items()}
+        self.parameters = {
+            name: value.double() if own else value.double().expand(count, *value.shape)
+            for name, value in observation.parameters.items()
+        }
+        self.spent = torch.zeros_like(observation.ids)
+
+    def back(self, budget: int, tolerance: float, progress: float) -> Tensor:
+        """The image of every victim, ``[N, C * H * W]``."""
+        last, *before = self.steps[::-1]
+        error = self.gradients[f"{last.name}.bias"]
+        value = _outer(self.gradients[f"{last.name}.weight"], error)
+        slope = torch.einsum("nko,nk->no", self.parameters[f"{last.name}.weight"], error)
+        for left, step in zip(range(len(before), 0, -1), before, strict=True):
+            output, error = _undo(step.activation, value, slope)
+            system = _System(step, self.parameters, self.gradients, output, error)
+            share = max(1, (budget - int(self.spent.max())) // left)
+            value, spent = cgls(
+                system.apply, system.adjoint, system.target,
+                iterations=share, tolerance=tolerance, progress=progress,
+            )  # fmt: skip
+            self.spent = self.spent + spent
+            slope = system.forward_adjoint(system.error)
+        return value
+
+
+def _undo(activation: nn.Module | None, value: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """What went into the activation, and the loss's gradient there, from what came out."""
+    if isinstance(activation, nn.Tanh):
+        inside = value.clamp(-1 + MARGIN, 1 - MARGIN)
+        return inside.atanh(), slope * (1 - inside.square())
+    inside = value.clamp(MARGIN, 1 - MARGIN)
+    return inside.logit(), slope * inside * (1 - inside)
+
+
+class _System:
+    """The equations for one layer's input a: what it put out, and what its weight gradient was.
+
+    ``W a = output - bias`` and ``error (x) a = dW`` are both linear in a (R-GAP, Eq. 6 and 7). The second
+    block is scaled so that both weigh alike.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        parameters: dict[str, Tensor],
+        gradients: dict[str, Tensor],
+        output: Tensor,
+        error: Tensor,
+    ) -> None:
+        self._step = step
+        self._weight = parameters[f"{step.name}.weight"]
+        bias = parameters[f"{step.name}.bias"]
+        gradient = gradients[f"{step.name}.weight"]
+        zero = torch.zeros(len(output), *step.shape, dtype=output.dtype, device=output.device)
+        self._shape = self._output(self._weight, zero).shape
+        self.error = error.view(self._shape)
+        norms = self.error.flatten(1).norm(dim=1).clamp_min(torch.finfo(error.dtype).tiny)
+        self._scale = (self._weight.flatten(1).norm(dim=1) / norms).unsqueeze(1)
+        wide = bias.view(*bias.shape, *(1,) * (len(self._shape) - 2))
+        known = (output.view(self._shape) - wide).flatten(1)
+        self.target = torch.cat([known, self._scale * gradient.flatten(1)], dim=1)
+
+    def apply(self, value: Tensor) -> Tensor:
+        """``[N, D] -> [N, M]``."""
+        value = value.view(-1, *self._step.shape)
+        forward = self._output(self._weight, value).flatten(1)
+        _, pull = torch.func.vjp(lambda weight: self._output(weight, value), self._weight)
+        (outer,) = pull(self.error)
+        return torch.cat([forward, self._scale * outer.flatten(1)], dim=1)
+
+    def adjoint(self, rows: Tensor) -> Tensor:
+        """``[N, M] -> [N, D]``."""
+        split = self._shape[1:].numel()
+        forward = self.forward_adjoint(rows[:, :split].view(self._shape))
+        weight = (self._scale * rows[:, split:]).view_as(self._weight)
+        return forward + self._pull(weight, self.error)
+
+    def forward_adjoint(self, error: Tensor) -> Tensor:
+        """The gradient at the layer's input, ``[N, D]``, from that at its output."""
+        return self._pull(self._weight, error.view(self._shape))
+
+    def _pull(self, weight: Tensor, error: Tensor) -> Tensor:
+        zero = torch.zeros(len(error), *self._step.shape, dtype=error.dtype, device=error.device)
+        _, pull = torch.func.vjp(lambda value: self._output(weight, value), zero)
+        (slope,) = pull(error)
+        return slope.flatten(1)
+
+    def _output(self, weight: Tensor, value: Tensor) -> Tensor:
+        """The layer without its bias, every victim with its own weights."""
+        layer = self._step.layer
+        if isinstance(layer, nn.Linear):
+            return torch.einsum("noi,ni->no", weight, value.flatten(1))
+
+        def one(weight: Tensor, value: Tensor) -> Tensor:
+            return conv2d(
+                value.unsqueeze(0), weight, None, layer.stride, layer.padding, layer.dilation
+            ).squeeze(0)
+
+        result: Tensor = vmap(one)(weight, value)
+        return result
