@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from bench.matrix.cells import Cell
 from bench.runs import stages
 from bench.runs.context import Context
 from bench.runs.identity import Keys
-from bench.runs.outcome import Outcome
-from bench.runs.provenance import provenance
-from bench.runs.record import (
-    AttackCost,
-    Means,
-    Record,
-    ReleaseHealth,
-    Seconds,
-    Status,
-    Utility,
-    means_from,
-)
+from bench.runs.outcome import Outcome, seeds, stage_keys
+from bench.runs.parts import AttackCost, Means, Memory, ReleaseHealth, Seconds, Utility
+from bench.runs.provenance import machine, provenance
+from bench.runs.record import Record, Status, means_from
 from bench.runs.rows import image_rows
 from bench.runs.sheet import sheet
 from bench.runs.store import Stored
-
-if TYPE_CHECKING:
-    import torch
 
 PartT = TypeVar("PartT", Utility, AttackCost, ReleaseHealth)
 
@@ -40,15 +29,24 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
     victim = stages.victim(cell, keys, context)
     release = stages.release(cell, keys, context)
     reconstruction = stages.reconstruction(cell, keys, context)
-    stages.evaluator(cell, keys, context)
+    judge = stages.evaluator(cell, keys, context)
     if not context.store.has("scores", keys.scores):
         context.lpips()
     scores = stages.scores(cell, keys, context)
+    found = {
+        "victim": victim,
+        "evaluator": judge,
+        "release": release,
+        "reconstruction": reconstruction,
+        "scores": scores,
+    }
     record = Record(
-        schema=1,
+        schema=2,
         id=cell.id,
         key=keys.scores,
+        stages=stage_keys(keys),
         cell=cell.to_json(),
+        seeds=seeds(cell),
         status=Status.DONE,
         utility=_pick(Utility, victim),
         attack=_pick(AttackCost, reconstruction),
@@ -56,26 +54,14 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         means=_means(scores),
         evaluator_accuracy=scores.meta["evaluator_accuracy"],
         lpips_status=scores.meta["lpips_status"],
-        seconds=Seconds(
-            victim=victim.meta["seconds"],
-            release=release.meta["seconds"],
-            reconstruction=reconstruction.meta["seconds"],
-            scores=scores.meta["seconds"],
-        ),
+        seconds=Seconds(**{name: stage.meta["seconds"] for name, stage in found.items()}),
         peak_memory_mb=reconstruction.meta["peak_memory_mb"],
-        provenance=provenance(device_name(context.device)),
+        memory_mb=Memory(**{name: stage.meta["peak_memory_mb"] for name, stage in found.items()}),
+        reconstruction_sha256=context.store.checksum("reconstruction", keys.reconstruction),
+        provenance=provenance(machine(context.device)),
     )
     picture = sheet(release.tensors["images"], reconstruction.tensors["images"], scores.tensors["order"])
     return Outcome(record, tuple(image_rows(cell, scores.tensors)), picture)
-
-
-def device_name(device: torch.device) -> str:
-    """The device in words: ``cpu``, or the GPU's model."""
-    if device.type != "cuda":
-        return device.type
-    import torch
-
-    return torch.cuda.get_device_name(device)
 
 
 def _pick(part: type[PartT], stored: Stored) -> PartT:

@@ -81,7 +81,7 @@ class Control:
     def refuse(self, cell: Cell, keys: Keys, reason: str) -> None:
         """Commits a cell that is declared impossible."""
         failure = Failure(status=Status.INCOMPATIBLE, reason=reason)
-        self.settle(failed(cell, keys.scores, failure, device=self._device), 0.0)
+        self.settle(failed(cell, keys, failure, device=self._device), 0.0)
 
     def settle(self, outcome: Outcome, seconds: float) -> None:
         """Commits a cell and says so."""
@@ -112,7 +112,7 @@ class Control:
 
     def lost(self, task: Task, failure: Failure, seconds: float = 0.0) -> None:
         """A cell has no result: its record says why."""
-        self.settle(failed(task.cell, task.keys.scores, failure, device=self._device), seconds)
+        self.settle(failed(task.cell, task.keys, failure, device=self._device), seconds)
 
     def note(self, text: str) -> None:
         """Passes on what a worker or the store says."""

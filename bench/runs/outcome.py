@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.matrix.cells import Cell
-from bench.runs.provenance import provenance
+from bench.runs.identity import Keys, derive_seed
+from bench.runs.parts import Seeds, StageKeys
+from bench.runs.provenance import Machine, provenance
 from bench.runs.record import Record, Status
 from bench.runs.rows import Row, failure_row
 
@@ -26,18 +28,37 @@ class Failure:
     status: Status
     reason: str
     traceback: str = ""
+    machine: Machine | None = None
+    """Where it happened; None if the worker could not say."""
 
 
-def failed(cell: Cell, key: str, failure: Failure, *, device: str) -> Outcome:
-    """The outcome of a cell that could not be measured."""
+def stage_keys(keys: Keys) -> StageKeys:
+    """The keys as a record holds them; that of the scores is the record's own."""
+    return StageKeys(
+        victim=keys.victim,
+        evaluator=keys.evaluator,
+        release=keys.release,
+        reconstruction=keys.reconstruction,
+    )
+
+
+def seeds(cell: Cell) -> Seeds:
+    """What the stages derive from the cell's seed."""
+    return Seeds(attack=derive_seed(cell.seed, "attack"), pool=derive_seed(cell.seed, "pool"))
+
+
+def failed(cell: Cell, keys: Keys, failure: Failure, *, device: str) -> Outcome:
+    """The outcome of a cell that could not be measured; ``device`` is for a failure that names no machine."""
     record = Record(
-        schema=1,
+        schema=2,
         id=cell.id,
-        key=key,
+        key=keys.scores,
+        stages=stage_keys(keys),
         cell=cell.to_json(),
+        seeds=seeds(cell),
         status=failure.status,
         reason=failure.reason,
         traceback=failure.traceback,
-        provenance=provenance(device),
+        provenance=provenance(failure.machine or Machine(device=device)),
     )
     return Outcome(record, (failure_row(cell, failure.status, failure.reason),))

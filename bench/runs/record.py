@@ -1,7 +1,8 @@
 """The record of one cell: everything measured, or why nothing could be, with its provenance.
 
 A record is one JSON file of at most 4 kB, ``records/<id>.json``, and its existence is the commit mark of its
-cell. Values per image are not in it: they are rows of ``images.csv.gz``.
+cell. Values per image are not in it: they are rows of ``images.csv.gz``. ``docs/records.md`` describes every
+field. Records of schema 1 are read as what they are: what they do not say is unknown (None or empty).
 """
 
 from __future__ import annotations
@@ -13,14 +14,27 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from bench.api.cards import explain
 from bench.api.errors import BenchError
 from bench.matrix.cells import Cell
 from bench.runs.files import sha256
+from bench.runs.parts import (
+    HEX64,
+    AttackCost,
+    Means,
+    Memory,
+    Part,
+    Provenance,
+    ReleaseHealth,
+    Seconds,
+    Seeds,
+    StageKeys,
+    Utility,
+)
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 MAX_BYTES = 4096
 _TRACEBACK = 1200
 _REASON = 600
@@ -44,96 +58,39 @@ class CorruptRecordError(BenchError):
     """A record file that cannot be trusted: the message names the file and every wrong field."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Utility(_Part):
-    """What the defense cost: the victim on ``private_test``."""
-
-    accuracy: float
-    initial_accuracy: float
-    converged: bool
-    rounds: int
-
-
-class AttackCost(_Part):
-    """What the attack spent: gradient evaluations per release, and the cost that it reached."""
-
-    evaluations_mean: float
-    evaluations_max: int
-    cost_mean: float | None
-
-
-class ReleaseHealth(_Part):
-    """Releases that carry nothing, or nothing usable."""
-
-    zero: int
-    """Releases whose gradients are all exactly zero."""
-    nonfinite: int
-    """Releases with an infinite or undefined entry."""
-    norm_mean: float | None
-    """Mean Euclidean norm over the finite releases."""
-
-
-class Means(_Part):
-    """Means over all images with a value; None where no image has one."""
-
-    psnr: float | None = None
-    ssim: float | None = None
-    lpips: float | None = None
-    identified: float | None = None
-    label_correct: float | None = None
-    recognised: float | None = None
-
-
-class Seconds(_Part):
-    """Wall time of each stage when it was computed, also if this run found it in the cache."""
-
-    victim: float = 0.0
-    release: float = 0.0
-    reconstruction: float = 0.0
-    scores: float = 0.0
-
-
-class Provenance(_Part):
-    """Which code, on what, when."""
-
-    bench: str
-    commit: str
-    dirty: bool
-    python: str
-    torch: str
-    torchvision: str
-    numpy: str
-    lpips: str
-    device: str
-    threads: int
-    platform: str
-    finished: str
-    """UTC, ISO 8601, seconds."""
-
-
-class Record(_Part):
+class Record(Part):
     """Everything about one cell but its images."""
 
-    schema_: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal[2] = Field(default=SCHEMA, alias="schema")
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
-    key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Names the question; also the name of the file."""
+    key: str = Field(pattern=HEX64)
     """Content address of all that went into this cell; another one today means that the record is stale."""
+    stages: StageKeys | None = None
+    """None in records of schema 1."""
     cell: dict[str, Any]
+    """The question: data set, model, defense, attack with all parameters, seed, budget."""
+    seeds: Seeds | None = None
+    """None in records of schema 1."""
     status: Status
     reason: str = ""
+    """Why there is no result; empty if there is one."""
     traceback: str = ""
+    """The end of the Python traceback, where an exception was the reason."""
     utility: Utility | None = None
     attack: AttackCost | None = None
     release: ReleaseHealth | None = None
     means: Means | None = None
     evaluator_accuracy: float | None = None
+    """Of the independent judge on ``private_test``."""
     lpips_status: str = ""
     """Why there is no LPIPS; empty if there is."""
     seconds: Seconds = Seconds()
     peak_memory_mb: float | None = None
+    """Of the reconstruction, in MiB."""
+    memory_mb: Memory = Memory()
+    reconstruction_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """Checksum of the stored reconstructions; empty if there are none or the record has schema 1."""
     provenance: Provenance
 
     @field_validator("cell")
@@ -181,12 +138,39 @@ def read_record(path: Path) -> Record:
 def decode_record(data: bytes, path: Path) -> Record:
     """Validates the bytes of a record; ``path`` is for the messages, and its name must be the record's id."""
     try:
-        record = Record.model_validate_json(data)
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CorruptRecordError(
+            f"{path}: not JSON ({error}); remove it, the next run makes it again"
+        ) from None
+    if isinstance(content, dict):
+        content = migrated(content, path)
+    try:
+        record = Record.model_validate(content)
     except ValidationError as error:
         raise CorruptRecordError(explain(error, str(path))) from None
     if record.id != path.stem or Cell.from_json(record.cell).id != record.id:
         raise CorruptRecordError(f"{path}: id: {record.id} is not the id of this file and its cell")
     return record
+
+
+def migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a record file in today's schema.
+
+    Schema 2 only added fields, all of which may be unknown, so that a record of schema 1 needs a new number
+    and nothing else.
+
+    Raises:
+        CorruptRecordError: a schema that this version does not know; ``path`` is for the message.
+    """
+    schema = content.get("schema")
+    if schema == 1 and type(schema) is int:
+        return {**content, "schema": SCHEMA}
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise CorruptRecordError(
+            f"{path}: schema: {schema} was written by a newer bench, this one knows 1 to {SCHEMA}; update it"
+        )
+    return content
 
 
 def fingerprint(data: bytes) -> str:

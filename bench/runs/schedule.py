@@ -7,7 +7,7 @@ wait for one is passed over for the next cell that can run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bench.matrix.cells import Cell
@@ -114,9 +114,7 @@ class Schedule:
             self._ready[needs] = True
             return []
         self._failures[needs] = failure
-        reason = Failure(
-            status=failure.status, reason=f"{task.kind}: {failure.reason}", traceback=failure.traceback
-        )
+        reason = replace(failure, reason=f"{task.kind}: {failure.reason}")
         lost = [waiting for waiting in self._waiting if needs in _needs(waiting)]
         self._waiting = [waiting for waiting in self._waiting if needs not in _needs(waiting)]
         return [(waiting, reason) for waiting in lost]

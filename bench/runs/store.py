@@ -90,6 +90,13 @@ class Store:
         """Whether the entry is there; whether it is sound is seen when it is read."""
         return (self.folder(stage, key) / META).is_file()
 
+    def checksum(self, stage: str, key: str) -> str:
+        """The sha256 of an entry's tensors; empty if there is none, or none that can be read."""
+        try:
+            return str(json.loads((self.folder(stage, key) / META).read_bytes())["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
     def get_or_compute(self, stage: str, key: str, compute: Callable[[], Stored]) -> Stored:
         """The entry, computed and stored first if it is missing or damaged.
 

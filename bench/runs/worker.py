@@ -9,7 +9,7 @@ import signal
 import threading
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bench.api.errors import BenchError, IncompatibleError
 from bench.runs.files import DiskFullError, disk
 from bench.runs.outcome import Failure, Outcome
+from bench.runs.provenance import machine
 from bench.runs.record import Status
 from bench.runs.schedule import Kind, Task
 
@@ -141,7 +142,7 @@ def attempt(task: Task, context: Context) -> Ended | DiskFull:
     except DiskFullError as error:
         return DiskFull(str(error))
     except BaseException as error:  # a plug-in may even call sys.exit: the run goes on
-        return Ended(explain(error))
+        return Ended(replace(explain(error), machine=machine(context.device)))
 
 
 def explain(error: BaseException) -> Failure:

@@ -51,7 +51,7 @@ FAILURE = Failure(status=Status.FAILED, reason="because, of\nthis", traceback="x
 
 
 def _failed(cell: Cell, failure: Failure = FAILURE) -> Outcome:
-    return failed(cell, Identity("cpu").keys(cell).scores, failure, device="cpu")
+    return failed(cell, Identity("cpu").keys(cell), failure, device="cpu")
 
 
 def test_an_edited_attack_makes_exactly_its_reconstructions_stale(world: World, cells: list[Cell]) -> None:
@@ -146,7 +146,7 @@ def test_the_plan_runs_what_is_missing_or_stale(world: World, cells: list[Cell])
     results = Results(world.out)
     keys = {cell.id: Identity("cpu").keys(cell) for cell in cells}
     results.commit(_failed(cells[0]))
-    results.commit(failed(cells[1], "0" * 64, FAILURE, device="cpu"))
+    results.commit(failed(cells[1], replace(keys[cells[1].id], scores="0" * 64), FAILURE, device="cpu"))
     results.commit(_failed(cells[2], Failure(status=Status.INCOMPATIBLE, reason="no")))
     states = survey(cells, keys, results.snapshot())
     assert [states[c.id] for c in cells[:4]] == [State.FAILED, State.STALE, State.INCOMPATIBLE, State.MISSING]

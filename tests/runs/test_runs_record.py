@@ -1,0 +1,81 @@
+"""The schema of a record: what a finished one says, and what becomes of older and newer ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.runs.record import SCHEMA, CorruptRecordError, Status, decode_record
+
+from .conftest import World
+
+ONE = Path(__file__).parent / "schema1.json"
+
+
+def _decode(content: object, name: str = "0061c1d4da729c11") -> Any:
+    return decode_record(json.dumps(content).encode(), Path(f"{name}.json"))
+
+
+def test_a_finished_cell_says_how_it_came_about(world: World) -> None:
+    world.matrix("guess", "raise", checkpoints='["trained"]')
+    result = world.run(workers=1)
+    assert result.returncode == 1, result.stdout + result.stderr
+    found = {record["status"]: record for record in world.records()}
+    for record in found.values():
+        assert record["schema"] == SCHEMA
+        assert set(record["stages"]) == {"victim", "evaluator", "release", "reconstruction"}
+        assert all(number > 0 for number in record["seeds"].values())
+        machine = record["provenance"]
+        assert (machine["device"], machine["threads"], machine["cuda"]) == ("cpu", 1, "")
+        assert machine["determinism"]["algorithms"] is True
+        assert machine["determinism"]["tf32"] is False
+        assert all(
+            machine[name] for name in ("python", "torch", "numpy", "scipy", "instructions", "platform")
+        )
+    done = found["done"]
+    assert all(value > 0 for value in done["memory_mb"].values())
+    assert done["memory_mb"]["reconstruction"] == done["peak_memory_mb"]
+    assert all(value > 0 for value in done["seconds"].values())
+    stored = world.cache / "reconstruction" / done["stages"]["reconstruction"][:2]
+    meta = json.loads((stored / done["stages"]["reconstruction"] / "meta.json").read_text())
+    assert meta["sha256"] == done["reconstruction_sha256"]
+    assert found["failed"]["reconstruction_sha256"] == ""
+
+
+def test_a_record_of_schema_1_is_read_and_what_it_does_not_say_is_unknown() -> None:
+    old = json.loads(ONE.read_text())
+    record = _decode(old)
+    assert (record.schema_, record.status) == (SCHEMA, Status.DONE)
+    assert record.means.psnr == old["means"]["psnr"]
+    assert (record.stages, record.seeds, record.seconds.evaluator) == (None, None, None)
+    assert record.memory_mb.reconstruction is None
+    assert record.provenance.determinism is None
+    assert record.provenance.scipy == ""
+    assert decode_record(record.encode(), Path(f"{record.id}.json")) == record, "it can be written again"
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (SCHEMA + 1, f"schema: {SCHEMA + 1} was written by a newer bench, this one knows 1 to {SCHEMA}"),
+        (0, f"schema: Input should be {SCHEMA}"),
+        ("1", f"schema: Input should be {SCHEMA}"),
+        (True, f"schema: Input should be {SCHEMA}"),
+        (None, f"schema: Input should be {SCHEMA}"),
+    ],
+)
+def test_other_schemas_are_refused(schema: object, message: str) -> None:
+    content = {**json.loads(ONE.read_text()), "schema": schema}
+    with pytest.raises(CorruptRecordError) as error:
+        _decode(content)
+    assert message in str(error.value)
+    assert "0061c1d4da729c11.json" in str(error.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000, b"[]", b"null"])
+def test_what_is_no_record_is_named(data: bytes) -> None:
+    with pytest.raises(CorruptRecordError, match=r"^there\.json: "):
+        decode_record(data, Path("there.json"))
