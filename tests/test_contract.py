@@ -44,7 +44,11 @@ BUILD: dict[Kind, Callable[..., object]] = {
 }
 ATTACKS = {name: cast("AttackCard", p.card) for name, p in discover("attack").plugins.items()}
 DEFENSES = {name: cast("DefenseCard", p.card) for name, p in discover("defense").plugins.items()}
-DATASETS = {name: cast("DatasetCard", p.card) for name, p in discover("dataset").plugins.items()}
+DATASETS = {
+    name: cast("DatasetCard", p.card)
+    for name, p in discover("dataset").plugins.items()
+    if not any(parameter.path for parameter in p.card.parameters.values())  # made of the user's files
+}
 
 
 @pytest.mark.parametrize("kind", ["attack", "defense", "dataset"])

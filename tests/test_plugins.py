@@ -23,6 +23,7 @@ from bench.plugins import (
     resolve,
 )
 from tests.api.plugin_folders import CODE, Folders, plugin_folders
+from tests.victims.test_victims_folder import photographs
 
 
 @pytest.fixture
@@ -196,9 +197,11 @@ def test_a_wrong_parameter_is_explained(
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind in FOLDERS for name in discover(kind).plugins]
 )
-def test_the_project_s_own_plugins_can_be_built(kind: Kind, name: str) -> None:
+def test_the_project_s_own_plugins_can_be_built(kind: Kind, name: str, tmp_path: Path) -> None:
     build = {"attack": build_attack, "defense": build_defense, "dataset": build_dataset}[kind]
-    assert type(build(name, {})).__module__ == f"bench.{FOLDERS[kind]}.{name}.{kind}"
+    paths = [key for key, item in find(kind, name).card.parameters.items() if item.path]
+    parameters = {key: str(photographs(tmp_path / "photos", 6)) for key in paths}
+    assert type(build(name, parameters)).__module__ == f"bench.{FOLDERS[kind]}.{name}.{kind}"
 
 
 @pytest.mark.parametrize("kind", FOLDERS)

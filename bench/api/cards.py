@@ -46,6 +46,8 @@ class Parameter(_Strict):
     choices: tuple[Value, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    path: bool = False
+    """The value names a file or folder of the user, whose content is part of a result's identity."""
 
     def problem(self, value: Value) -> str | None:
         """Why ``value`` is not allowed here, or None if it is."""
@@ -150,10 +152,21 @@ class DatasetCard(_Card):
     kind: Literal["dataset"]
     licence: NonEmpty
     source: NonEmpty
-    num_classes: int = Field(ge=2)
-    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     parameters: dict[str, Parameter] = {}
+    num_classes: int | None = Field(default=None, ge=2, validate_default=True)
+    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(
+        default=None, validate_default=True
+    )
+    sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", validate_default=True)
+
+    @field_validator("num_classes", "image_shape", "sha256")
+    @classmethod
+    def _missing_where_the_user_brings_the_files(cls, value: Any, info: ValidationInfo) -> Any:
+        """Only the user's own files, named by a parameter with ``path = true``, may leave these open."""
+        brought = any(item.path for item in info.data.get("parameters", {}).values())
+        if not value and not brought:
+            raise ValueError("Field required")
+        return value
 
 
 Card = AttackCard | DefenseCard | DatasetCard

@@ -51,7 +51,8 @@ def _plugins(kind: Kind) -> Listing:
 
 def _facts(card: Card) -> Row:
     if card.kind == "dataset":
-        return "x".join(map(str, card.image_shape)), card.num_classes
+        shape = "x".join(map(str, card.image_shape)) if card.image_shape else "yours"
+        return shape, card.num_classes or "yours"
     return (", ".join(card.channels),)
 
 

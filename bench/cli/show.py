@@ -115,9 +115,10 @@ def _defense(card: DefenseCard) -> Pairs:
 def _dataset(card: DatasetCard) -> Pairs:
     yield "licence", card.licence
     yield "source", card.source
-    yield "classes", card.num_classes
-    yield "image shape", "x".join(map(str, card.image_shape))
-    yield "sha256", card.sha256
+    yours = "as your files have it"
+    yield "classes", card.num_classes or yours
+    yield "image shape", "x".join(map(str, card.image_shape)) if card.image_shape else yours
+    yield "sha256", card.sha256 or "of your files, taken at every run"
 
 
 def _parameters(card: Card) -> Iterator[Sequence[object]]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 
 from bench.api.cards import Kind, Value
-from bench.api.errors import UsageError, unknown
+from bench.api.errors import UsageError
 from bench.api.threat import Adversary
 from bench.matrix.cells import Cell, Variant
 from bench.matrix.files import Block, Entry, Matrix
 from bench.matrix.filters import Filters, parse_variant
-from bench.models.names import MODELS
+from bench.models.spec import parse_model
 from bench.plugins import attack_card, defense_card, find, resolve
 
 
@@ -85,8 +85,10 @@ def _checked(matrix: Matrix) -> list[_Choice]:
     for number, block in enumerate(matrix.block):
         where = f"{matrix.where}: block.{number}"
         for position, name in enumerate(block.models):
-            if name not in MODELS:
-                problems.append(str(unknown("model", name, MODELS, where=f"{where}.models.{position}")))
+            try:
+                parse_model(name, where=f"{where}.models.{position}")
+            except UsageError as error:
+                problems.append(str(error))
         choices.append(
             _Choice(
                 block=block,
@@ -123,8 +125,7 @@ def _restricted_models(own: Sequence[list[str]], wanted: Sequence[str]) -> Seque
     if not wanted:
         return own
     for name in wanted:
-        if name not in MODELS:
-            raise unknown("model", name, MODELS)
+        parse_model(name)
     known = {name for block in own for name in block}
     return [list(dict.fromkeys(n for n in wanted if n in block or n not in known)) for block in own]
 

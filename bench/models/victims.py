@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.api.errors import unknown
+from bench.models.names import MODELS
+from bench.models.spec import parse_model
 
 Shape = tuple[int, int, int]
 
@@ -131,23 +132,29 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def _architecture(name: str) -> Architecture:
-    if name not in ARCHITECTURES:
-        raise unknown("model", name, ARCHITECTURES)
-    return ARCHITECTURES[name]
-
-
 def build_model(name: str, *, num_classes: int, image_shape: Shape) -> VictimModel:
-    """An architecture; call ``initialise`` for the weights of round 0.
+    """An architecture, ours or the user's own; call ``initialise`` for the weights of round 0.
+
+    Raises:
+        UsageError: no such architecture, or a network of the user that cannot be used.
+    """
+    if name not in MODELS:
+        from bench.models.custom import build_custom
+
+        return build_custom(parse_model(name), num_classes=num_classes, image_shape=image_shape)
+    # PyTorch's constructors draw throw-away weights from the global generator, which is not ours to move.
+    with torch.random.fork_rng(devices=[]):
+        return ARCHITECTURES[name].build(num_classes, image_shape)
+
+
+def schedule_of(name: str) -> Schedule:
+    """How this architecture is trained.
 
     Raises:
         UsageError: no such architecture.
     """
-    # PyTorch's constructors draw throw-away weights from the global generator, which is not ours to move.
-    with torch.random.fork_rng(devices=[]):
-        return _architecture(name).build(num_classes, image_shape)
+    if name not in MODELS:
+        from bench.models.custom import custom_schedule
 
-
-def schedule_of(name: str) -> Schedule:
-    """How this architecture is trained."""
-    return _architecture(name).schedule
+        return custom_schedule(parse_model(name))
+    return ARCHITECTURES[name].schedule

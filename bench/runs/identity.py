@@ -13,12 +13,14 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from bench.api.cards import Kind
 from bench.matrix.cells import Cell, Variant
+from bench.models.spec import parse_model
 from bench.plugins import dataset_card, find
-from bench.runs.sources import PACKAGE, digest, plugin_files
+from bench.runs.sources import PACKAGE, content_digest, digest, plugin_files
 
 FORMAT = 2
 """Raise it when :mod:`bench.runs.stages` comes to mean something else: all that is stored is then stale."""
@@ -60,10 +62,30 @@ def _lpips_versions() -> tuple[str, str]:
 
 
 def _plugin(kind: Kind, variant: Variant) -> dict[str, Any]:
-    return {
+    plugin = find(kind, variant.name)
+    parameters, content = variant.arguments(), {}
+    for name, parameter in plugin.card.parameters.items():
+        if parameter.path and (path := Path(str(parameters[name])).expanduser()).exists():
+            content[name] = content_digest(path)
+            del parameters[name]  # where the user's files lie does not matter
+    parts = {
         "name": variant.name,
-        "parameters": variant.arguments(),
-        "files": digest(tuple(sorted(plugin_files(find(kind, variant.name).folder)))),
+        "parameters": parameters,
+        "files": digest(tuple(sorted(plugin_files(plugin.folder)))),
+    }
+    return {**parts, "content": content} if content else parts
+
+
+def _model(name: str) -> str | dict[str, Any]:
+    """The name of one of our architectures; the bytes behind one of the user's."""
+    spec = parse_model(name)
+    if spec.plain:
+        return name
+    return {
+        "network": spec.head if spec.script is None else "script",
+        "schedule": spec.schedule,
+        "code": digest(tuple(spec.sources())),
+        "content": [content_digest(path) for path in spec.files()],
     }
 
 
@@ -117,7 +139,7 @@ class Identity:
         """What the training depends on; no attack and no checkpoint, so that one victim serves them all."""
         return {
             "dataset": self._dataset(cell),
-            "model": cell.model,
+            "model": _model(cell.model),
             "defense": _plugin("defense", cell.defense),
             "batch_size": cell.batch_size,
             "epochs": cell.epochs,
@@ -140,6 +162,7 @@ class Identity:
 def forget_digests() -> None:
     """Reads every file again: a process that outlives an edit must not keep the old digests."""
     digest.cache_clear()
+    content_digest.cache_clear()
     _lpips_versions.cache_clear()
 
 

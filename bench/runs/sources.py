@@ -42,6 +42,19 @@ def digest(roots: tuple[Path, ...]) -> str:
     return total.hexdigest()
 
 
+@cache
+def content_digest(path: Path) -> str:
+    """One checksum of the user's own file, or of all files below a folder and their names in it."""
+    total = hashlib.sha256()
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    for item in files:
+        with item.open("rb") as stream:
+            own = hashlib.file_digest(stream, "sha256").hexdigest()
+        name = item.relative_to(path).as_posix() if item != path else ""
+        total.update(f"{name}\0{own}\n".encode())
+    return total.hexdigest()
+
+
 def _name(path: Path) -> str:
     for kind in sorted(_PLUGINS):
         for root in map(Path, search_path(kind)):

@@ -1,0 +1,210 @@
+"""How a victim's architecture is written down: one of ours, a function of the user, or a file. No torch.
+
+``lenet``, ``package.module:function``, ``network.pt`` (TorchScript), each with options in brackets:
+``lenet[weights=start.pt]``, ``nets:mlp[learning_rate=0.05,epochs=5]``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from bench.api.errors import UsageError, unknown
+from bench.models.names import MODELS
+
+SCHEDULE = ("epochs", "images_per_round", "learning_rate", "momentum", "weight_decay", "clip_norm")
+_FILES = (".pt", ".pth", ".ts")
+_FORM = re.compile(r"(?P<head>[^\[\]]+)(\[(?P<options>[^\[\]]*)\])?")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_HELP = "write one of {known}, module:function, or a TorchScript file that ends in .pt, .pth or .ts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A parsed name.
+
+    Attributes:
+        text: as the user wrote it.
+        head: the part before the brackets.
+        weights: a state-dict file with the weights of round 0; None draws them from the seed.
+        schedule: fields of the training schedule that replace the architecture's own.
+    """
+
+    text: str
+    head: str
+    weights: Path | None = None
+    schedule: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """One of the project's own architectures, unchanged."""
+        return self.head in MODELS and self.weights is None and not self.schedule
+
+    @property
+    def function(self) -> tuple[str, str] | None:
+        """Module and name of the user's function, if there is one."""
+        module, colon, name = self.head.partition(":")
+        return (module, name) if colon and self.head not in MODELS else None
+
+    @property
+    def script(self) -> Path | None:
+        """The TorchScript file, if there is one."""
+        return Path(self.head) if self.head not in MODELS and self.function is None else None
+
+    def sources(self) -> list[Path]:
+        """The user's Python files that build the network: a package as a whole, or a module and its siblings.
+
+        Raises:
+            UsageError: there is no such module.
+        """
+        return _sources(self.function[0], self.text) if self.function else []
+
+    def files(self) -> list[Path]:
+        """The user's data files: their content is part of a result's identity."""
+        return [path for path in (self.script, self.weights) if path is not None]
+
+
+def parse_model(text: str, *, where: str = "") -> ModelSpec:
+    """Reads a model's name, without running anybody's code.
+
+    Args:
+        text: what the user or the matrix file says.
+        where: file and field that say it, for the message.
+
+    Raises:
+        UsageError: no such architecture, module or file, or an option that does not exist.
+    """
+    prefix = f"{where}: " if where else ""
+    match = _FORM.fullmatch(text.strip())
+    if not match:
+        raise UsageError(f"{prefix}model {text!r}: write name or name[option=value,...]")
+    weights, schedule = _options(match["options"] or "", text, prefix)
+    spec = ModelSpec(text=text, head=match["head"].strip(), weights=weights, schedule=schedule)
+    if spec.head not in MODELS:
+        _check_head(spec, where)
+    if spec.script and spec.weights:
+        raise UsageError(f"{prefix}model {text!r}: a TorchScript file holds its weights; leave weights= out")
+    for path in spec.files():
+        if not path.is_file():
+            raise UsageError(f"{prefix}model {text!r}: there is no file {path} (seen from {Path.cwd()})")
+    return spec
+
+
+def _check_head(spec: ModelSpec, where: str) -> None:
+    prefix = f"{where}: " if where else ""
+    if ":" in spec.head:
+        if not _FUNCTION.fullmatch(spec.head):
+            raise UsageError(
+                f"{prefix}model {spec.text!r}: {spec.head!r} is not module:function; {_known_forms()}"
+            )
+        module_file(spec.head.partition(":")[0], spec.text)
+    elif not spec.head.endswith(_FILES):
+        error = unknown("model", spec.head, MODELS, where=where)
+        raise error if "did you mean" in str(error) else UsageError(f"{error}; {_known_forms()}")
+
+
+def _known_forms() -> str:
+    return _HELP.format(known=", ".join(MODELS))
+
+
+def _options(options: str, text: str, prefix: str) -> tuple[Path | None, tuple[tuple[str, float], ...]]:
+    weights: Path | None = None
+    schedule: dict[str, float] = {}
+    for part in filter(None, (item.strip() for item in options.split(","))):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not value:
+            raise UsageError(f"{prefix}model {text!r}: {part!r} is not option=value")
+        if key == "weights":
+            weights = Path(value)
+        elif key in SCHEDULE:
+            schedule[key] = _number(key, value, f"{prefix}model {text!r}")
+        else:
+            raise unknown("option of a model", key, ("weights", *SCHEDULE), where=f"{prefix}{text!r}")
+    return weights, tuple(sorted(schedule.items()))
+
+
+def _number(key: str, value: str, where: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise UsageError(f"{where}: {key}: {value!r} is no number") from None
+    positive = key in ("epochs", "images_per_round", "learning_rate", "clip_norm")
+    if not (number > 0 if positive else number >= 0) or number == float("inf"):
+        raise UsageError(
+            f"{where}: {key}: {value} must be a finite number {'above' if positive else 'from'} 0"
+        )
+    return number
+
+
+def module_file(module: str, text: str) -> Path:
+    """The file of a module on Python's path or in the working folder, found without importing anything.
+
+    Raises:
+        UsageError: there is none.
+    """
+    top, *rest = module.split(".")
+    spec = _top_level(top)
+    place = Path(spec.origin) if spec and spec.origin else None
+    inside = spec.submodule_search_locations if spec else None
+    folder = Path(next(iter(inside))) if inside else None
+    for part in rest:
+        inner = folder / part if folder else None
+        folder = inner if inner and inner.is_dir() else None
+        place = _first_file(inner) if inner else None
+    if place is None or not place.is_file():
+        raise UsageError(
+            f"model {text!r}: there is no module {module} on Python's path or in {Path.cwd()}; "
+            "install it, or start bench in its folder"
+        )
+    return place
+
+
+def _top_level(name: str) -> ModuleSpec | None:
+    try:
+        found = importlib.util.find_spec(name)
+    except ValueError:  # a module without a specification, such as __main__
+        found = None
+    return found or PathFinder.find_spec(name, [os.getcwd()])
+
+
+def _first_file(inner: Path) -> Path | None:
+    candidates = (inner / "__init__.py", inner.with_name(f"{inner.name}.py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _sources(module: str, text: str) -> list[Path]:
+    top = module_file(module.split(".")[0], text)
+    module_file(module, text)
+    if top.name == "__init__.py":
+        return sorted(top.parent.rglob("*.py"))
+    waiting, found = [top], set[Path]()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _siblings(path)
+    return sorted(found)
+
+
+def _siblings(path: Path) -> list[Path]:
+    """What a module imports from its own folder; installed libraries answer to their version instead."""
+    if "site-packages" in path.parts or path.suffix != ".py":
+        return []
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:  # building the network will say so
+        return []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {item.name.split(".")[0] for item in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    plain = [path.with_name(f"{name}.py") for name in names]
+    whole = [file for name in names for file in path.parent.joinpath(name).rglob("*.py") if name != "bench"]
+    return [file for file in plain if file.is_file()] + whole

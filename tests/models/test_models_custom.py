@@ -1,0 +1,253 @@
+"""Victims of the user: a function, a TorchScript file, a state dict; and what each mistake says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bench.api import UsageError
+from bench.engine.gradients import gradient_map, one_hot
+from bench.models.spec import parse_model
+from bench.models.victims import build_model, schedule_of
+
+GREY = (1, 16, 16)
+NETS = """
+import torch
+from torch import nn
+from helper_of_nets import WIDTH
+
+class Net(nn.Module):
+    def __init__(self, num_classes, image_shape, norm=None):
+        super().__init__()
+        conv = nn.Conv2d(image_shape[0], WIDTH, 3, stride=2, padding=1)
+        self.body = nn.Sequential(conv, norm or nn.Identity(), nn.ReLU(), nn.Dropout(0.5), nn.Flatten())
+        self.fc = nn.Linear(WIDTH * image_shape[1] * image_shape[2] // 4, num_classes)
+
+    def forward(self, images):
+        return self.fc(self.body(images))
+
+def small(*, num_classes, image_shape):
+    return Net(num_classes, image_shape)
+
+def normed(*, num_classes, image_shape):
+    return Net(num_classes, image_shape, nn.BatchNorm2d(WIDTH))
+
+def number(*, num_classes, image_shape):
+    return 7
+
+def raises(*, num_classes, image_shape):
+    return 1 / 0
+
+def positional(classes):
+    return nn.Flatten()
+
+def empty(*, num_classes, image_shape):
+    return nn.Flatten()
+
+def double(*, num_classes, image_shape):
+    return Net(num_classes, image_shape).double()
+
+def wide(*, num_classes, image_shape):
+    return Net(num_classes + 1, image_shape)
+
+def colour(*, num_classes, image_shape):
+    return Net(num_classes, (3, *image_shape[1:]))
+
+def infinite(*, num_classes, image_shape):
+    net = Net(num_classes, image_shape)
+    torch.nn.init.constant_(net.fc.bias, float("inf"))
+    return net
+
+class Item(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        return self.net(images) * images.sum().item()
+
+def stateful(*, num_classes, image_shape):
+    return Item(Net(num_classes, image_shape))
+
+not_callable = 3
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the user's modules, which no other test sees."""
+    (tmp_path / "nets.py").write_text(NETS)
+    (tmp_path / "helper_of_nets.py").write_text("WIDTH = 4\n")
+    (tmp_path / "broken_nets.py").write_text("import nowhere_to_be_found\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("nets", "helper_of_nets", "broken_nets"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr("bench.models.custom._sound", set())
+    return tmp_path
+
+
+def build(name: str) -> nn.Module:
+    return build_model(name, num_classes=10, image_shape=GREY)
+
+
+def gradients(model: nn.Module, weights: dict[str, Tensor], images: Tensor) -> list[Tensor]:
+    """Released gradients of two victims, and their energy's slope in the images."""
+    shown = images.clone().requires_grad_()
+    labels = one_hot(torch.tensor([[1], [2]]), 10)
+    released = gradient_map(model, weights, per_victim_weights=False)(shown, labels)
+    energy = torch.stack([value.square().sum() for value in released.values()]).sum()
+    return [*released.values(), *torch.autograd.grad(energy, shown)]
+
+
+def test_a_function_builds_a_victim_that_draws_its_weights_from_the_seed(folder: Path) -> None:
+    state = torch.random.get_rng_state()
+
+    def drawn(seed: int) -> Tensor:
+        model = build_model("nets:small", num_classes=10, image_shape=GREY)
+        model.initialise(torch.Generator().manual_seed(seed))
+        return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+    assert torch.equal(drawn(0), drawn(0)) and not torch.equal(drawn(0), drawn(1))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert str(folder) not in sys.path
+    assert not build("nets:small").training, "dropout and BatchNorm must stand still"
+
+
+def test_a_state_dict_is_the_weights_of_round_0(folder: Path) -> None:
+    known = build_model("convnet", num_classes=10, image_shape=GREY)
+    known.initialise(torch.Generator().manual_seed(3))
+    torch.save(known.state_dict(), "start.pt")
+    model = build_model("convnet[weights=start.pt]", num_classes=10, image_shape=GREY)
+    model.initialise(torch.Generator().manual_seed(0))
+    images = torch.rand(2, *GREY)
+    assert torch.equal(model(images), known(images))
+    torch.save({"state_dict": known.state_dict()}, "nested.pt")
+    assert torch.equal(build("convnet[weights=nested.pt]")(images), known(images))
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+@pytest.mark.parametrize("function", ["small", "normed"])
+def test_a_torchscript_file_has_the_gradients_of_its_source(folder: Path, how: str, function: str) -> None:
+    from torch.func import functional_call as call
+
+    sys.path.insert(0, str(folder))
+    try:
+        import nets
+    finally:
+        sys.path.remove(str(folder))
+    torch.manual_seed(0)
+    source = getattr(nets, function)(num_classes=10, image_shape=GREY)
+    source(torch.rand(8, *GREY))  # measures the statistics of BatchNorm
+    source.eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make: Callable[..., torch.jit.ScriptModule] = torch.jit.script
+        script = make(source) if how == "script" else torch.jit.trace(source, torch.rand(2, *GREY))
+        script.save("net.pt")
+    model = build("net.pt")
+    images = torch.rand(2, 1, *GREY)
+    assert torch.equal(model(images[:, 0]), source(images[:, 0]))
+    ours = {name: value.detach() for name, value in model.named_parameters()}
+    own = {name: value.detach() for name, value in source.named_parameters()}
+    renamed = {name.removeprefix("network."): value for name, value in ours.items()}
+    assert {name.replace(".", "_") for name in own} == set(renamed)
+    mine, theirs = gradients(model, ours, images), gradients(source, own, images)
+    order = [[name.replace(".", "_") for name in own].index(name) for name in renamed]
+    for left, right in zip(mine, [theirs[i] for i in order] + theirs[-1:], strict=True):
+        torch.testing.assert_close(left, right)
+    zero = {name: torch.zeros_like(value) for name, value in ours.items()}
+    assert call(model, zero, (images[:, 0],)).abs().max() == 0, "weights of a script can be replaced"
+    assert functional_call(model, ours, (images[:, 0],)).abs().max() > 0
+
+
+def test_a_trained_batchnorm_is_frozen_at_its_statistics(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"BatchNorm layer network\.body\.1 has no statistics"):
+        build("nets:normed")
+    sys.path.insert(0, str(folder))
+    try:
+        import nets
+    finally:
+        sys.path.remove(str(folder))
+    source = nets.normed(num_classes=10, image_shape=GREY)
+    source(torch.rand(8, *GREY))
+    torch.save(source.state_dict(), "normed.pth")
+    model, images = build("nets:normed[weights=normed.pth]"), torch.rand(2, *GREY)
+    assert torch.equal(model(images), source.eval()(images))
+
+
+def test_the_schedule_is_ours_with_the_users_changes(folder: Path) -> None:
+    torch.save(build("lenet").state_dict(), "w.pt")
+    assert schedule_of("lenet[weights=w.pt]") == schedule_of("lenet")
+    changed = schedule_of("nets:small[learning_rate=0.25, epochs=3]")
+    assert (changed.learning_rate, changed.epochs) == (0.25, 3)
+    assert changed.momentum == schedule_of("nets:small").momentum
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("lenett", "did you mean 'lenet'\\?$"),
+        ("transformer", "known: convnet, lenet; write one of .* module:function"),
+        ("nets:", "is not module:function"),
+        ("nowhere:net", "there is no module nowhere on Python's path or in"),
+        ("gone.pt", "there is no file gone.pt"),
+        ("lenet[weights=gone.pt]", "there is no file gone.pt"),
+        ("lenet[weigths=x.pt]", "did you mean 'weights'"),
+        ("nets:small[learning_rate=fast]", "learning_rate: 'fast' is no number"),
+        ("nets:small[learning_rate=0]", "must be a finite number above 0"),
+        ("nets:small[epochs]", "'epochs' is not option=value"),
+        ("lenet]x[", "write name or name"),
+    ],
+)
+def test_a_wrong_name_is_refused_before_anything_runs(folder: Path, name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_model(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nets:nothing", r"nets.py has no function nothing"),
+        ("nets:not_callable", "has no function not_callable"),
+        ("broken_nets:net", "importing broken_nets raises ModuleNotFoundError"),
+        ("nets:number", "returns int, not a torch.nn.Module"),
+        ("nets:raises", "raises ZeroDivisionError"),
+        ("nets:positional", r"positional\(num_classes=10, image_shape=\(1, 16, 16\)\) raises TypeError"),
+        ("nets:empty", "has no parameters"),
+        ("nets:double", "expected torch.float32"),
+        ("nets:wide", r"have shape \(2, 11\), expected \(2, 10\)"),
+        ("nets:colour", r"fails on images \(2, 1, 16, 16\): RuntimeError"),
+        ("nets:infinite", "scores of plain images are not finite"),
+        ("nets:stateful", "cannot be computed for many victims at once"),
+        ("junk.pt", "the file is no TorchScript"),
+        ("lenet[weights=junk.pt]", "junk.pt is no state dict"),
+        ("nets:small[weights=lenet.pt]", "lenet.pt does not fit: .*body.0.weight has shape"),
+        ("lenet.pt", r"lenet\[weights=FILE\]"),
+    ],
+)
+def test_a_network_that_cannot_be_a_victim_says_why(folder: Path, name: str, message: str) -> None:
+    Path("junk.pt").write_bytes(b"not a file of torch")
+    torch.save(build_model("lenet", num_classes=10, image_shape=GREY).state_dict(), "lenet.pt")
+    with pytest.raises(UsageError, match=message):
+        build(name)
+
+
+def test_the_sources_of_a_model_are_found_without_torch_and_without_running_them(folder: Path) -> None:
+    (folder / "package").mkdir()
+    for name in ("__init__.py", "inner.py"):
+        (folder / "package" / name).write_text("raise SystemExit(1)")
+    code = (
+        "import sys; from bench.models.spec import parse_model as p;"
+        "print(*([f.name for f in p(name).sources()] for name in ('nets:small', 'package.inner:net')),"
+        "'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "['helper_of_nets.py', 'nets.py'] ['__init__.py', 'inner.py'] False\n"
