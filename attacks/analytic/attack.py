@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
@@ -40,7 +42,7 @@ class Analytic(Attack):
         if isinstance(first.layer, nn.Linear):
             value = _outer(walk.gradients[f"{first.name}.weight"], walk.gradients[f"{first.name}.bias"])
         else:
-            value = walk.back(max(1, budget - 1), self.tolerance, self.progress)
+            value = walk.back(budget - 1, self.tolerance, self.progress)
         images = value.view(-1, 1, *observation.image_shape).float().nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
         labels = walk.gradients[f"{steps[-1].name}.bias"].argmin(1, keepdim=True)
         unknowns = Pixels.of(observation, labels)
@@ -51,6 +53,12 @@ class Analytic(Attack):
 def _outer(weight: Tensor, bias: Tensor) -> Tensor:
     """The input of a linear layer, ``[N, D]``: with dW = d a' and db = d it is dW' d / |d|^2."""
     return torch.einsum("nko,nk->no", weight, bias) / bias.square().sum(1, keepdim=True)
+
+
+def _pull(linear: Callable[[Tensor], Tensor], at: Tensor, rows: Tensor) -> Tensor:
+    """The transpose of a linear map, applied to ``rows``."""
+    pull: Callable[[Tensor], tuple[Tensor, ...]] = torch.func.vjp(linear, at)[1]
+    return pull(rows)[0]
 
 
 class _Walk:
@@ -75,7 +83,7 @@ class _Walk:
         for left, step in zip(range(len(before), 0, -1), before, strict=True):
             output, error = _undo(step.activation, value, slope)
             system = _System(step, self.parameters, self.gradients, output, error)
-            share = max(1, (budget - int(self.spent.max())) // left)
+            share = (budget - int(self.spent.max())) // left
             value, spent = cgls(
                 system.apply, system.adjoint, system.target,
                 iterations=share, tolerance=tolerance, progress=progress,
@@ -126,8 +134,7 @@ class _System:
         """``[N, D] -> [N, M]``."""
         value = value.view(-1, *self._step.shape)
         forward = self._output(self._weight, value).flatten(1)
-        _, pull = torch.func.vjp(lambda weight: self._output(weight, value), self._weight)
-        (outer,) = pull(self.error)
+        outer = _pull(lambda weight: self._output(weight, value), self._weight, self.error)
         return torch.cat([forward, self._scale * outer.flatten(1)], dim=1)
 
     def adjoint(self, rows: Tensor) -> Tensor:
@@ -135,17 +142,15 @@ class _System:
         split = self._shape[1:].numel()
         forward = self.forward_adjoint(rows[:, :split].view(self._shape))
         weight = (self._scale * rows[:, split:]).view_as(self._weight)
-        return forward + self._pull(weight, self.error)
+        return forward + self._back(weight, self.error)
 
     def forward_adjoint(self, error: Tensor) -> Tensor:
         """The gradient at the layer's input, ``[N, D]``, from that at its output."""
-        return self._pull(self._weight, error.view(self._shape))
+        return self._back(self._weight, error.view(self._shape))
 
-    def _pull(self, weight: Tensor, error: Tensor) -> Tensor:
+    def _back(self, weight: Tensor, error: Tensor) -> Tensor:
         zero = torch.zeros(len(error), *self._step.shape, dtype=error.dtype, device=error.device)
-        _, pull = torch.func.vjp(lambda value: self._output(weight, value), zero)
-        (slope,) = pull(error)
-        return slope.flatten(1)
+        return _pull(lambda value: self._output(weight, value), zero, error).flatten(1)
 
     def _output(self, weight: Tensor, value: Tensor) -> Tensor:
         """The layer without its bias, every victim with its own weights."""

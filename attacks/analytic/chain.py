@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +44,7 @@ def chain(
         IncompatibleError: the network is not a row of biased layers, each followed by a sigmoid or tanh.
     """
     steps: list[Step] = []
-    probe = torch.rand(1, *image_shape, generator=torch.Generator().manual_seed(0)).to(
-        next(iter(parameters.values()))
-    )
+    probe = torch.linspace(0, 1, prod(image_shape)).view(1, *image_shape).to(next(iter(parameters.values())))
     value = probe
     for name, module in model.named_modules():
         if next(module.children(), None) is not None or isinstance(module, nn.Flatten | nn.Identity):

@@ -48,7 +48,8 @@ def train_evaluator(
     """
     if len(auxiliary) < BATCH:
         raise BenchError(
-            f"the evaluator needs at least {BATCH} auxiliary images, the data set's split has {len(auxiliary)}"
+            f"the evaluator needs at least {BATCH} auxiliary images, "
+            f"the data set's split has {len(auxiliary)}"
         )
     generator = stream(seed, "evaluator", torch.device("cpu"))
     network = Evaluator.build(num_classes, image_shape)

@@ -75,7 +75,7 @@ class Residual(nn.Sequential):
     [
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 10)), "ReLU"),
         (nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.Flatten(), nn.Linear(3600, 10)), "biases"),
-        (nn.Sequential(nn.Conv2d(1, 4, 3, padding_mode="reflect", padding=1), nn.Flatten(), nn.Linear(4096, 10)), "plain"),
+        (nn.Sequential(nn.Conv2d(1, 10, 32, padding_mode="reflect"), nn.Flatten()), "plain"),
         (Residual(nn.Flatten(), nn.Linear(1024, 10)), "more than its layers"),
     ],
 )  # fmt: skip
