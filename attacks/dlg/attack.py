@@ -16,6 +16,7 @@ from bench.engine import (
     informed,
     search,
     total_variation,
+    victims_at_once,
 )
 from bench.engine.parametrise import starts
 
@@ -56,8 +57,14 @@ class DLG(Attack):
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
 
+        size = unknowns.size
         found = search(
-            observation, attempt, budget=budget, failed=lambda cost: cost > hopeless, restarts=self.restarts
+            observation,
+            attempt,
+            budget=budget,
+            failed=lambda cost: cost > hopeless,
+            restarts=self.restarts,
+            chunk=victims_at_once(observation, unknowns=size, pairs=self.optimiser.history),
         )
         images, labels = unknowns.decode(found.point)
         return Reconstruction(

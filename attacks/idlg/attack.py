@@ -17,6 +17,7 @@ from bench.engine import (
     search,
     single_labels,
     total_variation,
+    victims_at_once,
 )
 from bench.engine.parametrise import starts
 
@@ -64,8 +65,14 @@ class IDLG(Attack):
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
 
+        size = Pixels.of(observation, labels).size
         found = search(
-            observation, attempt, budget=budget, failed=lambda cost: cost > hopeless, restarts=self.restarts
+            observation,
+            attempt,
+            budget=budget,
+            failed=lambda cost: cost > hopeless,
+            restarts=self.restarts,
+            chunk=victims_at_once(observation, unknowns=size, pairs=self.optimiser.history),
         )
         images, _ = Pixels.of(observation, labels).decode(found.point)
         return Reconstruction(images=images, cost=found.cost, evaluations=found.evaluations, labels=labels)

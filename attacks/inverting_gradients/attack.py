@@ -16,6 +16,7 @@ from bench.engine import (
     search,
     single_labels,
     total_variation,
+    victims_at_once,
 )
 from bench.engine.parametrise import starts
 
@@ -48,6 +49,13 @@ class InvertingGradients(Attack):
                 objective, start, iterations=iterations, project=lambda point: point.clamp(0, 1)
             )
 
-        found = search(observation, attempt, budget=iterations, failed=lambda cost: cost.isnan(), restarts=0)
+        found = search(
+            observation,
+            attempt,
+            budget=iterations,
+            failed=lambda cost: cost.isnan(),
+            restarts=0,
+            chunk=victims_at_once(observation, unknowns=Pixels.of(observation, labels).size),
+        )
         images, _ = Pixels.of(observation, labels).decode(found.point)
         return Reconstruction(images=images, cost=found.cost, evaluations=found.evaluations, labels=labels)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from bench.api.threat import BatchNorm
+
 if TYPE_CHECKING:
     from bench.api.dataset import ImageSet
     from bench.api.defense import DefenseView
@@ -38,6 +40,8 @@ class GradientObservation:
         labels: ``[N, B]`` int64, only if ``threat.labels_known``.
         defense: the adaptive attacker's model of the defense; None for the naive one.
         auxiliary: images of the same distribution; only if ``threat.auxiliary``.
+        statistics: what the BatchNorm layers normalised by, by buffer name: ``[C]`` of all victims where
+            ``threat.batch_norm`` is ``eval``, ``[N, C]`` of each where it is ``known``; else None.
     """
 
     threat: ThreatModel
@@ -51,6 +55,7 @@ class GradientObservation:
     labels: Tensor | None = None
     defense: DefenseView | None = None
     auxiliary: ImageSet | None = None
+    statistics: Mapping[str, Tensor] | None = None
 
     @property
     def victims(self) -> int:
@@ -73,11 +78,14 @@ class GradientObservation:
         Args:
             victims: int64 ``[M]`` indices into N.
         """
-        own = self.per_victim_weights
+        own, known = self.per_victim_weights, self.statistics
+        if known is not None and self.threat.batch_norm is BatchNorm.KNOWN:
+            known = {k: v[victims] for k, v in known.items()}
         return replace(
             self,
             parameters={k: v[victims] for k, v in self.parameters.items()} if own else self.parameters,
             gradients={k: v[victims] for k, v in self.gradients.items()},
             ids=self.ids[victims],
             labels=None if self.labels is None else self.labels[victims],
+            statistics=known,
         )

@@ -26,6 +26,19 @@ class Checkpoint(StrEnum):
     TRAINED = "trained"
 
 
+class BatchNorm(StrEnum):
+    """What the client's BatchNorm layers did, and what of it the attacker knows."""
+
+    NONE = "none"
+    """The network has no such layers."""
+    TRAIN = "train"
+    """The client normalised by its own batch, whose statistics stayed with it: the mode of a real client."""
+    EVAL = "eval"
+    """The client normalised by public running statistics."""
+    KNOWN = "known"
+    """The client normalised by its own batch, and the statistics left with the gradient."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ThreatModel:
     """The declared powers of one attacker.
@@ -36,6 +49,7 @@ class ThreatModel:
         batch_size: images per release (B), known to the attacker as in all of the literature.
         labels_known: the private labels are given. Shown in every table where it is true.
         auxiliary: the attacker owns images of the same distribution, disjoint from all private images.
+        batch_norm: how the client normalised, and whether its statistics are known.
     """
 
     channel: Channel
@@ -43,3 +57,4 @@ class ThreatModel:
     batch_size: int
     labels_known: bool = False
     auxiliary: bool = False
+    batch_norm: BatchNorm = BatchNorm.NONE

@@ -8,19 +8,24 @@ stopping rule; :mod:`~bench.engine.search` restarts the victims whose attempt fa
 
 from bench.engine.adam import SignedAdam
 from bench.engine.cgls import cgls
+from bench.engine.generative import GeneratorWeights, Latents
 from bench.engine.labels import count_labels, single_labels
 from bench.engine.lbfgs import LBFGS
 from bench.engine.matching import Cosine, Euclidean, Matching, informed
+from bench.engine.memory import victims_at_once
 from bench.engine.objective import Objective
 from bench.engine.optimum import Optimum, Stopping
 from bench.engine.parametrise import Pixels, PixelsAndLabels
-from bench.engine.priors import total_variation
+from bench.engine.priors import BatchNormStatistics, latent_divergence, total_variation
 from bench.engine.search import search
 
 __all__ = [
     "LBFGS",
+    "BatchNormStatistics",
     "Cosine",
     "Euclidean",
+    "GeneratorWeights",
+    "Latents",
     "Matching",
     "Objective",
     "Optimum",
@@ -31,7 +36,9 @@ __all__ = [
     "cgls",
     "count_labels",
     "informed",
+    "latent_divergence",
     "search",
     "single_labels",
     "total_variation",
+    "victims_at_once",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from bench.api.observation import Gradients
+from bench.engine.normalisation import evaluating, own_statistics
 
 GradientMap = Callable[[Tensor, Tensor], Gradients]
 
@@ -50,6 +51,7 @@ def gradient_map(
     *,
     per_victim_weights: bool,
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    statistics: Mapping[str, Tensor] | None = None,
 ) -> GradientMap:
     """The map from private batches to the gradients that their clients compute.
 
@@ -58,14 +60,20 @@ def gradient_map(
         parameters: its weights, shared by all victims or with a leading dimension N.
         per_victim_weights: which of the two.
         loss: ``(scores [B, K], targets [B, K]) -> scalar``.
+        statistics: public running statistics ``[C]`` by buffer name, by which BatchNorm layers normalise;
+            None: by those of the victim's own batch, or what an evaluating network brings.
 
     Returns:
         ``(images [N, B, C, H, W], targets [N, B, K]) -> {name: [N, ...]}``, differentiable in both.
     """
+    network = model if statistics is None else evaluating(model)
+    fixed = dict(statistics or {})
 
     def batch_loss(weights: dict[str, Tensor], images: Tensor, targets: Tensor) -> Tensor:
-        return loss(functional_call(model, weights, (images,)), targets)
+        return loss(functional_call(network, {**weights, **fixed}, (images,)), targets)
 
+    if statistics is None and model.training:
+        network = own_statistics(model)
     weights = {name: value.detach() for name, value in parameters.items()}
     batched = vmap(grad(batch_loss), in_dims=(0 if per_victim_weights else None, 0, 0))
 

@@ -85,8 +85,9 @@ class LBFGS:
 
     Attributes:
         history: remembered pairs of each victim.
-        line_search: ``wolfe``, or ``fixed`` for the published rule (step 1, none at all), which is unstable
-            and kept for comparison.
+        line_search: ``wolfe`` for the weak conditions; ``strong``, which also refuses a step past the
+            minimum along the line; ``fixed`` for the published rule (step 1, no search at all), which is
+            unstable and kept for comparison.
     """
 
     history: int = 100
@@ -149,8 +150,10 @@ class LBFGS:
             slots.cost = torch.where(active & ~finite, torch.nan, slots.cost)
         else:
             enough = finite & (cost <= slots.cost + SUFFICIENT_DECREASE * slots.step * slots.descent)
-            flat = (slope * slots.direction).sum(1) >= CURVATURE * slots.descent
-            accept = active & enough & flat
+            tilt = (slope * slots.direction).sum(1)
+            if self.line_search == "strong":
+                enough = enough & (tilt <= -CURVATURE * slots.descent)
+            accept = active & enough & (tilt >= CURVATURE * slots.descent)
         searching = active & ~accept
         self._bracket(slots, cost, finite, enough, searching)
         self._turn(slots, memory, trial, cost, slope, accept)

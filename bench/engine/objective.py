@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -11,11 +10,11 @@ import torch
 from torch import Tensor
 
 from bench.api.observation import GradientObservation
+from bench.api.threat import BatchNorm
 from bench.engine.gradients import GradientMap, gradient_map
 from bench.engine.matching import Matching
 from bench.engine.parametrise import Parametrisation
-
-Prior = Callable[[Tensor], Tensor]
+from bench.engine.priors import PerVictim, Prior
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,25 @@ class Objective:
         parametrisation: unknowns -> images and targets.
         matching: distance of gradients.
         priors: pairs of weight and prior on the images.
+        penalties: pairs of weight and cost on the unknowns themselves, ``point [N, D] -> [N]``.
     """
 
     observation: GradientObservation
     parametrisation: Parametrisation
     matching: Matching
     priors: tuple[tuple[float, Prior], ...] = ()
+    penalties: tuple[tuple[float, Prior], ...] = ()
 
     @cached_property
     def _gradients(self) -> GradientMap:
         seen = self.observation
-        return gradient_map(seen.model, seen.parameters, per_victim_weights=seen.per_victim_weights)
+        evaluating = seen.threat.batch_norm is BatchNorm.EVAL
+        return gradient_map(
+            seen.model,
+            seen.parameters,
+            per_victim_weights=seen.per_victim_weights,
+            statistics=seen.statistics if evaluating else None,
+        )
 
     def costs(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Matching loss and total cost, ``[N]`` each, differentiable in ``point [N, D]``."""
@@ -46,6 +53,8 @@ class Objective:
         total = match
         for weight, prior in self.priors:
             total = total + weight * prior(images)
+        for weight, penalty in self.penalties:
+            total = total + weight * penalty(point)
         return match, total
 
     def __call__(self, point: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,4 +79,8 @@ class Objective:
             self,
             observation=self.observation.select(victims),
             parametrisation=self.parametrisation.select(victims),
+            priors=tuple(
+                (weight, prior.select(victims) if isinstance(prior, PerVictim) else prior)
+                for weight, prior in self.priors
+            ),
         )

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
+
+import torch
 from torch import Tensor
+
+from bench.api.observation import GradientObservation
+from bench.engine.normalisation import batch_statistics
+
+Prior = Callable[[Tensor], Tensor]
+"""``images [N, B, C, H, W] -> [N]``."""
+
+
+@runtime_checkable
+class PerVictim(Protocol):
+    """A prior that knows something of each victim, and so must follow when some of them leave the batch."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The cost, ``[N]``."""
+
+    def select(self, victims: Tensor) -> Self:
+        """The prior of some of the victims."""
 
 
 def total_variation(images: Tensor) -> Tensor:
@@ -29,3 +51,53 @@ def outside_box(images: Tensor) -> Tensor:
         ``[N]``.
     """
     return (images - images.clamp(0, 1)).square().flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class BatchNormStatistics:
+    """Distance of the dummy batch's BatchNorm statistics from those known (Yin et al. 2021, Eq. 8).
+
+    The sum over layers of the Euclidean distances of means and of variances. The targets are the victims'
+    own statistics where the threat model says ``known``, public running statistics where it says ``eval``.
+
+    Attributes:
+        observation: with ``statistics``.
+    """
+
+    observation: GradientObservation
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The cost, ``[N]``.
+
+        Raises:
+            ValueError: the observation holds no statistics.
+        """
+        seen = self.observation
+        if seen.statistics is None:
+            raise ValueError("this observation holds no BatchNorm statistics")
+        mine = batch_statistics(
+            seen.model, seen.parameters, images, per_victim_weights=seen.per_victim_weights
+        )
+        gaps = [(value - seen.statistics[name]).norm(dim=1) for name, value in mine.items()]
+        return torch.stack(gaps).sum(0)
+
+    def select(self, victims: Tensor) -> Self:
+        """The prior of some of the victims."""
+        return type(self)(self.observation.select(victims))
+
+
+def latent_divergence(latents: Tensor) -> Tensor:
+    """KL divergence of the latents' moments from those of a standard normal (Li et al. 2022, Section 3.3).
+
+    ``(mean^2 + variance - log variance - 1) / 2`` with the moments over the coordinates of each latent,
+    averaged over the batch.
+
+    Args:
+        latents: ``[N, B, Z]``.
+
+    Returns:
+        ``[N]``, zero for coordinates of mean 0 and variance 1.
+    """
+    variance = latents.var(dim=2, unbiased=False).clamp_min(torch.finfo(latents.dtype).tiny)
+    divergence = (latents.mean(dim=2).square() + variance - variance.log() - 1) / 2
+    return divergence.mean(dim=1)

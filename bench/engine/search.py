@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from bench.api.observation import GradientObservation
+from bench.engine.memory import AT_ONCE
 from bench.engine.optimum import Optimum
 
 Attempt = Callable[[GradientObservation, int, Tensor], Optimum]
-CHUNK = 64
 
 
 def search(
@@ -21,6 +21,7 @@ def search(
     budget: int,
     failed: Callable[[Tensor], Tensor],
     restarts: int,
+    chunk: int = AT_ONCE,
     reserve: float = 0.2,
 ) -> Optimum:
     """Attempts every victim, and again those that failed, until the budget is spent.
@@ -31,14 +32,15 @@ def search(
         budget: evaluations per victim over all its attempts.
         failed: costs ``[N]`` -> bool ``[N]``, by what the attacker sees.
         restarts: further attempts that a victim may have.
+        chunk: victims in one graph, see :func:`~bench.engine.memory.victims_at_once`.
         reserve: the smallest share of the budget that is worth another attempt.
 
     Returns:
         Each victim's attempt of lowest cost, with the evaluations of all its attempts.
     """
     parts = [
-        _restarted(observation.select(chunk), attempt, budget, failed, restarts, reserve)
-        for chunk in torch.arange(observation.victims, device=observation.ids.device).split(CHUNK)
+        _restarted(observation.select(rows), attempt, budget, failed, restarts, reserve)
+        for rows in torch.arange(observation.victims, device=observation.ids.device).split(chunk)
     ]
     return Optimum(
         torch.cat([part.point for part in parts]),

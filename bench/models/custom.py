@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from bench.api.errors import UsageError
+from bench.models.base import Shape, VictimModel
 from bench.models.names import MODELS
 from bench.models.script import load_script
 from bench.models.spec import ModelSpec
-from bench.models.victims import ARCHITECTURES, Schedule, Shape, VictimModel
+from bench.models.victims import ARCHITECTURES, Schedule
 
 SCHEDULE = Schedule(epochs=12, images_per_round=32, learning_rate=0.1, weight_decay=3e-3)
 """How a network trains that brings no schedule: as our own ReLU network does."""

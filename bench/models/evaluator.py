@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from bench.models.victims import Shape
+from bench.models.base import Shape
 
 
 class Evaluator(nn.Module):

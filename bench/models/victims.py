@@ -8,18 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bench.models.base import Shape, VictimModel
 from bench.models.names import MODELS
+from bench.models.resnet import ResNet18
 from bench.models.spec import parse_model
-
-Shape = tuple[int, int, int]
-
-
-class VictimModel(nn.Module):
-    """A classifier that knows how its weights are drawn at round 0."""
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draws all weights in place, on the generator's device."""
-        raise NotImplementedError
 
 
 class LeNet(VictimModel):
@@ -128,6 +120,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "lenet": Architecture(LeNet, Schedule(epochs=20, images_per_round=32, learning_rate=0.5)),
     "convnet": Architecture(
         ConvNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=3e-3)
+    ),
+    "resnet18": Architecture(
+        ResNet18, Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=5e-4)
     ),
 }
 

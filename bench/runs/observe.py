@@ -8,9 +8,11 @@ from torch import Tensor
 from bench.api.dataset import ImageSet
 from bench.api.defense import Defense
 from bench.api.observation import GradientObservation
-from bench.api.threat import Adversary, ThreatModel
+from bench.api.threat import Adversary, BatchNorm, ThreatModel
+from bench.engine.normalisation import batch_norms
 from bench.matrix.cells import Cell
-from bench.models.victims import Shape, build_model
+from bench.models.base import Shape
+from bench.models.victims import build_model
 from bench.plugins import attack_card
 from bench.victims.releases import Release
 
@@ -47,6 +49,7 @@ def observe(
             adversary=cell.adversary,
             batch_size=cell.batch_size,
             auxiliary=card.needs_auxiliary,
+            batch_norm=BatchNorm.TRAIN if network.training and batch_norms(network) else BatchNorm.NONE,
         ),
         model=network.to(device),
         parameters={name: value.to(device) for name, value in parameters.items()},

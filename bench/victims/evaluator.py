@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
 from bench.api.errors import BenchError
+from bench.models.base import Shape
 from bench.models.evaluator import Evaluator
-from bench.models.victims import Shape
 from bench.victims.training import stream
 
 EPOCHS = 12

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bench.api.dataset import ImageSet
 from bench.api.defense import Defense, HookContext
-from bench.models.victims import Shape, build_model
+from bench.models.base import Shape
+from bench.models.victims import build_model
 from bench.victims.training import client_releases, stream
 
 

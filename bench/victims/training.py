@@ -14,7 +14,8 @@ from bench.api.dataset import ImageSet, Splits
 from bench.api.defense import Defense, HookContext
 from bench.api.observation import Gradients
 from bench.engine.gradients import gradient_map, one_hot
-from bench.models.victims import Schedule, Shape, build_model, schedule_of
+from bench.models.base import Shape
+from bench.models.victims import Schedule, build_model, schedule_of
 
 CURVE_POINTS = 12
 WARM_UP = 0.05

@@ -11,7 +11,8 @@ from torch.func import functional_call
 
 from bench.api import Adversary, Channel, GradientObservation, ImageSet, Splits, ThreatModel
 from bench.api.defense import DefenseView
-from bench.models.victims import VictimModel, build_model
+from bench.models.base import VictimModel
+from bench.models.victims import build_model
 from bench.plugins import build_dataset
 
 DIGITS = (1, 32, 32)

@@ -7,18 +7,15 @@ over 25 evaluations. In float64 they stay below any difference that a mix-up of 
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import pytest
 import torch
 
-from bench.api import Attack, GradientObservation, Reconstruction, per_victim
+from bench.api import Attack, GradientObservation, Reconstruction, UsageError, per_victim
+from bench.engine.memory import LIMIT, bytes_per_victim, victims_at_once
 from bench.plugins import build_attack
 from tests.engine.observations import batches, observation
 
 BUDGET = 25
-# `bench.engine.search` is the function; its module goes by the same name.
-search_module = import_module("bench.engine.search")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +45,9 @@ def test_order_does_not_matter(seen: GradientObservation, reference: Reconstruct
 def test_chunks_do_not_matter(
     seen: GradientObservation, reference: Reconstruction, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "CHUNK", 4)
+    per_victim = bytes_per_victim(seen, unknowns=1034, pairs=100)
+    monkeypatch.setenv(LIMIT, str(4 * per_victim + 1))
+    assert victims_at_once(seen, unknowns=1034, pairs=100) == 4
     got = build_attack("dlg", {}).reconstruct(seen, budget=BUDGET, seed=0)
     assert_same(got, reference, torch.arange(6))
 
@@ -77,3 +76,19 @@ def test_one_victim_at_a_time_may_recover_no_labels(seen: GradientObservation) -
     assert got.labels is None
     assert got.images[:, 0, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert got.evaluations.tolist() == [3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_a_limit_that_is_no_number_of_bytes_is_named(
+    text: str, seen: GradientObservation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT, text)
+    with pytest.raises(UsageError, match=LIMIT):
+        victims_at_once(seen, unknowns=1034)
+
+
+def test_one_victim_is_attacked_however_small_the_limit(
+    seen: GradientObservation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT, "1")
+    assert victims_at_once(seen, unknowns=1034) == 1

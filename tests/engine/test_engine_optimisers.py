@@ -258,3 +258,27 @@ def test_lbfgs_gives_a_hopeless_row_up_after_its_chance() -> None:
     stopping = Stopping(patience=10**9, hopeless=4.0, chance=30)
     found = LBFGS().minimise(lifted, start, budget=budgets(50, 50), stopping=stopping)
     assert found.evaluations[1] == 30 < found.evaluations[0]
+
+
+def test_the_strong_conditions_refuse_a_step_past_the_minimum() -> None:
+    """The first step of length one ends where the slope along the line is steep and positive."""
+
+    def cost(point: Tensor, rows: Tensor) -> Tensor:
+        return (point - 0.501).square().sum(1)  # from 0, the step 1 goes to 1 and lowers the cost a little
+
+    start = torch.zeros(1, 1, dtype=torch.float64)
+    weak, strong = (
+        LBFGS(line_search=rule).minimise(on(1, cost), start, budget=budgets(2), stopping=NEVER)
+        for rule in ("wolfe", "strong")
+    )
+    assert weak.point.item() == pytest.approx(1.0)
+    assert strong.point.item() == 0.0
+
+
+def test_strong_line_search_minimises_what_the_weak_one_does() -> None:
+    start = torch.randn(6, 6, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    stopping = Stopping(target=1e-12, patience=10**9)
+    found = LBFGS(line_search="strong").minimise(
+        on(6, rosenbrock), start, budget=torch.full((6,), 500), stopping=stopping
+    )
+    assert (found.cost < 10).all() and found.cost.quantile(0.5) <= 1e-12

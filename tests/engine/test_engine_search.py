@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.api import GradientObservation
 from bench.engine import Optimum, search
-from bench.engine.search import CHUNK
+from bench.engine.memory import AT_ONCE
 from tests.engine.observations import batches, observation
 
 
@@ -77,9 +77,9 @@ def test_a_non_finite_cost_counts_as_failed_and_loses_to_any_other(seen: Gradien
 
 def test_victims_beyond_a_chunk_keep_their_order() -> None:
     one = observation("lenet", *batches(1, 1))
-    many = one.select(torch.zeros(2 * CHUNK + 5, dtype=torch.long))
+    many = one.select(torch.zeros(2 * AT_ONCE + 5, dtype=torch.long))
     many.ids.copy_(torch.arange(many.victims))
     attempt = Scripted([[0.0] * many.victims], price=1)
     found = search(many, attempt, budget=5, failed=failed, restarts=1)
-    assert [len(ids) for _, ids, _ in attempt.calls] == [CHUNK, CHUNK, 5]
+    assert [len(ids) for _, ids, _ in attempt.calls] == [AT_ONCE, AT_ONCE, 5]
     assert found.point[:, 0].tolist() == list(range(many.victims))

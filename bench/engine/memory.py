@@ -1,0 +1,85 @@
+"""How many victims fit into the memory that one worker may use."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bench.api.errors import UsageError
+from bench.api.observation import GradientObservation
+
+LIMIT = "BENCH_MEMORY"
+"""Environment variable: bytes that the attack of one worker may take; unset or empty: no limit."""
+AT_ONCE = 64
+"""Beyond this, larger batches of victims gain nothing on a CPU."""
+_WEIGHT_COPIES = 14
+_ACTIVATION_COPIES = 14
+_POINT_COPIES = 24
+
+
+def limit() -> int | None:
+    """The limit in bytes.
+
+    Raises:
+        UsageError: the variable holds no positive whole number.
+    """
+    text = os.environ.get(LIMIT, "")
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise UsageError(f"{LIMIT}={text!r}: expected a positive number of bytes")
+    return int(text)
+
+
+def victims_at_once(observation: GradientObservation, *, unknowns: int, pairs: int = 0) -> int:
+    """The size of a chunk: at most :data:`AT_ONCE`, at least one.
+
+    Args:
+        observation: all victims.
+        unknowns: D, numbers that are searched for each victim.
+        pairs: what the optimiser remembers of each victim, in pairs of such vectors.
+    """
+    most = limit()
+    if most is None:
+        return AT_ONCE
+    return max(1, min(AT_ONCE, most // bytes_per_victim(observation, unknowns=unknowns, pairs=pairs)))
+
+
+def bytes_per_victim(observation: GradientObservation, *, unknowns: int, pairs: int = 0) -> int:
+    """An upper estimate of what one victim adds to the peak of an evaluation and of the optimiser.
+
+    The graph of a matching gradient holds each activation and each weight gradient several times; the
+    factors are measured (``benchmarks``), the numbers are counted.
+    """
+    weights = sum(value[0].numel() for value in observation.gradients.values())
+    numbers = (
+        _WEIGHT_COPIES * weights
+        + _ACTIVATION_COPIES * _activations(observation)
+        + (_POINT_COPIES + 2 * pairs) * unknowns
+    )
+    return numbers * observation.reference.element_size()
+
+
+@torch.no_grad()
+def _activations(observation: GradientObservation) -> int:
+    """Numbers that all layers put out for one victim's batch."""
+    total = 0
+
+    def count(layer: nn.Module, inputs: object, output: object) -> None:
+        nonlocal total
+        total += output.numel() if isinstance(output, Tensor) else 0
+
+    leaves = [layer for layer in observation.model.modules() if next(layer.children(), None) is None]
+    hooks = [layer.register_forward_hook(count) for layer in leaves]
+    own = observation.per_victim_weights
+    weights = {name: value[0] if own else value for name, value in observation.parameters.items()}
+    images = observation.reference.new_zeros(observation.batch_size, *observation.image_shape)
+    try:
+        functional_call(observation.model, weights, (images,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
