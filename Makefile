@@ -24,7 +24,7 @@ help:
 	@echo 'make test     the tests that are not slow (PYTEST_ARGS="$(PYTEST_ARGS)")'
 	@echo 'make lint     ruff: rules and format'
 	@echo 'make types    mypy --strict on an installed copy'
-	@echo 'make bench    the speed measurements of benchmarks/'
+	@echo 'make bench    the speed measurements: writes benchmarks/results.md (SECTIONS= for some of them only)'
 	@echo 'make clean    remove what the targets above wrote, but .venv, runs/ and .cache/bench'
 
 setup: $(READY)
@@ -63,8 +63,7 @@ types: setup
 	    --cache-dir ../../.mypy_cache/installed -p bench
 
 bench: setup
-	@for script in benchmarks/*.py; do \
-	    test -f "$$script" || continue; echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=2147483647 $(BIN)/python -m benchmarks $(SECTIONS)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

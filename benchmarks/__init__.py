@@ -1,0 +1,1 @@
+"""Speed measurements. They write ``results.md``; no test asserts a time."""
