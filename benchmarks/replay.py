@@ -30,7 +30,7 @@ def _evaluation(size: int) -> tuple[Any, Any]:
 
 
 def recorded(size: int, *, compiled: bool) -> dict[str, float]:
-    """Seconds to make the graph once (wall-clock: compilers are processes of their own), and per evaluation."""
+    """Wall-clock seconds to make the graph once, and CPU seconds per evaluation."""
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
