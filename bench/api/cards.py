@@ -120,6 +120,8 @@ class AttackCard(_Configurable):
     max_batch_size: int | None = Field(default=None, ge=1)
     max_batch_reason: str = Field(default="", validate_default=True)
     floor: Floor | None = None
+    gpu_memory_mb: PositiveInt | None = None
+    """What one cell takes of a GPU at most; where it is declared, a cluster packs several on one GPU."""
 
     @field_validator("max_batch_reason")
     @classmethod
