@@ -179,6 +179,12 @@ CARDS: dict[str, type[AttackCard] | type[DefenseCard] | type[DatasetCard]] = {
 }
 
 
+def _shown(part: object) -> str:
+    """A field's name; one with control characters or colons in it stands in quotes."""
+    text = str(part)
+    return text if text.isprintable() and ":" not in text and text.strip() else repr(text)
+
+
 def explain(error: ValidationError, where: str) -> str:
     """All problems of one file, a line each: file, field, what is wrong."""
     lines = []
@@ -187,7 +193,7 @@ def explain(error: ValidationError, where: str) -> str:
     for item in items:
         if item["type"] == "too_short" and item["loc"] in inner:
             continue  # its wrong items are listed, and do not count
-        at = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+        at = ".".join(_shown(part) for part in item["loc"]) or "(whole file)"
         lines.append(f"{where}: {at}: {item['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)
 
