@@ -120,6 +120,8 @@ class AttackCard(_Configurable):
     max_batch_size: int | None = Field(default=None, ge=1)
     max_batch_reason: str = Field(default="", validate_default=True)
     floor: Floor | None = None
+    gpu_memory_mb: PositiveInt | None = None
+    """What one cell takes of a GPU at most; where it is declared, a cluster packs several on one GPU."""
 
     @field_validator("max_batch_reason")
     @classmethod
@@ -177,6 +179,12 @@ CARDS: dict[str, type[AttackCard] | type[DefenseCard] | type[DatasetCard]] = {
 }
 
 
+def _shown(part: object) -> str:
+    """A field's name; one with control characters or colons in it stands in quotes."""
+    text = str(part)
+    return text if text.isprintable() and ":" not in text and text.strip() else repr(text)
+
+
 def explain(error: ValidationError, where: str) -> str:
     """All problems of one file, a line each: file, field, what is wrong."""
     lines = []
@@ -185,7 +193,7 @@ def explain(error: ValidationError, where: str) -> str:
     for item in items:
         if item["type"] == "too_short" and item["loc"] in inner:
             continue  # its wrong items are listed, and do not count
-        at = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+        at = ".".join(_shown(part) for part in item["loc"]) or "(whole file)"
         lines.append(f"{where}: {at}: {item['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)
 

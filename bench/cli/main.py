@@ -10,11 +10,14 @@ import click
 
 from bench.api.errors import BenchError, UsageError
 from bench.cli.catalogue import list_command
+from bench.cli.compare import compare
 from bench.cli.doctor import doctor
+from bench.cli.folders import clean, merge
 from bench.cli.results import report, status
 from bench.cli.run import run
 from bench.cli.show import show
 from bench.cli.text import clean_lines
+from bench.cli.verify import verify
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 _EXAMPLES = """\b
@@ -64,7 +67,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for command in (run, list_command, show, status, report, doctor):
+for command in (run, list_command, show, status, report, compare, verify, merge, clean, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from bench.api.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.runs.shards import Shard
 
 RESULTS = Path("results")
 _MAX_SEED = 2**32 - 1
@@ -18,6 +24,24 @@ def _seeds(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
     if not all(re.fullmatch(r"[0-9]{1,10}", part) and int(part) <= _MAX_SEED for part in parts):
         raise click.BadParameter(f"{text!r}: write numbers from 0 to {_MAX_SEED} with commas, like 0,1,2")
     return tuple(dict.fromkeys(map(int, parts)))
+
+
+def _budget(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    from bench.runs.budget import parse_duration
+
+    try:
+        return None if text is None else parse_duration(text)
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | None:
+    from bench.runs.shards import parse_shard
+
+    try:
+        return None if text is None else parse_shard(text)
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(short_help="Run a matrix and write its leaderboard.")
@@ -44,6 +68,14 @@ def _seeds(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
     help="What computes.",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who runs the workers: this machine, or a Ray cluster.",
+)
+@click.option("--address", metavar="HOST:PORT", help="The Ray cluster.  [default: one on this machine]")
+@click.option(
     "-j",
     "--jobs",
     "workers",
@@ -61,7 +93,14 @@ def _seeds(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int
     "--retry-failed", is_flag=True, help="Run cells again that failed, timed out or ran out of memory."
 )
 @click.option("--force", is_flag=True, help="Run cells again that are done.")
-@click.option("--dry-run", is_flag=True, help="Only say what would run.")
+@click.option(
+    "--budget",
+    callback=_budget,
+    metavar="20m",
+    help="Stop after this time; most informative cells first.",
+)
+@click.option("--shard", callback=_shard, metavar="I/N", help="Only part I of N, counted from 0.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run, and how long it would take.")
 @click.option(
     "--display",
     type=click.Choice(["auto", "rich", "plain", "json"]),
@@ -80,8 +119,12 @@ def run(
     limit: int | None,
     out: Path | None,
     device: str,
+    engine: str,
+    address: str | None,
     workers: int | None,
     timeout: float | None,
+    budget: float | None,
+    shard: Shard | None,
     retry_failed: bool,
     force: bool,
     dry_run: bool,
@@ -93,21 +136,31 @@ def run(
     has is restricted to what you name; what it does not have takes the place of the matrix's own, so that
     -a mine measures a new attack under the protocol.
 
+    With --shard the folder is results/<matrix>.shard-<i>-of-<n> unless --out is given; bench merge makes one
+    of them.
+
     Exit codes: 0 all cells done or n/a, 1 some failed, 2 usage, 130 interrupted. The same command again
     continues.
     """
     from bench.matrix import Filters, load_matrix
     from bench.runs.run import run_matrix
 
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address needs --engine ray")
+    part = "" if shard is None else f".shard-{shard}"
     summary = run_matrix(
         matrix,
-        out=out or RESULTS / load_matrix(matrix).name,
+        out=out or RESULTS / f"{load_matrix(matrix).name}{part}",
         filters=Filters(
             attacks=attacks, defenses=defenses, datasets=datasets, models=models, seeds=seeds, limit=limit
         ),
         device=device,
+        engine=engine,
+        address=address,
         workers=workers,
         timeout=timeout,
+        budget=budget,
+        shard=shard,
         retry_failed=retry_failed,
         force=force,
         display=display,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from bench.matrix.cells import Cell
@@ -12,7 +13,7 @@ from bench.runs.eta import Eta
 from bench.runs.identity import Keys
 from bench.runs.outcome import Failure, Outcome, failed
 from bench.runs.progress import Display, Progress
-from bench.runs.record import RETRIED, Status
+from bench.runs.record import RETRIED, Record, Status
 from bench.runs.refresh import Refresher
 from bench.runs.results import Results
 from bench.runs.schedule import Kind, Task
@@ -91,6 +92,28 @@ class Control:
         self._failed += record.status in RETRIED
         title = Cell.from_json(record.cell).title
         self._display.finished(title, record.status, record.reason, seconds, self.progress())
+
+    def learn(self, records: Iterable[Record]) -> None:
+        """Takes what earlier cells of the folder took as a first guess of the time left."""
+        seen: set[str] = set()
+        for record in records:
+            if record.status is not Status.DONE or record.stages is None:
+                continue
+            spent, keys = record.seconds, Keys(**record.stages.model_dump(), scores=record.key)
+            parts = [
+                (Kind.CELL, record.key, spent.release + spent.reconstruction + spent.scores),
+                (Kind.VICTIM, keys.victim, spent.victim),
+                (Kind.EVALUATOR, keys.evaluator, spent.evaluator or 0.0),
+            ]
+            for kind, name, seconds in parts:
+                if name not in seen:
+                    seen.add(name)
+                    task = Task(kind=kind, cell=Cell.from_json(record.cell), keys=keys)
+                    self._eta.observe(task, seconds)
+
+    def expected(self, task: Task) -> float | None:
+        """Seconds that a task will take; None while nothing is known of its kind."""
+        return self._eta.expected(task)
 
     def begun(self, task: Task) -> None:
         """A worker has taken a task."""

@@ -54,3 +54,31 @@ def default_workers(names: list[str]) -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cluster_devices(text: str, address: str | None) -> list[str]:
+    """The device class of a cluster's workers, as a list of one name; a GPU is always the worker's first.
+
+    Args:
+        text: ``auto``, ``cpu`` or ``cuda``.
+        address: of the cluster; None starts one on this machine.
+
+    Raises:
+        UsageError: the text has another form, or the cluster has no GPU.
+    """
+    from bench.runs.ray_cluster import connect, resources
+
+    if text not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"device {text!r}: write auto, cpu or cuda; the cluster picks the GPUs")
+    connect(address)
+    has = resources().get("GPU", 0) >= 1
+    if text == "cuda" and not has:
+        raise UsageError("device 'cuda': no node of the cluster has a GPU")
+    return ["cuda:0" if has and text != "cpu" else "cpu"]
+
+
+def cluster_workers(names: list[str]) -> int:
+    """One per CPU of the cluster: those on a GPU are packed by the memory that cards declare."""
+    from bench.runs.ray_cluster import resources
+
+    return max(1, int(resources().get("CPU", 1)))

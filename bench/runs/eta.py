@@ -29,13 +29,14 @@ class Eta:
         """
         total = 0.0
         for task, spent in [*((task, 0.0) for task in remaining), *running]:
-            mean = self._mean(task)
+            mean = self.expected(task)
             if mean is None:
                 return None
             total += max(0.0, mean - spent)
         return total / self._workers
 
-    def _mean(self, task: Task) -> float | None:
+    def expected(self, task: Task) -> float | None:
+        """Seconds that a task will take; None while nothing like it has been measured."""
         for length in range(len(task.group), 0, -1):
             if seen := self._seconds.get(task.group[:length]):
                 return sum(seen) / len(seen)

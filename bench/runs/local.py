@@ -9,56 +9,25 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Protocol
 
 from bench.api.errors import BenchError
 from bench.runs import worker
+from bench.runs.executor import ENVIRONMENT, Sink, cause_of_death, finish, late
 from bench.runs.files import DiskFullError
 from bench.runs.outcome import Failure, Outcome
 from bench.runs.record import Status
 from bench.runs.schedule import Schedule, Task
 
 _PRELOAD = ["torch", "torchvision", "lpips", "safetensors.torch", "scipy.optimize", "PIL.Image", "pydantic"]
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS is not deterministic
-    # glibc gives blocks above 128 kB back to the system and asks for them again, page by page: with eleven
-    # victims in one graph that is a quarter of the time of an evaluation.
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
-}
 _PASSED_ON = ("BENCH_", "CUDA_")
 _TICK = 0.5
 _GRACE = 2.0
-
-
-class Sink(Protocol):
-    """Who is told what happens, in the parent's own thread."""
-
-    def begun(self, task: Task) -> None:
-        """A worker has taken a task."""
-
-    def ended(self, task: Task, result: Outcome | Failure | None, seconds: float) -> None:
-        """A task is over; ``result`` is None for a victim or an evaluator that is now in the store."""
-
-    def lost(self, task: Task, failure: Failure) -> None:
-        """A cell cannot run because what it needs has failed."""
-
-    def note(self, text: str) -> None:
-        """A worker has something to say."""
-
-    def tick(self, remaining: list[Task]) -> None:
-        """About twice a second, whatever happens."""
 
 
 @dataclass(eq=False)
@@ -105,14 +74,9 @@ class LocalExecutor:
                 one.kill()
         self._workers.clear()
 
-    def run(self, schedule: Schedule, sink: Sink) -> None:
-        """Works until nothing can run any more.
-
-        Raises:
-            DiskFullError: a worker could not store its result.
-            BenchError: workers do not start.
-        """
-        while True:
+    def run(self, schedule: Schedule, sink: Sink, *, deadline: float | None = None) -> None:
+        """See :meth:`bench.runs.executor.Executor.run`."""
+        while deadline is None or time.monotonic() < deadline:
             self._hand_out(schedule, sink)
             if not any(one.task for one in self._workers):
                 return
@@ -136,7 +100,7 @@ class LocalExecutor:
             sink.begun(task)
 
     def _start_worker(self) -> _Worker:
-        os.environ.update(_ENVIRONMENT)  # before the server starts: OpenMP reads them once, at import
+        os.environ.update(ENVIRONMENT)  # before the server starts: OpenMP reads them once, at import
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
         used = [one.device for one in self._workers]
@@ -147,9 +111,7 @@ class LocalExecutor:
         settings = worker.Settings(
             device=free[0],
             cache=self._cache,
-            environment={
-                k: v for k, v in os.environ.items() if k in _ENVIRONMENT or k.startswith(_PASSED_ON)
-            },
+            environment={k: v for k, v in os.environ.items() if k in ENVIRONMENT or k.startswith(_PASSED_ON)},
         )
         process = context.Process(target=worker.main, args=(theirs, settings), daemon=True)
         process.start()
@@ -211,9 +173,7 @@ class LocalExecutor:
         task, one.task, one.deadline = one.task, None, None
         if task is None:
             return
-        sink.ended(task, result, time.monotonic() - one.started)
-        for cell, failure in schedule.ended(task, result if isinstance(result, Failure) else None):
-            sink.lost(cell, failure)
+        finish(task, result, time.monotonic() - one.started, schedule=schedule, sink=sink)
 
     def _bury(self, one: _Worker, schedule: Schedule, sink: Sink) -> None:
         """A worker is gone; if it had a task, nobody will finish it."""
@@ -225,21 +185,11 @@ class LocalExecutor:
         if not one.ready:
             raise BenchError(f"workers do not start: the first one ended with exit code {code}; see above")
         if one.task is not None:
-            self._end(one, _cause(None if one.silenced else code), schedule, sink)
+            self._end(one, cause_of_death(None if one.silenced else code), schedule, sink)
 
     def _enforce_limits(self, schedule: Schedule, sink: Sink) -> None:
         now = time.monotonic()
         for one in [one for one in self._workers if one.deadline is not None and one.deadline <= now]:
             one.kill()
             self._workers.remove(one)
-            reason = f"no result within {self._timeout:g} s"
-            self._end(one, Failure(status=Status.TIMEOUT, reason=reason), schedule, sink)
-
-
-def _cause(code: int | None) -> Failure:
-    """Why a worker died: the kernel kills with SIGKILL whoever takes more memory than there is."""
-    if code is None:
-        return Failure(status=Status.FAILED, reason="the worker closed its channel")
-    if code == -signal.SIGKILL:
-        return Failure(status=Status.OOM, reason="the worker was killed (SIGKILL), most likely out of memory")
-    return Failure(status=Status.FAILED, reason=f"worker died with exit code {code}")
+            self._end(one, late(self._timeout), schedule, sink)

@@ -10,24 +10,31 @@ HEX64 = r"^[0-9a-f]{64}$"
 class Part(BaseModel):
     """Fields that are not known are an error; so are infinite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Utility(Part):
     """What the defense cost: the victim on ``private_test``."""
 
     accuracy: float
+    """After the last round."""
     initial_accuracy: float
+    """At round 0."""
     converged: bool
+    """The training curve had become flat."""
     rounds: int
+    """Of federated training."""
 
 
 class AttackCost(Part):
     """What the attack spent: gradient evaluations per release, and the cost that it reached."""
 
     evaluations_mean: float
+    """Mean over the releases."""
     evaluations_max: int
+    """The most that one release took."""
     cost_mean: float | None
+    """Mean of the attacker's own cost over the releases where it is finite; None if it is nowhere."""
 
 
 class ReleaseHealth(Part):
@@ -45,15 +52,20 @@ class Means(Part):
     """Means over all images with a value; None where no image has one."""
 
     psnr: float | None = None
+    """In dB, at most 80."""
     ssim: float | None = None
     lpips: float | None = None
+    """Lower is more alike."""
     identified: float | None = None
+    """Share whose nearest image in the pool is their original."""
     label_correct: float | None = None
+    """Share of private labels that the attack recovered."""
     recognised: float | None = None
+    """Share that the evaluator takes for the true class."""
 
 
 class Seconds(Part):
-    """Wall time of each stage when it was computed, also if this run found it in the cache."""
+    """Wall seconds of each stage when it was computed, also if this run found it in the cache."""
 
     victim: float = 0.0
     evaluator: float | None = None
@@ -109,6 +121,7 @@ class Provenance(Part):
     """Which code, on what, when."""
 
     bench: str
+    """Version of this package."""
     commit: str
     """Of the checkout; empty where the code is not in one."""
     dirty: bool
@@ -132,10 +145,12 @@ class Provenance(Part):
     cuda: str = ""
     """CUDA version that torch was built with; empty on a CPU."""
     cudnn: str = ""
+    """Empty on a CPU."""
     threads: int
     """Threads of torch in the worker."""
     determinism: Determinism | None = None
     """None where the worker could not say: it was killed, or the record has schema 1."""
     platform: str
+    """Operating system, kernel and machine."""
     finished: str
     """UTC, ISO 8601, seconds."""

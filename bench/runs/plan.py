@@ -64,7 +64,9 @@ def choose(
     return [cell for cell in cells if states[cell.id] in wanted]
 
 
-def check_rows_are_distinct(cells: Sequence[Cell], records: Mapping[str, Record]) -> list[str]:
+def check_rows_are_distinct(
+    cells: Sequence[Cell], records: Mapping[str, Record], *, holder: str = "the matrix has"
+) -> list[str]:
     """Makes sure that every row of the tables means one cell.
 
     Rows do not name releases, budget and epochs: two cells that differ in nothing else cannot share a folder.
@@ -79,7 +81,7 @@ def check_rows_are_distinct(cells: Sequence[Cell], records: Mapping[str, Record]
     for cell in cells:
         other = owner.setdefault(key_of(cell), cell)
         if other.id != cell.id:
-            raise UsageError(f"{cell.title}: the matrix has it twice, with {_difference(cell, other)}")
+            raise UsageError(f"{cell.title}: {holder} it twice, with {_difference(cell, other)}")
     replaced = []
     for record in records.values():
         old = Cell.from_json(record.cell)

@@ -62,6 +62,7 @@ class Record(Part):
     """Everything about one cell but its images."""
 
     schema_: Literal[2] = Field(default=SCHEMA, alias="schema")
+    """Version of this description."""
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Names the question; also the name of the file."""
     key: str = Field(pattern=HEX64)
@@ -73,6 +74,7 @@ class Record(Part):
     seeds: Seeds | None = None
     """None in records of schema 1."""
     status: Status
+    """``done``, ``failed``, ``timeout``, ``oom`` or ``incompatible``."""
     reason: str = ""
     """Why there is no result; empty if there is one."""
     traceback: str = ""

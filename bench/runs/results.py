@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.matrix.cells import Cell
 from bench.runs.files import disk, sha256, write_atomic
 from bench.runs.outcome import Outcome
-from bench.runs.record import CorruptRecordError, Record, decode_record, fingerprint
+from bench.runs.record import CorruptRecordError, Record, Status, decode_record, fingerprint
 from bench.runs.rows import KEYS, CorruptRowsError, Row, decode, encode, key_of, pack, unpack
 from bench.runs.store import default_cache
 
@@ -66,6 +66,20 @@ class Results:
             records={record.id: record for record, _ in sound},
             rows=Counter({key: len(rows) for key, rows in table.items()}),
         )
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Every cell that is whole: its record, all of its rows, and its sheet; reads only."""
+        sound = list(self._sound_records())
+        table = self._table([_place(record, mark) for record, mark in sound])
+        for record, _ in sound:
+            cell = Cell.from_json(record.cell)
+            rows = table.get(key_of(cell), [])
+            expected = cell.releases * cell.batch_size if record.status is Status.DONE else 1
+            if len(rows) != expected:
+                self._warn(f"{self.folder}: {cell.title}: {len(rows)} rows, expected {expected}; left out")
+                continue
+            sheet = self._sheets / f"{record.id}.png"
+            yield Outcome(record, tuple(rows), sheet.read_bytes() if sheet.is_file() else None)
 
     def commit(self, outcome: Outcome) -> None:
         """Writes a cell: sheet, rows, and last the record. Whatever was there of the same cell is replaced.

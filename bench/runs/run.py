@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.matrix import Cell, Filters, expand, load_matrix
+from bench.matrix import Cell, Filters
+from bench.runs.budget import Deadline, most_informative_first
 from bench.runs.control import Control
-from bench.runs.devices import default_workers, device_class, devices
-from bench.runs.identity import Identity, Keys, forget_digests
-from bench.runs.local import LocalExecutor
+from bench.runs.devices import cluster_devices, cluster_workers, default_workers, device_class, devices
+from bench.runs.executor import Executor, make_executor
 from bench.runs.plan import PROBLEMS, State, check_rows_are_distinct, choose, survey
-from bench.runs.progress import counted
 from bench.runs.progress import display as make_display
 from bench.runs.refresh import Refresher
+from bench.runs.rehearsal import rehearse
 from bench.runs.results import Results
 from bench.runs.schedule import Schedule
+from bench.runs.shards import Shard
+from bench.runs.standing import Standing, clean, counts, load, status
 from bench.runs.store import Store, default_cache
+
+__all__ = ["RunSummary", "clean", "run_matrix", "status"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,64 +63,18 @@ class RunSummary:
         return int(self.failed > 0 or not self.tables)
 
 
-@dataclass(frozen=True)
-class _Matrix:
-    """The cells of a matrix beside what a folder holds of them."""
-
-    cells: list[Cell]
-    keys: dict[str, Keys]
-    results: Results
-
-    def states(self) -> dict[str, State]:
-        return survey(self.cells, self.keys, self.results.snapshot())
-
-
-def _load(matrix: str, filters: Filters | None, results: Results, names: list[str]) -> _Matrix:
-    forget_digests()
-    cells = expand(load_matrix(matrix), filters)
-    identity = Identity(device_class(names))
-    return _Matrix(cells, {cell.id: identity.keys(cell) for cell in cells}, results)
-
-
-def _counts(states: Mapping[str, State]) -> dict[str, int]:
-    found = Counter(states.values())
-    return {str(state): found[state] for state in State if found[state]}
-
-
-def status(matrix: str, out: Path, *, filters: Filters | None = None, device: str = "auto") -> dict[str, int]:
-    """How many cells of a matrix are in which state; reads only.
-
-    Args:
-        matrix: name or file of the matrix.
-        out: the results folder.
-        filters: restrictions.
-        device: as for :func:`run_matrix`; results of another device class are stale.
-    """
-    return _counts(_load(matrix, filters, Results(out), devices(device)).states())
-
-
-def clean(matrix: str, out: Path) -> int:
-    """Takes everything out of a results folder that is not a cell of the matrix.
-
-    Returns:
-        How many records went.
-    """
-    results = Results(out)
-    wanted = {cell.id for cell in expand(load_matrix(matrix))}
-    strangers = results.snapshot().records.keys() - wanted
-    results.remove(strangers)
-    results.fold()
-    return len(strangers)
-
-
 def run_matrix(
     matrix: str,
     *,
     out: Path,
     filters: Filters | None = None,
     device: str = "auto",
+    engine: str = "local",
+    address: str | None = None,
     workers: int | None = None,
     timeout: float | None = None,
+    budget: float | None = None,
+    shard: Shard | None = None,
     retry_failed: bool = False,
     force: bool = False,
     display: str = "auto",
@@ -130,8 +87,12 @@ def run_matrix(
         out: the results folder; what is finished there is not run again.
         filters: restrictions.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0,1``.
+        engine: ``local``, or ``ray`` for a cluster.
+        address: of the cluster; without one a cluster is started on this machine.
         workers: processes; one per core, or per GPU, unless given.
         timeout: seconds that one task may take.
+        budget: seconds for the whole run, the most informative cells first; what is left is missing.
+        shard: only one part of the cells.
         retry_failed: run cells again that failed, timed out or ran out of memory.
         force: run all selected cells again, their victims included.
         display: ``auto``, ``rich``, ``plain`` or ``json``.
@@ -142,29 +103,46 @@ def run_matrix(
         DiskFullError: there is no space left; everything finished is kept.
     """
     shown = make_display(display)
-    names = devices(device)
-    hands = default_workers(names) if workers is None else max(1, workers)
-    plan = _load(matrix, filters, Results(out, shown.message), names)
+    names = devices(device) if engine == "local" else cluster_devices(device, address)
+    hands = workers or (default_workers(names) if engine == "local" else cluster_workers(names))
+    plan = load(matrix, filters, Results(out, shown.message), names, shard=shard)
     found = plan.results.snapshot()
     replaced = check_rows_are_distinct(plan.cells, found.records)
     states = survey(plan.cells, plan.keys, found)
     chosen = choose(plan.cells, states, retry_failed=retry_failed, force=force)
+    if budget is not None:
+        waiting = {cell.id for cell in chosen}
+        chosen = most_informative_first(chosen, [cell for cell in plan.cells if cell.id not in waiting])
+    skipped = len(plan.cells) - len(chosen)
     if dry_run:
-        return _dry_run(states, chosen)
+        rehearse(
+            plan,
+            chosen,
+            states=states,
+            device=device_class(names),
+            workers=hands,
+            force=force,
+            as_json=display == "json",
+        )
+        return RunSummary(counts=counts(states), ran=0, skipped=skipped)
     start = time.monotonic()
     plan.results.remove(replaced)
-    executor = LocalExecutor(devices=names, workers=hands, timeout=timeout, cache=default_cache())
+    executor = make_executor(engine, devices=names, workers=hands, timeout=timeout, cache=default_cache())
     control = Control(plan.results, shown, Refresher(out), total=len(chosen), device=names[0], workers=hands)
-    shown.start(_counts(states), control.progress())
+    control.learn(found.records.values())
+    shown.start(counts(states), control.progress())
     with control:
-        _work(plan, chosen, control, executor, force=force)
+        _work(plan, chosen, control, executor, force=force, budget=budget)
     tables = control.write_tables()
-    now, seconds = _counts(plan.states()), time.monotonic() - start
+    now, seconds = counts(plan.states()), time.monotonic() - start
+    if budget is not None and control.settled < len(chosen) and not control.interrupted:
+        left = len(chosen) - control.settled
+        shown.message(f"the budget is spent: {left} cells are left; the same command continues")
     shown.finish(now, seconds)
     return RunSummary(
         counts=now,
         ran=control.settled,
-        skipped=len(plan.cells) - len(chosen),
+        skipped=skipped,
         interrupted=control.interrupted,
         tables=tables,
         seconds=seconds,
@@ -172,10 +150,17 @@ def run_matrix(
 
 
 def _work(
-    plan: _Matrix, chosen: list[Cell], control: Control, executor: LocalExecutor, *, force: bool
+    plan: Standing,
+    chosen: list[Cell],
+    control: Control,
+    executor: Executor,
+    *,
+    force: bool,
+    budget: float | None,
 ) -> None:
     """Records what is declared impossible, then runs the rest."""
     store = Store(default_cache(), warn=control.note)
+    deadline = None if budget is None else Deadline(time.monotonic() + budget, control.expected)
     possible = []
     for cell in chosen:
         keys = plan.keys[cell.id]
@@ -186,12 +171,8 @@ def _work(
             store.discard(keys)
         possible.append((cell, keys))
     with executor:
-        executor.run(Schedule(possible, ready=store.has), control)
-
-
-def _dry_run(states: Mapping[str, State], chosen: list[Cell]) -> RunSummary:
-    for cell in chosen:
-        print(f"{states[cell.id]:8} {cell.title}")
-    counts = _counts(states)
-    print(f"{counted(counts)}; {len(chosen)} to run")
-    return RunSummary(counts=counts, ran=0, skipped=len(states) - len(chosen))
+        if deadline is None:
+            executor.run(Schedule(possible, ready=store.has), control)
+        else:
+            schedule = Schedule(possible, ready=store.has, fits=deadline.fits)
+            executor.run(schedule, control, deadline=deadline.at)

@@ -62,9 +62,17 @@ class Schedule:
     Args:
         cells: what is to be run, with its keys, in order.
         ready: whether the result of a victim or an evaluator is in the store.
+        fits: whether a task may still begin; what may not is passed over.
     """
 
-    def __init__(self, cells: Iterable[tuple[Cell, Keys]], ready: Callable[[Kind, str], bool]) -> None:
+    def __init__(
+        self,
+        cells: Iterable[tuple[Cell, Keys]],
+        ready: Callable[[Kind, str], bool],
+        *,
+        fits: Callable[[Task], bool] = lambda task: True,
+    ) -> None:
+        self._fits = fits
         self._waiting = [Task(kind=Kind.CELL, cell=cell, keys=keys) for cell, keys in cells]
         self._ready: dict[Needs, bool] = {}
         self._running: set[Needs] = set()
@@ -92,13 +100,21 @@ class Schedule:
         """The first task that can run now; None if there is none, until another one has ended."""
         for place, task in enumerate(self._waiting):
             missing = [needs for needs in _needs(task) if not self._ready[needs]]
-            if not missing:
+            if not missing and self._fits(task):
                 return self._waiting.pop(place)
             for needs in missing:
-                if needs not in self._running and needs not in self._failures:
+                first = Task(kind=needs[0], cell=task.cell, keys=task.keys)
+                if needs not in self._running and needs not in self._failures and self._fits(first):
                     self._running.add(needs)
-                    return Task(kind=needs[0], cell=task.cell, keys=task.keys)
+                    return first
         return None
+
+    def back(self, task: Task) -> None:
+        """Takes a task back whose worker was lost through no fault of its own; it is the next one."""
+        if task.kind is Kind.CELL:
+            self._waiting.insert(0, task)
+        else:
+            self._running.discard(_name(task.kind, task.keys))
 
     def ended(self, task: Task, failure: Failure | None) -> list[tuple[Task, Failure]]:
         """Notes the end of a task.

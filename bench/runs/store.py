@@ -91,11 +91,24 @@ class Store:
         return (self.folder(stage, key) / META).is_file()
 
     def checksum(self, stage: str, key: str) -> str:
-        """The sha256 of an entry's tensors; empty if there is none, or none that can be read."""
+        """The sha256 of an entry's tensors as it says; empty if there is none, or none that can be read."""
         try:
             return str(json.loads((self.folder(stage, key) / META).read_bytes())["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""
+
+    def sound(self, stage: str, key: str) -> bool:
+        """Whether the entry is there and its bytes are what they were when it was stored."""
+        try:
+            data = (self.folder(stage, key) / TENSORS).read_bytes()
+        except OSError:
+            return False
+        return sha256(data) == self.checksum(stage, key)
+
+    def drop(self, stage: str, key: str) -> None:
+        """Forgets one entry."""
+        with self._locked(stage, key):
+            shutil.rmtree(self.folder(stage, key), ignore_errors=True)
 
     def get_or_compute(self, stage: str, key: str, compute: Callable[[], Stored]) -> Stored:
         """The entry, computed and stored first if it is missing or damaged.
@@ -117,8 +130,7 @@ class Store:
     def discard(self, keys: Keys) -> None:
         """Forgets all stages of a cell; what other cells share of them goes too."""
         for stage, key in asdict(keys).items():
-            with self._locked(stage, key):
-                shutil.rmtree(self.folder(stage, key), ignore_errors=True)
+            self.drop(stage, key)
 
     @contextmanager
     def _locked(self, stage: str, key: str) -> Iterator[None]:

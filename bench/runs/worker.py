@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, parent_process
@@ -81,28 +82,30 @@ def main(channel: Channel, settings: Settings) -> None:
     """Works until the parent closes the channel, or is gone."""
     _live_and_die_with_the_parent()
     os.dup2(2, 1)  # stdout belongs to the parent's display; what plug-ins print goes to stderr
-    os.environ.update(settings.environment)
-    import torch
-
-    from bench.runs.context import Context
-    from bench.runs.store import Store
-
-    device = torch.device(settings.device)
-    store = Store(
-        settings.cache,
-        warn=lambda text: channel.send(Note(text)),
-        waiting=lambda begun: channel.send(Waiting(begun)),
-    )
-    context = Context(store, device)
+    context = open_context(settings, channel.send)
     channel.send(Ready())
     while True:
         try:
             task: Task = channel.recv()
         except (EOFError, OSError):
             return
-        make_deterministic(device)
-        report = attempt(task, context)
-        channel.send(report)
+        channel.send(attempt(task, context))
+
+
+def open_context(settings: Settings, say: Callable[[Note | Waiting], None]) -> Context:
+    """What a worker keeps between tasks, on its device; warnings of the store are said."""
+    os.environ.update(settings.environment)
+    import torch
+
+    from bench.runs.context import Context
+    from bench.runs.store import Store
+
+    store = Store(
+        settings.cache,
+        warn=lambda text: say(Note(text)),
+        waiting=lambda begun: say(Waiting(begun)),
+    )
+    return Context(store, torch.device(settings.device))
 
 
 def make_deterministic(device: torch.device) -> None:
@@ -127,6 +130,7 @@ def attempt(task: Task, context: Context) -> Ended | DiskFull:
     """Does a task; whatever it raises becomes a reason."""
     from bench.runs import cell, stages
 
+    make_deterministic(context.device)
     try:
         with disk(context.store.root):
             match task.kind:

@@ -10,13 +10,18 @@ from click.testing import CliRunner, Result
 
 from bench.cli.main import main
 from bench.matrix import Filters
+from bench.runs.shards import Shard
 from tests.api.plugin_folders import BLOCK, Folders
 
 DEFAULTS: dict[str, Any] = {
     "filters": Filters(),
     "device": "auto",
+    "engine": "local",
+    "address": None,
     "workers": None,
     "timeout": None,
+    "budget": None,
+    "shard": None,
     "retry_failed": False,
     "force": False,
     "display": "auto",
@@ -57,7 +62,8 @@ def test_options_that_are_not_given_restrict_nothing(folders: Folders, runner: R
 def test_every_option_arrives(runner: Recorder) -> None:
     options = "-a guess[steps=3] -a other -d blur -D dots -m lenet --seeds 3,1,3 --limit 5 --out there"
     more = "--device cuda:0,1 -j 2 --timeout 1.5 --retry-failed --force --dry-run --display json"
-    assert run("--matrix", "mine", *options.split(), *more.split()).exit_code == 0
+    scale = "--engine ray --address 10.0.0.1:6379 --budget 1h30m --shard 2/8"
+    assert run("--matrix", "mine", *options.split(), *more.split(), *scale.split()).exit_code == 0
     filters = Filters(
         attacks=("guess[steps=3]", "other"),
         defenses=("blur",),
@@ -70,14 +76,30 @@ def test_every_option_arrives(runner: Recorder) -> None:
         "out": Path("there"),
         "filters": filters,
         "device": "cuda:0,1",
+        "engine": "ray",
+        "address": "10.0.0.1:6379",
         "workers": 2,
         "timeout": 1.5,
+        "budget": 5400.0,
+        "shard": Shard(2, 8),
         "retry_failed": True,
         "force": True,
         "display": "json",
         "dry_run": True,
     }
     assert runner.asked == [("mine", expected)]
+
+
+def test_a_shard_has_a_folder_of_its_own(folders: Folders, runner: Recorder) -> None:
+    assert run("--matrix", folders.matrix(), "--shard", "0/2").exit_code == 0
+    assert runner.asked[0][1]["out"] == Path("results/mine.shard-0-of-2")
+
+
+def test_an_address_is_for_a_cluster(runner: Recorder) -> None:
+    result = run("--matrix", "mine", "--out", "there", "--address", "10.0.0.1:6379")
+    assert result.exit_code == 2
+    assert "--address needs --engine ray" in result.stderr
+    assert not runner.asked
 
 
 @pytest.mark.parametrize("code", [0, 1, 130])
@@ -99,6 +121,9 @@ def test_the_exit_code_is_the_run_s(runner: Recorder, code: int) -> None:
         ("-j", "0"),
         ("--timeout", "0"),
         ("--display", "loud"),
+        ("--engine", "spark"),
+        ("--budget", "20"),
+        ("--shard", "8/8"),
         ("--out", __file__),
     ],
 )

@@ -7,11 +7,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bench.matrix import Cell, expand, load_matrix
+from bench.plugins import discover
+from bench.runs.identity import forget_digests
 
 DATASET = """
 import torch
@@ -125,8 +130,10 @@ RUN = """
 import json, sys
 from pathlib import Path
 from bench.runs.run import run_matrix
+from bench.runs.shards import parse_shard
 a = json.loads(sys.argv[1])
-sys.exit(run_matrix(a.pop("matrix"), out=Path(a.pop("out")), device="cpu", **a).exit_code)
+shard = parse_shard(a.pop("shard")) if "shard" in a else None
+sys.exit(run_matrix(a.pop("matrix"), out=Path(a.pop("out")), device="cpu", shard=shard, **a).exit_code)
 """
 
 
@@ -221,3 +228,16 @@ def build_world(root: Path) -> World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return build_world(tmp_path / "world")
+
+
+@pytest.fixture
+def cells(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Cell]]:
+    """Two attacks on two seeds at two checkpoints."""
+    monkeypatch.setenv("BENCH_PLUGIN_PATH", str(world.root / "plugins"))
+    monkeypatch.setenv("BENCH_CACHE", str(world.cache))
+    world.plugin("attack", "other", ATTACK.replace("Toy", "Other"), ATTACK_CARD)
+    discover.cache_clear()
+    forget_digests()
+    yield expand(load_matrix(str(world.matrix("guess", "{name = 'other'}", seeds="[0, 1]"))))
+    discover.cache_clear()
+    forget_digests()

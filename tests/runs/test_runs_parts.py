@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import torch
 
 from bench.api.errors import UsageError
 from bench.matrix import Cell, Filters, expand, load_matrix
-from bench.plugins import discover
 from bench.runs import files, stages
 from bench.runs.context import Context
 from bench.runs.eta import Eta
@@ -31,21 +29,7 @@ from bench.runs.schedule import Kind, Schedule, Task
 from bench.runs.sheet import sheet
 from bench.runs.store import Store, Stored
 
-from .conftest import ATTACK, ATTACK_CARD, World
-
-
-@pytest.fixture
-def cells(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Cell]]:
-    """Two attacks on two seeds at two checkpoints."""
-    monkeypatch.setenv("BENCH_PLUGIN_PATH", str(world.root / "plugins"))
-    monkeypatch.setenv("BENCH_CACHE", str(world.cache))
-    world.plugin("attack", "other", ATTACK.replace("Toy", "Other"), ATTACK_CARD)
-    discover.cache_clear()
-    forget_digests()
-    yield expand(load_matrix(str(world.matrix("guess", "{name = 'other'}", seeds="[0, 1]"))))
-    discover.cache_clear()
-    forget_digests()
-
+from .conftest import World
 
 FAILURE = Failure(status=Status.FAILED, reason="because, of\nthis", traceback="x" * 5000 + "\u20ac" * 900)
 

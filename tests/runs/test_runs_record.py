@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bench.runs.record import SCHEMA, CorruptRecordError, Status, decode_record
+from bench.runs.record import MAX_BYTES, SCHEMA, CorruptRecordError, Status, decode_record
+from bench.runs.rows import COLUMNS, CorruptRowsError, encode, unpack
+from tests.api.strategies import mutated
 
 from .conftest import World
 
@@ -79,3 +86,68 @@ def test_other_schemas_are_refused(schema: object, message: str) -> None:
 def test_what_is_no_record_is_named(data: bytes) -> None:
     with pytest.raises(CorruptRecordError, match=r"^there\.json: "):
         decode_record(data, Path("there.json"))
+
+
+def test_the_page_about_records_is_that_of_the_models() -> None:
+    from bench.runs.schema import rewrite
+
+    page = Path(__file__).parents[2] / "docs" / "records.md"
+    text = page.read_text(encoding="utf-8")
+    assert rewrite(text) == text, "write it again: python -m bench.runs.schema docs/records.md"
+    for field in json.loads(ONE.read_text()):
+        assert f"| `{field}` |" in text
+    assert "`reconstruction_sha256` | text | Checksum of the stored reconstructions" in text
+    with pytest.raises(ValueError, match="needs the lines"):
+        rewrite("no marks")
+
+
+RECORD = json.loads(ONE.read_text())
+shared = settings(deadline=None, max_examples=300)
+
+
+@shared
+@given(data=st.data())
+def test_no_damage_to_a_record_breaks_its_reader(data: st.DataObject) -> None:
+    content = data.draw(mutated(copy.deepcopy(RECORD)))
+    text = json.dumps(content, default=str)
+    path = Path("0061c1d4da729c11.json")
+    try:
+        record = decode_record(text.encode(), path)
+    except CorruptRecordError as error:
+        lines = str(error).splitlines()
+        assert all(re.match(r"0061c1d4da729c11\.json: [^:]+: .", line) for line in lines), lines
+        return
+    assert len(record.encode()) <= MAX_BYTES or len(text) > MAX_BYTES
+
+
+@shared
+@given(data=st.binary(max_size=200))
+def test_no_bytes_break_the_reader_of_records(data: bytes) -> None:
+    with pytest.raises(CorruptRecordError, match=r"^x\.json: "):
+        decode_record(data, Path("x.json"))
+
+
+@shared
+@given(place=st.integers(0, len(ONE.read_bytes()) - 1), byte=st.integers(0, 255))
+def test_no_flipped_byte_breaks_the_reader(place: int, byte: int) -> None:
+    text = bytearray(ONE.read_bytes())
+    text[place] = byte
+    try:
+        decode_record(bytes(text), Path("0061c1d4da729c11.json"))
+    except CorruptRecordError as error:
+        assert str(error).startswith("0061c1d4da729c11.json: ")
+
+
+@shared
+@given(data=st.data())
+def test_no_damage_to_rows_breaks_their_reader(data: st.DataObject) -> None:
+    good = gzip.compress(encode([tuple("0" for _ in COLUMNS)]), mtime=0)
+    raw = data.draw(st.one_of(st.binary(max_size=80), st.text().map(str.encode).map(gzip.compress)))
+    place = data.draw(st.integers(0, len(good) - 1))
+    for damaged in (raw, good[:place], good[:place] + raw + good[place:]):
+        try:
+            rows = unpack(damaged, "rows.csv.gz")
+        except CorruptRowsError as error:
+            assert str(error).startswith("rows.csv.gz: ")
+        else:
+            assert all(len(row) == len(COLUMNS) for row in rows)

@@ -1,0 +1,96 @@
+"""``bench verify``: are the numbers in a results folder what this code gives?"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.text import clean, columns
+
+if TYPE_CHECKING:
+    from bench.runs.verify import Verification, Verified
+
+
+@click.command(short_help="Check results: score again, run random cells again.")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="Cells to run again, drawn at random.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Of the draw.  [default: chosen and shown]")
+@click.option("--rescore/--no-rescore", default=True, show_default=True, help="Score stored reconstructions.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="What computes.")
+@click.option("-j", "--jobs", "workers", type=click.IntRange(min=1), metavar="N", help="Worker processes.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Limit of one task."
+)
+def verify(
+    *,
+    directory: Path,
+    sample: int,
+    seed: int | None,
+    rescore: bool,
+    device: str,
+    workers: int | None,
+    timeout: float | None,
+) -> None:
+    """Scores the stored reconstructions of DIRECTORY again and runs some of its cells again from nothing.
+
+    What was found is written to verification.json; the tables show it as a badge. Reconstructions are looked
+    for in $BENCH_CACHE. Exit code 1: a cell does not agree.
+    """
+    from bench.runs.verify import verify as check
+
+    draw = secrets.randbelow(10**6) if seed is None else seed
+    result = check(
+        directory,
+        sample=sample,
+        seed=draw,
+        rescore=rescore,
+        device=device,
+        workers=workers,
+        timeout=timeout,
+        say=lambda text: click.echo(clean(text), err=True),
+    )
+    _print(result, draw)
+    click.get_current_context().exit(int(not all(one.agreement.agrees for one in result.cells)))
+
+
+def _print(result: Verification, draw: int) -> None:
+    for one in result.cells:
+        if one.badge == "re-run" or not one.agreement.agrees:
+            click.echo(f"{one.badge}: {clean(one.title)}: {_words(one)}")
+    rows = []
+    for badge in ("recomputed", "re-run"):
+        found = [one.agreement for one in result.cells if one.badge == badge]
+        equal = sum(one.identical for one in found)
+        agree = sum(one.agrees for one in found)
+        rows.append((badge, len(found), f"{agree} agree", f"{equal} to the last digit"))
+    click.echo(columns(rows))
+    click.echo(f"the draw has --seed {draw}")
+    left = [
+        (result.unstored, "have no reconstruction in the cache"),
+        (result.stale, "were measured with other code or libraries"),
+        (result.elsewhere, "were measured on another kind of device"),
+    ]
+    for count, why in left:
+        if count:
+            click.echo(f"{count} done cells {why}")
+
+
+def _words(one: Verified) -> str:
+    found = one.agreement
+    if found.reason:
+        return f"does not agree: {clean(found.reason)}"
+    if found.identical:
+        return "identical"
+    shifts = ", ".join(f"{name} {value:+.4g}" for name, value in (found.shift or {}).items() if value)
+    largest = ", ".join(f"{name} {value:.4g}" for name, value in (found.difference or {}).items() if value)
+    verdict = "agrees" if found.agrees else "does not agree"
+    return f"{verdict}; means moved by {shifts or 'nothing'}; single images by up to {largest or 'nothing'}"

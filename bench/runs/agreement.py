@@ -1,0 +1,88 @@
+"""Whether two measurements of one cell say the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.runs.rows import COLUMNS, MEASURES, PLACE, Row
+
+_SAME = {"psnr": 0.01, "ssim": 1e-3, "lpips": 1e-3}
+"""How far the scores of one and the same reconstruction may be apart on two machines."""
+_ALIKE = {"psnr": 0.5, "ssim": 0.02, "lpips": 0.02, "identified": 0.05, "label_correct": 0.05}
+_ALIKE |= {"recognised": 0.05}
+"""How far the mean of a cell may move when it is run again: an optimisation that rounds otherwise on another
+processor ends elsewhere on single images, but not on average."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a second measurement says of the first.
+
+    Attributes:
+        agrees: it says the same, as far as that can be asked.
+        identical: to the last digit that is written down.
+        difference: per metric the largest difference of one image; NaN where only one of the two has a value.
+        shift: per metric the difference of the means, second minus first; NaN where one has no value.
+        reason: why they cannot be compared; empty if they can.
+    """
+
+    agrees: bool
+    identical: bool = False
+    difference: dict[str, float] | None = None
+    shift: dict[str, float] | None = None
+    reason: str = ""
+
+
+def same_scores(first: Sequence[Row], second: Sequence[Row]) -> Agreement:
+    """Compares two scorings of the same reconstructions, image by image."""
+    found = _compare(first, second)
+    worst = found.difference or {}
+    close = all(worst[name] <= _SAME.get(name, 0.0) for name in worst)
+    return Agreement(close and not found.reason, found.identical, worst, found.shift, found.reason)
+
+
+def same_results(first: Sequence[Row], second: Sequence[Row]) -> Agreement:
+    """Compares two runs of a cell by what the tables show of them: the mean of every metric."""
+    found = _compare(first, second)
+    shift = found.shift or {}
+    close = all(abs(shift[name]) <= _ALIKE[name] for name in shift)
+    return Agreement(close and not found.reason, found.identical, found.difference, shift, found.reason)
+
+
+def _compare(first: Sequence[Row], second: Sequence[Row]) -> Agreement:
+    a, b = _by_image(first), _by_image(second)
+    if a.keys() != b.keys():
+        return Agreement(False, reason=f"{len(a)} images against {len(b)}")
+    difference, shift = {}, {}
+    for name in MEASURES:
+        place = COLUMNS.index(name)
+        pairs = [(_value(a[image][place]), _value(b[image][place])) for image in sorted(a)]
+        if all(math.isnan(x) and math.isnan(y) for x, y in pairs):
+            continue
+        difference[name] = _largest([_distance(x, y) for x, y in pairs])
+        shift[name] = _mean([y for _, y in pairs]) - _mean([x for x, _ in pairs])
+    return Agreement(False, set(first) == set(second), difference, shift)
+
+
+def _by_image(rows: Sequence[Row]) -> dict[Row, Row]:
+    start = COLUMNS.index(PLACE[0])
+    return {row[start : start + len(PLACE)]: row for row in rows}
+
+
+def _value(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def _distance(x: float, y: float) -> float:
+    return 0.0 if math.isnan(x) and math.isnan(y) else abs(x - y)
+
+
+def _largest(values: list[float]) -> float:
+    return math.nan if any(map(math.isnan, values)) else max(values)
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
