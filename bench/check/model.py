@@ -11,7 +11,7 @@ from bench.api import Defense, Splits
 from bench.api.errors import BenchError
 from bench.check import material
 from bench.check.findings import Broken, Checklist, Item, Verdict
-from bench.models.spec import parse_model
+from bench.models.spec import module_file, parse_model
 from bench.models.victims import Shape, build_model, schedule_of
 from bench.victims.training import train_victim
 
@@ -23,7 +23,7 @@ def check_model(name: str) -> Checklist:
         name: what ``-m`` would take.
     """
     spec = parse_model(name)
-    place = spec.script or (spec.sources()[0] if spec.function else "bench/models")
+    place = spec.script or (module_file(spec.function[0], name) if spec.function else "bench/models")
     return Checklist(kind="model", name=name, folder=str(place), items=tuple(_items(name)))
 
 
