@@ -67,9 +67,18 @@ def _seen(card: AttackCard, size: int = 1) -> GradientObservation:
 
 
 def _run(
-    subject: Subject, seen: GradientObservation, *, budget: int = material.BUDGET, seed: int = 0
+    subject: Subject,
+    seen: GradientObservation,
+    *,
+    budget: int = material.BUDGET,
+    seed: int = 0,
+    chance: int = 0,
 ) -> Reconstruction:
-    return cast("Attack", build(subject)).reconstruct(seen, budget=budget, seed=seed)
+    """One attack, from a known global random state: only two promises ask what that does."""
+    attack = cast("Attack", build(subject))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(chance)
+        return attack.reconstruct(seen, budget=budget, seed=seed)
 
 
 def observes_only(subject: Subject) -> str:
@@ -148,11 +157,7 @@ def deterministic(subject: Subject) -> str:
     card = _card(subject)
     for size in sizes(card):
         seen = _seen(card, size)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            first = _run(subject, seen, seed=3)
-            torch.manual_seed(2)
-            second = _run(subject, seen, seed=3)
+        first, second = (_run(subject, seen, seed=3, chance=chance) for chance in (1, 2))
         for name in ("images", "cost", "evaluations", "labels"):
             left, right = getattr(first, name), getattr(second, name)
             if (left is None) != (right is None) or not (left is None or torch.equal(left, right)):
@@ -167,8 +172,9 @@ def deterministic(subject: Subject) -> str:
 def global_state(subject: Subject) -> str:
     """It neither reads nor moves global random state."""
     seen = _seen(_card(subject))
+    attack = cast("Attack", build(subject))
     with no_global_randomness():
-        _run(subject, seen)
+        attack.reconstruct(seen, budget=material.BUDGET, seed=0)
     return "torch, numpy and random stay where they were"
 
 
@@ -208,17 +214,24 @@ def batched_is_single(subject: Subject) -> str:
         for adversary, defense in views(card):
             released = material.release(defense, batch_size=size)
             seen = material.observation(card, released, adversary=adversary, defense=defense)
-            _check_alone(subject, material.in_float64(seen))
+            try:
+                seen = material.in_float64(seen)
+                together, exact = _run(subject, seen), True
+            except RuntimeError:  # it makes float32 tensors whatever the release is: allowed, but less exact
+                seen = material.observation(card, released, adversary=adversary, defense=defense)
+                together, exact = _run(subject, seen), False
+            _check_alone(subject, seen, together, 1e-6 if exact else 1e-2)
     return "all releases at once equal one by one"
 
 
-def _check_alone(subject: Subject, seen: GradientObservation) -> None:
-    together = _run(subject, seen)
+def _check_alone(
+    subject: Subject, seen: GradientObservation, together: Reconstruction, tolerance: float
+) -> None:
     for victim in range(seen.victims):
         alone = _run(subject, seen.select(torch.tensor([victim])))
         apart = (alone.images[0] - together.images[victim]).abs().max().item()
         same = bool(alone.evaluations[0] == together.evaluations[victim])
-        if apart > 1e-6 or not same:
+        if not apart <= tolerance or not same:
             raise Broken(
                 f"release {victim} of {seen.victims} is rebuilt otherwise alone than with its neighbours "
                 f"(B = {seen.batch_size}; images differ by up to {apart:.2g})",

@@ -54,6 +54,16 @@ def _raw() -> tuple[Gradients, Tensor, Tensor]:
     return {k: v.clone() for k, v in released.gradients.items()}, released.images, released.labels
 
 
+def _through(
+    hooks: Defense, gradients: Gradients, images: Tensor, labels: Tensor, *, chance: int = 0
+) -> tuple[Gradients, Tensor]:
+    """What leaves and what is trained on, from a known global random state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(chance)
+        shown, _ = hooks.inputs(images, labels, _context())
+        return hooks.gradients(gradients, _context()), shown
+
+
 def _alike(left: Gradients, right: Gradients) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
 
@@ -105,13 +115,10 @@ def deterministic(subject: Subject) -> str:
     """The same generator gives the same release, whatever the global random state is."""
     for strength, hooks in _strengths(subject):
         plain, images, labels = _raw()
-        with torch.random.fork_rng(devices=[]):
-            runs = []
-            for seed in (1, 2):
-                torch.manual_seed(seed)
-                shown, _ = hooks.inputs(images, labels, _context())
-                runs.append((hooks.gradients(plain, _context()), shown))
-        if not _alike(runs[0][0], runs[1][0]) or not torch.equal(runs[0][1], runs[1][1]):
+        (left, first), (right, second) = (
+            _through(hooks, plain, images, labels, chance=chance) for chance in (1, 2)
+        )
+        if not _alike(left, right) or not torch.equal(first, second):
             raise Broken(
                 f"two runs with the same generator differ ({strength})",
                 "pass generator=context.generator to every draw",
@@ -139,9 +146,8 @@ def clients_apart(subject: Subject) -> str:
             for value in after.values():
                 value[changed] = -3 * value[changed] + 1
             other[changed] = 1 - other[changed]
-            left, right = hooks.gradients(plain, _context()), hooks.gradients(after, _context())
-            first, _ = hooks.inputs(images, labels, _context())
-            second, _ = hooks.inputs(other, labels, _context())
+            left, first = _through(hooks, plain, images, labels)
+            right, second = _through(hooks, after, other, labels)
             same = all(torch.equal(left[k][others], right[k][others]) for k in left)
             if not same or not torch.equal(first[others], second[others]):
                 raise Broken(

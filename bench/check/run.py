@@ -20,7 +20,8 @@ _FIRST: dict[str, Check] = {
     "imports": card.imports,
     "constructor": card.constructor,
 }
-"""Without these there is nothing to try: the list ends at the first that is broken."""
+_GATES = (*_FIRST, "shapes")
+"""Without these there is nothing more to try: the list ends at the first that is broken."""
 _PROMISES: dict[Kind, dict[str, Check]] = {
     "attack": {
         "values": card.every_value,
@@ -88,7 +89,7 @@ def _items(subject: Subject, without: set[str], tell: Callable[[str], None]) -> 
         tell(name)
         item = _try(name, promise, subject)
         yield item
-        if item.verdict is Verdict.BROKEN and name in _FIRST:
+        if item.verdict is Verdict.BROKEN and name in _GATES:
             return
 
 

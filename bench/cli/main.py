@@ -12,6 +12,7 @@ from bench.api.errors import BenchError, UsageError
 from bench.cli.catalogue import list_command
 from bench.cli.check import check
 from bench.cli.doctor import doctor
+from bench.cli.new import new
 from bench.cli.results import report, status
 from bench.cli.run import run
 from bench.cli.show import show
@@ -65,7 +66,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for command in (run, list_command, show, status, report, check, doctor):
+for command in (run, list_command, show, status, report, new, check, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":
