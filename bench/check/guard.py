@@ -127,9 +127,13 @@ def _position() -> int:
 
 
 class Evaluations:
-    """Counts how often the victim's network is evaluated with gradients, release by release."""
+    """Counts how often the gradients of the victim's weights are evaluated, release by release.
+
+    A forward pass with weights that nobody differentiates, such as a look at the architecture, is free.
+    """
 
     def __init__(self, seen: GradientObservation) -> None:
+        self._own = {id(value) for value in seen.model.parameters()}
         self._size = int(torch.Size(seen.image_shape).numel()) * seen.batch_size
         self._images = 0.0
         self._handle = seen.model.register_forward_pre_hook(self._count)
@@ -143,9 +147,15 @@ class Evaluations:
         """Stops counting."""
         self._handle.remove()
 
-    def _count(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if torch.is_grad_enabled() and arguments:
+    def _count(self, model: nn.Module, arguments: tuple[Any, ...]) -> None:
+        if arguments and any(map(self._differentiated, model.parameters())):
             self._images += _physical(arguments[0]).numel() / self._size
+
+    def _differentiated(self, weight: Tensor) -> bool:
+        """Whether a weight that stands in for one of the model's own is tracked by grad or autograd."""
+        if torch._C._functorch.is_gradtrackingtensor(weight):
+            return True
+        return torch.is_grad_enabled() and weight.requires_grad and id(weight) not in self._own
 
 
 def _physical(value: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -158,7 +159,7 @@ def in_float64(seen: GradientObservation) -> GradientObservation:
     """The same in double precision, where the order of sums leaves no visible trace."""
     return replace(
         seen,
-        model=seen.model.double(),
+        model=copy.deepcopy(seen.model).double(),
         parameters={name: value.double() for name, value in seen.parameters.items()},
         gradients={name: value.double() for name, value in seen.gradients.items()},
     )

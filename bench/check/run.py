@@ -93,6 +93,16 @@ def _items(subject: Subject, without: set[str], tell: Callable[[str], None]) -> 
             return
 
 
+def try_promise(name: str, subject: Subject) -> Item:
+    """Tries one promise of a plug-in.
+
+    Args:
+        name: one of :func:`promises`.
+        subject: the plug-in.
+    """
+    return _try(name, promises(subject.kind)[name], subject)
+
+
 def _try(name: str, promise: Check, subject: Subject) -> Item:
     start = time.perf_counter()
     verdict, message, fix = Verdict.OK, "", ""
