@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench.api.cards import AttackCard, Card, DatasetCard, DefenseCard, Kind, Value, read_card
 from bench.api.errors import BenchError, PluginError, UsageError, unknown
-from bench.search_path import search_path
+from bench.search_path import entry_folders, search_path
 
 if TYPE_CHECKING:
     from bench.api.attack import Attack
@@ -50,7 +50,7 @@ def discover(kind: Kind) -> Discovery:
     A broken plug-in does not hide the others: it is listed in ``broken`` with its message.
     """
     plugins: dict[str, Plugin] = {}
-    broken: dict[str, str] = {}
+    broken: dict[str, str] = dict(entry_folders(FOLDERS[kind])[1])
     for root in map(Path, search_path(FOLDERS[kind])):
         folders = {path.parent for form in ("card.toml", f"{kind}.py") for path in root.glob(f"*/{form}")}
         for folder in sorted(folders):

@@ -1,10 +1,12 @@
 """Where plug-ins live: the folders behind `bench.attacks`, `bench.defenses` and `bench.datasets`.
 
-Plug-ins sit in folders named after their kind. Three places can hold them, the first match wins:
+Plug-ins sit in folders named after their kind. Four places can hold them, the first match wins:
 
 1. each entry of `$BENCH_PLUGIN_PATH`, in order (separated like `$PATH`);
 2. the checkout, when `bench` is imported from one (editable install, or a source tree on the path);
-3. the wheel, which carries the checkout's folders inside the `bench` package.
+3. the wheel, which carries the checkout's folders inside the `bench` package;
+4. packages that other installed distributions name in their entry points of the group `bench.attacks`,
+   `bench.defenses` or `bench.datasets`: the folder of such a package holds plug-in folders.
 
 The shims `bench/<kind>/__init__.py` set their `__path__` to this list, so that one spelling,
 `from bench.attacks.dlg.attack import ...`, works everywhere and plug-in classes pickle by name, without
@@ -12,6 +14,9 @@ top-level packages called `attacks` or `datasets`.
 """
 
 import os
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 ENVIRONMENT_VARIABLE = "BENCH_PLUGIN_PATH"
@@ -27,14 +32,59 @@ def search_path(kind: str) -> list[str]:
         kind: `"attacks"`, `"defenses"` or `"datasets"`.
 
     Returns:
-        Absolute paths. The last one is the folder in the `bench` package; all others exist.
+        Absolute paths. All exist, except perhaps the folder in the `bench` package.
     """
     entries = os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
     folders = [Path(entry).expanduser().absolute() / kind for entry in entries if entry]
-    if _is_checkout(_PACKAGE.parent):
-        folders.append(_PACKAGE.parent / kind)
+    if (place := checkout()) is not None:
+        folders.append(place / kind)
     found = [folder for folder in folders if folder.is_dir()]
-    return list(dict.fromkeys(str(folder) for folder in [*found, _PACKAGE / kind]))
+    installed, _ = entry_folders(kind)
+    return list(dict.fromkeys(str(folder) for folder in [*found, _PACKAGE / kind, *installed]))
+
+
+@cache
+def entry_folders(kind: str) -> tuple[tuple[Path, ...], dict[str, str]]:
+    """Find the folders that installed distributions name, without importing anybody's code.
+
+    Args:
+        kind: `"attacks"`, `"defenses"` or `"datasets"`.
+
+    Returns:
+        The folders, sorted by the names of their entry points, and what is wrong with the others by name.
+    """
+    folders: list[Path] = []
+    problems: dict[str, str] = {}
+    for point in sorted(entry_points(group=f"bench.{kind}")):
+        folder = _package_folder(point.value)
+        if folder is not None:
+            folders.append(folder)
+        else:
+            owner = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed distribution"
+            problems[point.name] = (
+                f"{owner}: entry point {point.name} of bench.{kind}: {point.value!r} is no package; name the "
+                "package whose folder holds plug-in folders"
+            )
+    return tuple(folders), problems
+
+
+def _package_folder(package: str) -> Path | None:
+    """Return the folder of a package; only its top level is looked up, so that no code runs."""
+    top, *rest = package.split(".")
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        spec = None
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(location).joinpath(*rest)
+        if folder.is_dir():
+            return folder.absolute()
+    return None
+
+
+def checkout() -> Path | None:
+    """Return this project's source tree, if `bench` is imported from one."""
+    return _PACKAGE.parent if _is_checkout(_PACKAGE.parent) else None
 
 
 def _is_checkout(folder: Path) -> bool:

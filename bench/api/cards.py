@@ -46,6 +46,8 @@ class Parameter(_Strict):
     choices: tuple[Value, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    sweep: tuple[Value, ...] = ()
+    """Values that a fair comparison runs, for the strength of a defense."""
     path: bool = False
     """The value names a file or folder of the user, whose content is part of a result's identity."""
 
@@ -73,6 +75,9 @@ class Parameter(_Strict):
     def _default_is_allowed(self) -> Parameter:
         if problem := self.problem(self.default):
             raise ValueError(f"default: {problem}")
+        for value in self.sweep:
+            if problem := self.problem(value):
+                raise ValueError(f"sweep: {problem}")
         return self
 
 

@@ -10,9 +10,10 @@ import click
 
 from bench.api.errors import BenchError, UsageError
 from bench.cli.catalogue import list_command
-from bench.cli.compare import compare
-from bench.cli.doctor import doctor
-from bench.cli.folders import clean, merge
+COMMANDS = (
+    run, list_command, show, status, report, compare, new, check, verify, merge, clean, doctor,
+)  # fmt: skip
+for command in COMMANDS:
 from bench.cli.results import report, status
 from bench.cli.run import run
 from bench.cli.show import show
@@ -67,7 +68,10 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
-for command in (run, list_command, show, status, report, compare, verify, merge, clean, doctor):
+COMMANDS = (
+    run, list_command, show, status, report, compare, new, check, verify, merge, clean, doctor,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

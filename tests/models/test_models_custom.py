@@ -163,6 +163,8 @@ def test_a_torchscript_file_has_the_gradients_of_its_source(folder: Path, how: s
     order = [[name.replace(".", "_") for name in own].index(name) for name in renamed]
     for left, right in zip(mine, [theirs[i] for i in order] + theirs[-1:], strict=True):
         torch.testing.assert_close(left, right)
+    with pytest.raises(UsageError, match=r"fails on images \(2, 3, 16, 16\)"):
+        build_model("net.pt", num_classes=10, image_shape=(3, 16, 16))
     zero = {name: torch.zeros_like(value) for name, value in ours.items()}
     assert call(model, zero, (images[:, 0],)).abs().max() == 0, "weights of a script can be replaced"
     assert functional_call(model, ours, (images[:, 0],)).abs().max() > 0

@@ -1,0 +1,165 @@
+"""Small real material: digits, a network at round 0, and what its clients release."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.api import (
+    Adversary,
+    Channel,
+    Checkpoint,
+    Dataset,
+    Defense,
+    GradientObservation,
+    ImageSet,
+    Splits,
+    ThreatModel,
+)
+from bench.api.cards import AttackCard
+from bench.matrix import load_matrix
+from bench.models.victims import build_model
+from bench.plugins import build_dataset
+from bench.victims.releases import Release, release_gradients
+from bench.victims.training import stream, train_victim
+
+CPU = torch.device("cpu")
+VICTIMS = 3
+BUDGET = 12
+FLOOR_VICTIMS = 8
+FLOOR_BUDGET = 1000
+_AUXILIARY = 50
+_MATRIX = "smoke"
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set and its splits."""
+
+    dataset: Dataset
+    splits: Splits
+
+
+@cache
+def data() -> Data:
+    """The data set of the smallest matrix that ships."""
+    entry = load_matrix(_MATRIX).block[0].datasets[0]
+    dataset = build_dataset(entry.name, {})
+    return Data(dataset, dataset.splits(seed=0))
+
+
+def shape() -> dict[str, Any]:
+    """``num_classes`` and ``image_shape`` of the material."""
+    return {"num_classes": data().dataset.num_classes, "image_shape": data().dataset.image_shape}
+
+
+def architecture() -> str:
+    """The network of the smallest matrix."""
+    return load_matrix(_MATRIX).block[0].models[0]
+
+
+@cache
+def round_0(model: str) -> dict[str, Tensor]:
+    """The weights with which an undefended federation starts."""
+    network = build_model(model, **shape())
+    network.initialise(stream(0, "weights", CPU))
+    return {name: value.detach() for name, value in network.named_parameters()}
+
+
+@cache
+def trained(model: str) -> dict[str, Tensor]:
+    """The weights of an undefended federation after its last round."""
+    return train_victim(
+        model=model,
+        splits=data().splits,
+        defense=Defense(),
+        batch_size=1,
+        epochs=None,
+        seed=0,
+        device=CPU,
+        **shape(),
+    ).trained
+
+
+def release(
+    defense: Defense,
+    *,
+    batch_size: int,
+    releases: int = VICTIMS,
+    model: str = "",
+    parameters: dict[str, Tensor] | None = None,
+) -> Release:
+    """What clients send through a defense, and the images that must not be seen."""
+    name = model or architecture()
+    return release_gradients(
+        model=name,
+        parameters=round_0(name) if parameters is None else parameters,
+        private=data().splits.private_train,
+        defense=defense,
+        releases=releases,
+        batch_size=batch_size,
+        seed=0,
+        device=CPU,
+        **shape(),
+    )
+
+
+def observation(
+    card: AttackCard,
+    released: Release,
+    *,
+    adversary: Adversary = Adversary.NAIVE,
+    defense: Defense | None = None,
+    model: str = "",
+    parameters: dict[str, Tensor] | None = None,
+) -> GradientObservation:
+    """What this attack may see of a release: its card decides about labels and auxiliary images."""
+    name = model or architecture()
+    victims, batch_size = released.labels.shape
+    auxiliary = data().splits.auxiliary
+    return GradientObservation(
+        threat=ThreatModel(
+            channel=Channel.GRADIENTS,
+            adversary=adversary,
+            batch_size=batch_size,
+            labels_known=card.needs_labels,
+            auxiliary=card.needs_auxiliary,
+        ),
+        model=build_model(name, **shape()),
+        parameters=round_0(name) if parameters is None else parameters,
+        per_victim_weights=False,
+        gradients=released.gradients,
+        ids=torch.arange(victims),
+        labels=released.labels if card.needs_labels else None,
+        defense=defense.view() if defense and adversary is Adversary.ADAPTIVE else None,
+        auxiliary=ImageSet(auxiliary.images[:_AUXILIARY], auxiliary.labels[:_AUXILIARY])
+        if card.needs_auxiliary
+        else None,
+        **shape(),
+    )
+
+
+def at_floor(card: AttackCard, model: str, checkpoint: Checkpoint) -> tuple[GradientObservation, Release]:
+    """The undefended victim on which a card promises its floor."""
+    parameters = round_0(model) if checkpoint is Checkpoint.INITIAL else trained(model)
+    released = release(Defense(), batch_size=1, releases=FLOOR_VICTIMS, model=model, parameters=parameters)
+    seen = observation(card, released, model=model, parameters=parameters)
+    return (
+        replace(seen, auxiliary=data().splits.auxiliary if card.needs_auxiliary else None),
+        released,
+    )
+
+
+def in_float64(seen: GradientObservation) -> GradientObservation:
+    """The same in double precision, where the order of sums leaves no visible trace."""
+    return replace(
+        seen,
+        model=copy.deepcopy(seen.model).double(),
+        parameters={name: value.double() for name, value in seen.parameters.items()},
+        gradients={name: value.double() for name, value in seen.gradients.items()},
+    )

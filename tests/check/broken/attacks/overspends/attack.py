@@ -1,0 +1,18 @@
+"""Draws 20 starts whatever the budget is, and says so."""
+
+import torch
+
+from bench.api import Attack, GradientObservation, Reconstruction
+from bench.engine.gradients import gradient_map
+
+
+class Overspends(Attack):
+    def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
+        gradients = gradient_map(observation.model, observation.parameters, per_victim_weights=False)
+        shape = (observation.victims, observation.batch_size, *observation.image_shape)
+        images = torch.full(shape, 0.5, device=observation.ids.device)
+        targets = torch.full((*shape[:2], observation.num_classes), 0.1, device=images.device)
+        for _ in range(20):
+            gradients(images, targets)
+        spent = torch.full_like(observation.ids, 20)
+        return Reconstruction(images=images, cost=spent.float(), evaluations=spent)

@@ -1,0 +1,1 @@
+"""What the stranger says about images."""

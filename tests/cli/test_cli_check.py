@@ -1,0 +1,113 @@
+"""``bench check`` and ``bench new`` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.check.place import at, look_again
+from bench.check.run import check as run_check
+from bench.check.run import promises
+from bench.cli.main import main
+from bench.plugins import FOLDERS
+from bench.search_path import ENVIRONMENT_VARIABLE
+
+BROKEN = Path(__file__).parents[1] / "check" / "broken"
+
+
+def bench(*arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, arguments)
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_a_checklist_names_every_promise_and_what_to_do() -> None:
+    code, out, _ = bench("check", str(BROKEN / "attacks" / "other_defaults"))
+    assert code == 1
+    assert "  BROKEN   constructor  steps is 20 in attack.py and 10 in card.toml\n" in out
+    assert "fix: give both the same default" in out
+    assert "2 ok, 1 broken" in out
+
+
+def test_json_is_for_other_programs() -> None:
+    code, out, _ = bench(
+        "check", "mnist5k", str(BROKEN / "datasets" / "unscaled"), "--json", "--without", "imports"
+    )
+    sound, broken = json.loads(out)
+    assert code == 1
+    assert (sound["sound"], broken["sound"]) == (True, False)
+    assert [item["promise"] for item in sound["items"]] == [n for n in promises("dataset") if n != "imports"]
+    assert {item["verdict"] for item in sound["items"]} == {"ok"}
+    assert next(item for item in broken["items"] if item["verdict"] == "broken")["fix"]
+
+
+def test_usage_errors_have_exit_code_2() -> None:
+    assert bench("check", "noisy")[0] == 2
+    code, _, err = bench("check", "none", "--without", "flor")
+    assert code == 2 and "unknown promise 'flor'" in err
+
+
+def test_a_model_is_tried_by_the_name_that_the_run_would_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("one_net.py").write_text(
+        "from torch import nn\n\ndef net(*, num_classes, image_shape):\n"
+        "    c, h, w = image_shape\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, num_classes))\n"
+        "\ndef wide(*, num_classes, image_shape):\n    return nn.Flatten()\n"
+    )
+    code, out, _ = bench("check", "one_net:net")
+    assert code == 0 and "10,250 parameters, scores 10 classes of 1x32x32 images" in out
+    code, out, _ = bench("check", "one_net:wide")
+    assert code == 1 and "has no parameters" in out
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_new_plugin_keeps_its_contract_as_it_is(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = bench("new", kind, "my_idea", "--author", "A. Person")
+    folder = tmp_path / f"{kind}s" / "my_idea"
+    assert code == 0
+    assert f"bench check {kind}s/my_idea" in out and f"BENCH_PLUGIN_PATH={tmp_path}" in out
+    assert 30 <= len((folder / f"{kind}.py").read_text().splitlines()) <= 60
+    assert "class MyIdea(" in (folder / f"{kind}.py").read_text()
+    with at(folder) as subject:
+        found = run_check(subject)
+    assert found.sound, found.to_text()
+    assert {item.promise for item in found.items if item.verdict == "note"} == {"card"}
+
+
+def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert bench("new", "attack", "mine", "--path", "plug")[0] == 0
+    kept = Path("plug/attacks/mine/attack.py")
+    kept.write_text("# mine")
+    code, _, err = bench("new", "attack", "mine", "--path", "plug")
+    assert code == 2 and "is not empty" in err and kept.read_text() == "# mine"
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path / "plug"))
+    look_again()
+    code, _, err = bench("new", "attack", "mine")
+    assert code == 2 and "attack mine is there already" in err
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE)
+    look_again()
+
+
+@pytest.mark.parametrize("name", ["9x", "my-attack", "Mine", "class", "_mine", "a.b"])
+def test_a_name_must_be_one_that_python_can_import(name: str) -> None:
+    code, _, err = bench("new", "attack", name)
+    assert code == 2 and "write a name in small letters" in err
+
+
+def test_a_plugin_is_written_into_the_checkout_only_from_inside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project" / "inner").mkdir(parents=True)
+    monkeypatch.setattr("bench.search_path.checkout", lambda: tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project" / "inner")
+    assert bench("new", "defense", "mine")[0] == 0
+    assert (tmp_path / "project" / "defenses" / "mine" / "card.toml").is_file()
