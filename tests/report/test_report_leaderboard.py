@@ -145,7 +145,7 @@ def test_a_place_is_certain_or_shared(folder: Folder, groups: Callable[[], tuple
     folder.add("strong", "noise", 2.0, lpips=image + 0.3, accuracy=0.5)
     folder.add("strong", "prune", 1.0, lpips=image, accuracy=0.895)
     (group,) = groups()
-    places = {place.row.defense: place.rank for place in group.places[1.0]}
+    places = {place.row.defense: place.standing.rank for place in group.places[1.0]}
     assert places == {"clip": "1–2", "noise": "1–2", "prune": "3"}
     assert {r.defense for r in group.rows if not r.pareto} >= {"prune"}
     assert row(group, "noise", 2.0).pareto and row(group, "none").pareto
@@ -160,8 +160,8 @@ def test_normalised_leakage_runs_from_floor_to_ceiling(
     folder.add("blind", "noise", 1.0, lpips=[0.6, 0.6])
     folder.add("strong", "noise", 2.0, lpips=[0.4, 0.5])
     none, weak, strong = groups()[0].rows
-    assert (none.normalised, weak.normalised) == pytest.approx((1.0, 0.15 / 0.5))
-    assert math.isnan(strong.normalised)
+    assert (none.normalised.mean, weak.normalised.mean) == pytest.approx((1.0, 0.15 / 0.5))
+    assert math.isnan(strong.normalised.mean)
 
 
 def test_flags_tell_what_to_distrust(folder: Folder, groups: Callable[[], tuple[Group, ...]]) -> None:
