@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.entries import Coverage
 from bench.report.frames import ATTACK, DONE, INCOMPATIBLE
+from bench.report.tallies import Coverage
 
 
 def coverage(cells: pd.DataFrame, group: pd.DataFrame) -> Coverage:

@@ -13,6 +13,7 @@ from bench.report.badges import Badge, least
 from bench.report.frames import METRICS
 from bench.report.statistics import NOTHING, Interval
 from bench.report.statistics import Place as Standing
+from bench.report.tallies import Coverage, Failure, Spread
 
 Rank = Literal["lpips", "ssim"]
 SCORES = [*METRICS, "success"]
@@ -23,52 +24,6 @@ HYPERVOLUME_LIMIT = 10.0
 """Points of accuracy loss at the hypervolume's reference point; the other coordinate is no protection, 0."""
 SUCCESS_PSNR = 30.0
 NO_SCORES: Mapping[str, Interval] = dict.fromkeys(SCORES, NOTHING)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A mean over seeds and the range of the seeds.
-
-    Attributes:
-        mean: NaN if no seed has a value.
-        low: the smallest seed.
-        high: the largest seed.
-        seeds: how many.
-    """
-
-    mean: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    seeds: int = 0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Cells that gave no reconstruction for the same reason."""
-
-    status: str
-    reason: str
-    cells: int
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How much of what should have been measured was measured.
-
-    Attributes:
-        done: cells with a result.
-        wanted: cells that the group's attacks and seeds ask for, without those that cannot be.
-        incompatible: cells that cannot be, with a reason.
-    """
-
-    done: int = 0
-    wanted: int = 0
-    incompatible: int = 0
-
-    @property
-    def text(self) -> str:
-        """``21/21``, and what is n/a."""
-        return f"{self.done}/{self.wanted}" + (f" (+{self.incompatible} n/a)" if self.incompatible else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +125,7 @@ class Row:
     normalised_ssim: Interval = NOTHING
     pareto: bool = False
     flags: tuple[str, ...] = ()
-    coverage: Coverage = Coverage()
+    coverage: Coverage = field(default_factory=Coverage)
 
     @property
     def name(self) -> str:

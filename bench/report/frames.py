@@ -6,7 +6,7 @@ import gzip
 import json
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,20 +72,25 @@ class Results:
             ``utility`` of its cell; ``slot`` is the same number for the same private image wherever it was
             attacked in its group, ``cluster`` for all images of one release and seed.
         problems: what could not be used, a sentence each.
+        repeats: records with a smaller budget than another of the same question; only their own means are
+            known, for the budget curves.
     """
 
     cells: pd.DataFrame
     images: pd.DataFrame
     problems: tuple[str, ...]
+    repeats: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def read_results(directory: Path) -> Results:
     """Reads ``records/*.json`` and ``images.csv.gz``; what is unreadable is a problem, not an error."""
     problems: list[str] = []
-    cells = _numbered(_read_records(directory / "records", problems))
+    found, repeats = _read_records(directory / "records", problems)
+    cells = _numbered(found)
     cells["badge"] = read_badges(directory, cells, problems)
     images = _read_images(directory / "images.csv.gz", problems)
-    return Results(cells, _joined(images, cells, problems), tuple(problems))
+    joined = _joined(images, cells, problems)
+    return Results(cells, joined, tuple(problems), repeats)
 
 
 def _why(error: Exception) -> str:
@@ -146,7 +151,8 @@ def _parameters(variant: Variant) -> str:
     return json.dumps(variant.arguments(), sort_keys=True, default=str)
 
 
-def _read_records(folder: Path, problems: list[str]) -> pd.DataFrame:
+def _read_records(folder: Path, problems: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The records that answer a question best, and the others."""
     rows = []
     for path in sorted(folder.glob("*.json")):
         try:
@@ -164,7 +170,7 @@ def _read_records(folder: Path, problems: list[str]) -> pd.DataFrame:
             f"{int(double.sum())} records answer the same question as another with a larger budget, more "
             "releases or epochs; they are not shown"
         )
-    return frame[~double].reset_index(drop=True)
+    return frame[~double].reset_index(drop=True), frame[double].reset_index(drop=True)
 
 
 def _numbered(cells: pd.DataFrame) -> pd.DataFrame:

@@ -51,7 +51,8 @@ def write(directory: Path, cells: pd.DataFrame, groups: tuple[Group, ...]) -> No
 def _sheets(folder: Path, cells: pd.DataFrame, group: Group) -> list[_Sheet]:
     """The sheets of the first seed, in the order of the tables."""
     found = []
-    first = cells[cells["seed"] == cells["seed"].min()]
+    columns = ["id", "defense", "strength", "attack", "adversary"]
+    first = cells.loc[cells["seed"] == cells["seed"].min(), columns]
     for row in group.rows:
         same = first["strength"].isna() if math.isnan(row.strength) else first["strength"] == row.strength
         mine = first[(first["defense"] == row.defense) & same].sort_values(["attack", "adversary"])

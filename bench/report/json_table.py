@@ -9,11 +9,12 @@ from typing import Any
 
 from bench.report.answers import answer
 from bench.report.changes import Change, Key
-from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Place, Row, Spread, WorstCase
+from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Place, Row, WorstCase
 from bench.report.flags import LEGEND
 from bench.report.frames import Results
 from bench.report.protocol import caption
 from bench.report.statistics import Interval
+from bench.report.tallies import Spread
 
 FORMAT = 1
 _DECIMALS = 6

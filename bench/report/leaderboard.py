@@ -15,11 +15,12 @@ from bench.report.attacks import rank_attacks
 from bench.report.badges import least
 from bench.report.cards import Cards
 from bench.report.coverage import coverage
-from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Failure, Group, Rank, Row, Spread
+from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Group, Rank, Row
 from bench.report.flags import attack_flags, floor_flags, misses_card, row_flags
 from bench.report.frames import DONE, GROUP, KEYS, Results
 from bench.report.leakage import areas, with_normalised, with_pareto
 from bench.report.summary import within
+from bench.report.tallies import Failure, Spread
 from bench.report.utility import VICTIM, accuracy_loss, baseline_rows, spread, victims
 from bench.report.worst import scores, worst_case
 
@@ -153,12 +154,15 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
     own = _victims_of(context.victims, str(first["defense"]), float(first["strength"]))
     seeing = cells.loc[~cells["floor"], "entry"].unique()
     floor = context.floors[int(first["row"])]
+    card = context.cards.defense(str(first["defense_name"]))
     entries = []
     for number, attempts in cells.groupby("entry"):
         entry = _entry(attempts, context)
-        card = context.cards.attack(str(attempts["attack_name"].iloc[0]))
+        attack_card = context.cards.attack(str(attempts["attack_name"].iloc[0]))
         done = attempts[attempts["status"] == DONE]
-        flags = attack_flags(entry, done, card, usual_budget=context.usual_budget, weak=entry.attack in weak)
+        flags = attack_flags(
+            entry, done, attack_card, usual_budget=context.usual_budget, weak=entry.attack in weak
+        )
         images = context.images.get(int(str(number)))
         if images is not None and not floor.empty and not entry.floor:
             flags += floor_flags(images, floor, context.key)
@@ -173,7 +177,7 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
         loss=_loss(own, context),
         worst=worst_case(context.images_of(seeing), context.rank, context.key),
         attacks=tuple(entries),
-        flags=tuple(row_flags(cells, own, context.cells)),
+        flags=tuple(row_flags(cells, own, context.cells, card)),
         coverage=coverage(cells, context.cells),
     )
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bench.report.entries import LIMITS, NO_SCORES, SCORES, AttackEntry, Group, Row, Spread
+from bench.report.entries import LIMITS, NO_SCORES, SCORES, AttackEntry, Group, Row
 from bench.report.frames import GROUP
 from bench.report.markdown_group import failures
 from bench.report.statistics import Interval
+from bench.report.tallies import Spread
 
 WORST = "worst case"
 _DECIMALS = 6

@@ -42,7 +42,7 @@ def write_report(
     if final and groups:
         from bench.report import claims, claims_page, figures, gallery, page
 
-        figures.write(directory / "figures", groups)
+        figures.write(directory / "figures", results, groups)
         gallery.write(directory, results.cells, groups)
         judged = claims.judge(groups)
         replace_file(directory / "claims.md", claims_page.render(judged).encode())

@@ -235,7 +235,7 @@ def test_readable_without_scripts(browser: Browser, page: Path) -> None:
     names = [tag for tag, _ in shown.tags]
     assert names.count("button") == 1, "only the filters' reset, and the filters are hidden"
     assert any(tag == "form" and "hidden" in attributes for tag, attributes in shown.tags)
-    assert names.count("table") > 6 and names.count("svg") == 2 and names.count("img") > 20
+    assert names.count("table") > 6 and names.count("svg") == 4 and names.count("img") > 20
     assert all(attributes.get("alt") for tag, attributes in shown.tags if tag == "img")
     assert "bench run --matrix" in text.split('<script type="application/json"')[0]
 

@@ -1,4 +1,4 @@
-"""Privacy against utility as an SVG that follows the page's colours."""
+"""The page's charts as SVG that follows its colours: what leaks against accuracy, and against effort."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One defense over its strengths.
+    """One defense over its strengths, or one attack over the defenses.
 
     Attributes:
-        name: the defense.
+        name: the defense or the attack.
         style: class of the style sheet.
-        points: in the order of the strengths.
-        line: path of the curve.
-        band: path of the 95 % band; empty for a single point.
+        points: in the order of the tables.
+        line: path of the curve; empty where points are not joined.
+        band: path of the 95 % band; empty where there is none.
     """
 
     name: str
@@ -62,7 +62,8 @@ class Chart:
     series: tuple[Series, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-    measure: str
+    x_name: str
+    y_name: str
     left: float = _LEFT
     right: float = WIDTH - _RIGHT
     top: float = _TOP
@@ -100,8 +101,42 @@ def draw(group: Group) -> Chart | None:
         number += not baseline
         points = tuple(_point(value, group, xs, ys) for value in mine)
         series.append(Series(name, style, points, _line(points), _band(points)))
-    measure = "1 − LPIPS" if group.rank == "lpips" else "SSIM"
-    return Chart(tuple(series), x_ticks, y_ticks, measure)
+    y_name = f"worst-case leakage, {_measure(group)}  →"
+    return Chart(tuple(series), x_ticks, y_ticks, "accuracy of the victim, %  →", y_name)
+
+
+def draw_effort(group: Group) -> Chart | None:
+    """Mean leakage against the evaluations that an attack spent: a point per attack and defense row."""
+    found: dict[str, list[tuple[float, float, str]]] = {}
+    for row in group.rows:
+        for entry in row.attacks:
+            value = entry.scores[group.rank]
+            if entry.done and not math.isnan(value.mean) and not math.isnan(entry.evaluations):
+                leak = 1 - value.mean if group.rank == "lpips" else value.mean
+                text = f"{entry.name} on {row.name}: {group.rank.upper()} {score(group.rank, value)}"
+                effort = f"{entry.evaluations:,.0f} evaluations per release"
+                found.setdefault(entry.name, []).append((entry.evaluations, leak, f"{text}, {effort}"))
+    if not found:
+        return None
+    every = [point for points in found.values() for point in points]
+    most = max(point[0] for point in every)
+    xs = _Scale(-0.15, math.log10(1 + most) + 0.1, _LEFT, WIDTH - _RIGHT)
+    decades = [0, *(10**power for power in range(int(math.log10(1 + most)) + 1))]
+    x_ticks = tuple(Tick(xs(math.log10(1 + at)), f"{at:,}") for at in decades)
+    ys, y_ticks = _axis([leak for _, leak, _ in every], HEIGHT - _BOTTOM, _TOP)
+    series = []
+    for number, (name, points) in enumerate(sorted(found.items())):
+        drawn = tuple(
+            Point(xs(math.log10(1 + at)), ys(leak), ys(leak), ys(leak), text, False)
+            for at, leak, text in points
+        )
+        series.append(Series(name, f"s{number % COLOURS}", drawn, "", ""))
+    y_name = f"mean leakage, {_measure(group)}  →"
+    return Chart(tuple(series), x_ticks, y_ticks, "gradient evaluations spent per release  →", y_name)
+
+
+def _measure(group: Group) -> str:
+    return "1 − LPIPS" if group.rank == "lpips" else "SSIM"
 
 
 def _value(row: Row, group: Group) -> _Value | None:
@@ -163,6 +198,7 @@ def _line(points: Sequence[Point]) -> str:
 def _band(points: Sequence[Point]) -> str:
     if len(points) < 2:
         return ""
-    there = [f"{point.x} {point.high}" for point in points]
-    back = [f"{point.x} {point.low}" for point in reversed(points)]
+    ordered = sorted(points, key=lambda point: point.x)
+    there = [f"{point.x} {point.high}" for point in ordered]
+    back = [f"{point.x} {point.low}" for point in reversed(ordered)]
     return "M" + "L".join([*there, *back]) + "Z"
