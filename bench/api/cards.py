@@ -142,6 +142,8 @@ class DefenseCard(_Configurable):
     kind: Literal["defense"]
     strength: str = ""
     """Name of the parameter that is swept; empty for a defense without strength."""
+    random: bool = False
+    """It draws noise, masks or the like anew for every release; its leak needs many releases to be known."""
     adaptive_view: bool = True
     """False where there is nothing to adapt to: adaptive attacks on it are ``n/a``."""
 

@@ -41,13 +41,19 @@ def status(directory: Path | None, matrix: str | None, device: str) -> None:
     default=RESULTS / _MATRIX,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
-def report(directory: Path) -> None:
+@click.option(
+    "--baseline",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Mark what changed against another results folder.",
+)
+def report(directory: Path, baseline: Path | None) -> None:
     """Writes leaderboard, figures and page of DIRECTORY again, from its records alone."""
-    if not (directory / "records").is_dir():
-        raise UsageError(
-            f"{directory}: there is no records folder in it; bench run --out {directory} makes one"
-        )
+    for folder in filter(None, (directory, baseline)):
+        if not (folder / "records").is_dir():
+            message = "there is no records folder in it"
+            raise UsageError(f"{folder}: {message}; bench run --out {folder} makes one")
     from bench.report.write import write_report
 
-    write_report(directory, final=True)
-    click.echo(f"wrote {directory / 'leaderboard.md'}")
+    write_report(directory, final=True, baseline=baseline)
+    click.echo(f"wrote {directory / 'index.html'}")

@@ -9,42 +9,21 @@ from typing import Literal
 
 import pandas as pd
 
+from bench.report.badges import Badge, least
 from bench.report.frames import METRICS
 from bench.report.statistics import NOTHING, Interval
+from bench.report.statistics import Place as Standing
+from bench.report.tallies import Coverage, Failure, Spread
 
 Rank = Literal["lpips", "ssim"]
 SCORES = [*METRICS, "success"]
 """Metrics of the tables; ``success`` is the share of images with PSNR above 30 dB (MSE < 1e-3)."""
 LIMITS = (1.0, 5.0)
 """Points of accuracy that a defense may cost in the summaries."""
+HYPERVOLUME_LIMIT = 10.0
+"""Points of accuracy loss at the hypervolume's reference point; the other coordinate is no protection, 0."""
 SUCCESS_PSNR = 30.0
 NO_SCORES: Mapping[str, Interval] = dict.fromkeys(SCORES, NOTHING)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A mean over seeds and the range of the seeds.
-
-    Attributes:
-        mean: NaN if no seed has a value.
-        low: the smallest seed.
-        high: the largest seed.
-        seeds: how many.
-    """
-
-    mean: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    seeds: int = 0
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Cells that gave no reconstruction for the same reason."""
-
-    status: str
-    reason: str
-    cells: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +31,7 @@ class AttackEntry:
     """One attack and adversary against one defense at one strength, over all seeds.
 
     Attributes:
+        number: of the entry in the table of cells.
         attack: label.
         adversary: ``naive`` or ``adaptive``.
         floor: the attack ignores the release.
@@ -61,8 +41,10 @@ class AttackEntry:
         scores: per metric, over all images of the done cells.
         evaluations: median over the done cells of the mean evaluations per release.
         flags: codes of :mod:`bench.report.flags`.
+        badge: how far its numbers were verified.
     """
 
+    number: int
     attack: str
     adversary: str
     floor: bool
@@ -72,6 +54,7 @@ class AttackEntry:
     scores: Mapping[str, Interval]
     evaluations: float
     flags: tuple[str, ...] = ()
+    badge: Badge = "reported"
 
     @property
     def name(self) -> str:
@@ -88,8 +71,8 @@ class WorstCase:
         attack: label of the attack that is strongest on its own.
         adversary: its adversary.
         attacks: how many attacks (with adversaries) the choice was between.
-        best: per image the ranking metric of the chosen reconstruction; ``seed``, ``release``,
-            ``image`` and ``value``.
+        best: the chosen reconstructions: ``seed``, ``release``, ``image``, ``slot`` and ``cluster`` of each
+            private image, ``lpips``, ``ssim``, and as ``value`` the ranking metric.
     """
 
     scores: Mapping[str, Interval]
@@ -114,6 +97,7 @@ class Row:
     """One defense at one strength.
 
     Attributes:
+        number: of the row in the table of cells.
         defense: label.
         strength: NaN for a defense without.
         baseline: this is the undefended victim.
@@ -121,11 +105,15 @@ class Row:
         loss: accuracy lost against the undefended victims of the same seeds, in points.
         worst: None if no image was scored by all done attacks.
         attacks: entries, floors last.
-        normalised: normalised leakage; NaN where floor or ceiling is missing.
+        normalised: normalised leakage by LPIPS: 0 is the floor, 1 the undefended victim; NaN where either
+            is missing or the floor is not below the ceiling.
+        normalised_ssim: the same by SSIM.
         pareto: no other row has both more accuracy and less leakage.
         flags: codes of :mod:`bench.report.flags`.
+        coverage: cells done and wanted, floors included.
     """
 
+    number: int
     defense: str
     strength: float
     baseline: bool
@@ -133,9 +121,28 @@ class Row:
     loss: Spread
     worst: WorstCase | None
     attacks: tuple[AttackEntry, ...]
-    normalised: float = math.nan
+    normalised: Interval = NOTHING
+    normalised_ssim: Interval = NOTHING
     pareto: bool = False
     flags: tuple[str, ...] = ()
+    coverage: Coverage = field(default_factory=Coverage)
+
+    @property
+    def name(self) -> str:
+        """Defense and strength."""
+        return self.defense if math.isnan(self.strength) else f"{self.defense} = {self.strength:g}"
+
+    @property
+    def badge(self) -> Badge:
+        """That of its least verified attack."""
+        return least(entry.badge for entry in self.attacks if entry.done)
+
+    @property
+    def strongest(self) -> AttackEntry | None:
+        """The single strongest attack."""
+        if self.worst is None:
+            return None
+        return next(entry for entry in self.attacks if entry.name == self.worst.strongest)
 
     @property
     def ranked(self) -> bool:
@@ -150,19 +157,31 @@ class Place:
     Attributes:
         row: the defense at that strength.
         worst: its worst case.
-        first: the best place that the paired intervals allow it.
-        last: the worst place.
+        standing: its rank as an interval, and its tie groups.
     """
 
     row: Row
     worst: WorstCase
-    first: int
-    last: int
+    standing: Standing
 
-    @property
-    def rank(self) -> str:
-        """``1``, or a tie group such as ``1–3``."""
-        return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
+
+@dataclass(frozen=True, kw_only=True)
+class AttackPlace:
+    """One attack over all defenses that every attack of the group was tried on.
+
+    Attributes:
+        name: attack and adversary.
+        floor: it never sees the release.
+        leak: mean of the ranking metric over images and defenses.
+        blocks: how many defense rows are complete.
+        standing: its rank as an interval, and its tie groups.
+    """
+
+    name: str
+    floor: bool
+    leak: Interval
+    blocks: int
+    standing: Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +192,8 @@ class Group:
         rank: the metric that decides which reconstruction is best: LPIPS, or SSIM where there is no LPIPS.
         rows: sorted: without strength first, then by label and strength.
         places: per limit of accuracy loss, the defenses at their best strength, the least leak first.
+        attacks: attacks by their mean leakage on complete blocks, the strongest first.
+        areas: per defense the hypervolume over its strengths, in units of the ranking metric.
     """
 
     channel: str
@@ -183,6 +204,8 @@ class Group:
     rank: Rank
     rows: tuple[Row, ...]
     places: Mapping[float, tuple[Place, ...]] = field(default_factory=dict)
+    attacks: tuple[AttackPlace, ...] = ()
+    areas: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

@@ -1,4 +1,7 @@
-"""Privacy against utility, one SVG per group; the same records give the same bytes."""
+"""The figures of each group as SVG: privacy against utility, heat map, leakage against evaluations.
+
+The same records give the same bytes: no date, no random names.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,17 @@ from itertools import groupby
 from pathlib import Path
 
 import matplotlib
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.entries import Group, Row
 from bench.report.files import replace_file
+from bench.report.frames import DONE, GROUP, ROW, Results
 
 _MARKERS = "osD^vP*Xhp<>d8H"
-_PREFIX = "leakage-"
+_KINDS = ("leakage", "heat", "budget")
 
 
 def slug(group: Group) -> str:
@@ -26,36 +32,35 @@ def slug(group: Group) -> str:
     return plain if plain == group.key.replace("|", "-") else f"{plain}-{digest}"
 
 
-def write(folder: Path, groups: tuple[Group, ...]) -> None:
-    """Draws ``leakage-<group>.svg`` for each group that has something to show, and removes older ones."""
-    wanted = {f"{_PREFIX}{slug(group)}.svg": group for group in groups if any(map(_shown, group.rows))}
-    for old in sorted(folder.glob(f"{_PREFIX}*.svg")):
+def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
+    """Draws ``leakage-``, ``heat-`` and ``budget-<group>.svg`` where there is something to show.
+
+    Figures of groups that are gone are removed.
+    """
+    spent = results.cells if results.repeats.empty else pd.concat([results.cells, results.repeats])
+    spent = spent[spent["status"] == DONE].dropna(subset=["evaluations_mean"])
+    wanted: dict[str, bytes] = {}
+    for group in groups:
+        mine = spent[(spent[GROUP] == [getattr(group, name) for name in GROUP]).all(axis=1)]
+        if any(map(_shown, group.rows)):
+            wanted[f"leakage-{slug(group)}.svg"] = _save(group, _leakage(group))
+        if any(entry.done for row in group.rows for entry in row.attacks):
+            wanted[f"heat-{slug(group)}.svg"] = _save(group, _heat(group))
+        if mine[f"mean_{group.rank}"].notna().any():
+            wanted[f"budget-{slug(group)}.svg"] = _save(group, _budget(group, mine))
+    for old in sorted(path for kind in _KINDS for path in folder.glob(f"{kind}-*.svg")):
         if old.name not in wanted:
             old.unlink()
-    for name, group in wanted.items():
-        replace_file(folder / name, _draw(group))
+    for name, content in wanted.items():
+        replace_file(folder / name, content)
 
 
 def _shown(row: Row) -> bool:
     return row.worst is not None and row.utility.seeds > 0
 
 
-def _draw(group: Group) -> bytes:
+def _save(group: Group, figure: Figure) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": group.key, "svg.fonttype": "path"}):
-        figure = Figure(figsize=(7.5, 4.5), layout="constrained")
-        axes = figure.subplots()
-        shown = [row for row in group.rows if _shown(row)]
-        for number, (label, rows) in enumerate(groupby(shown, key=lambda row: row.defense)):
-            _curve(axes, list(rows), group, _plain(label), number)
-        axes.set_xlabel("utility: accuracy of the victim, %")
-        measure = "1 - LPIPS" if group.rank == "lpips" else "SSIM"
-        axes.set_ylabel(f"worst-case leakage: {measure}")
-        axes.set_title(_plain(group.title), fontsize=9)
-        axes.grid(alpha=0.3)
-        axes.annotate(
-            "better", (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize=8, style="italic"
-        )
-        figure.legend(loc="outside right upper", fontsize=7, frameon=False)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
@@ -66,29 +71,118 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def _leakage(group: Group) -> Figure:
+    """Worst-case leakage against accuracy: one curve per defense over its strengths, with 95 % bands."""
+    figure = Figure(figsize=(7.5, 4.5))
+    axes = figure.add_axes((0.1, 0.12, 0.6, 0.78))
+    shown = [row for row in group.rows if _shown(row)]
+    for number, (label, rows) in enumerate(groupby(shown, key=lambda row: row.defense)):
+        _curve(axes, list(rows), group, _plain(label), number)
+    axes.set_xlabel("utility: accuracy of the victim, %")
+    axes.set_ylabel(f"worst-case leakage: {_measure(group)}")
+    axes.set_title(_plain(group.title), fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.annotate("better", (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize=8, style="italic")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)
+    return figure
+
+
+def _measure(group: Group) -> str:
+    return "1 - LPIPS" if group.rank == "lpips" else "SSIM"
+
+
 def _curve(axes: Axes, rows: list[Row], group: Group, label: str, number: int) -> None:
     """One defense over its strengths."""
-    x, y, below, above = [], [], [], []
+    x, y, low, high = [], [], [], []
     for row in rows:
         assert row.worst is not None
         value = row.worst.scores[group.rank]
-        low, high = (value.low, value.high) if value.n_clusters > 1 else (value.mean, value.mean)
+        ends = (value.low, value.high) if value.n_clusters > 1 else (value.mean, value.mean)
+        leak = [value.mean, *ends]
         if group.rank == "lpips":
-            mean, low, high = 1 - value.mean, 1 - high, 1 - low
-        else:
-            mean = value.mean
+            leak = [1 - value.mean, 1 - ends[1], 1 - ends[0]]
         x.append(100 * row.utility.mean)
-        y.append(mean)
-        below.append(max(mean - low, 0.0))
-        above.append(max(high - mean, 0.0))
+        y.append(leak[0])
+        low.append(min(leak[0], leak[1]))
+        high.append(max(leak[0], leak[2]))
+    colour = "black" if rows[0].baseline else f"C{number % 10}"
+    marker = _MARKERS[number % len(_MARKERS)]
+    errors = np.abs([np.subtract(y, low), np.subtract(high, y)])
     axes.errorbar(
-        x,
-        y,
-        yerr=[below, above],
-        marker=_MARKERS[number % len(_MARKERS)],
-        color="black" if rows[0].baseline else f"C{number % 10}",
-        linewidth=1,
-        markersize=5,
-        capsize=2,
-        label=label,
+        x, y, yerr=errors, marker=marker, color=colour, linewidth=1, markersize=5, capsize=2, label=label
     )
+    if len(rows) > 1:
+        order = np.argsort(x)
+        left, bottom, top = (np.asarray(values)[order] for values in (x, low, high))
+        axes.fill_between(left, bottom, top, color=colour, alpha=0.12)
+
+
+def _heat(group: Group) -> Figure:
+    """Mean leakage of every attack on every defense, coloured from the floor upwards."""
+    columns = sorted({(entry.floor, entry.name) for row in group.rows for entry in row.attacks})
+    names = [name for _, name in columns]
+    values = np.full((len(group.rows), len(names)), np.nan)
+    floors = [0.0]
+    for i, row in enumerate(group.rows):
+        for entry in row.attacks:
+            mean = entry.scores[group.rank].mean
+            leak = 1 - mean if group.rank == "lpips" else mean
+            values[i, names.index(entry.name)] = leak
+            floors += [leak] if entry.floor and not np.isnan(leak) else []
+    inner = 0.62 * len(names), 0.28 * len(group.rows)
+    width, height = 2.9 + inner[0], 1.9 + inner[1]
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((2.3 / width, 0.1 / height, inner[0] / width, inner[1] / height))
+    low = min(max(floors), 0.95)
+    axes.pcolormesh(values[::-1], cmap="YlOrRd", vmin=low, vmax=1, edgecolors="white", linewidth=0.5)
+    for i, row in enumerate(group.rows):
+        for j, name in enumerate(names):
+            strongest = row.worst is not None and row.worst.strongest == name
+            axes.text(
+                j + 0.5,
+                len(group.rows) - i - 0.5,
+                "n/a" if np.isnan(values[i, j]) else f"{values[i, j]:.2f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if values[i, j] > low + 0.75 * (1 - low) else "black",
+                weight="bold" if strongest else "normal",
+            )
+    attacks, defenses = [_plain(name) for name in names], [_plain(row.name) for row in group.rows[::-1]]
+    axes.set_xticks(np.arange(len(names)) + 0.5, attacks, rotation=30, ha="left", fontsize=7)
+    axes.set_yticks(np.arange(len(group.rows)) + 0.5, defenses, fontsize=7)
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    title = f"{group.title}: {_measure(group)}, strongest bold, colour above the floor"
+    figure.text(0.02, 1 - 0.25 / height, _plain(title), fontsize=8)
+    return figure
+
+
+def _budget(group: Group, cells: pd.DataFrame) -> Figure:
+    """Leakage against the evaluations spent, a point per attack and row, joined where budgets differ."""
+    figure = Figure(figsize=(7.5, 4.5))
+    axes = figure.add_axes((0.1, 0.12, 0.6, 0.78))
+    metric = f"mean_{group.rank}"
+    for number, ((attack, adversary), mine) in enumerate(cells.groupby(["attack", "adversary"])):
+        label: str | None = _plain(f"{attack}/{adversary}")
+        for _, same in mine.groupby(ROW, dropna=False):
+            points = same.groupby("budget")[["evaluations_mean", metric]].mean()
+            leak = 1 - points[metric] if group.rank == "lpips" else points[metric]
+            axes.plot(
+                points["evaluations_mean"],
+                leak,
+                marker=_MARKERS[number % len(_MARKERS)],
+                color=f"C{number % 10}",
+                linewidth=0.8,
+                markersize=4,
+                alpha=0.75,
+                label=label,
+            )
+            label = None
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set_xlim(left=-1)
+    axes.set_xlabel("gradient evaluations spent per release")
+    axes.set_ylabel(f"mean leakage: {_measure(group)}")
+    axes.set_title(_plain(group.title), fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)
+    return figure

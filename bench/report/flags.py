@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.api.cards import AttackCard
+from bench.api.cards import AttackCard, DefenseCard
 from bench.report.entries import AttackEntry
 from bench.report.frames import DONE, INCOMPATIBLE
 from bench.report.statistics import certainly_positive
@@ -17,6 +17,7 @@ LEGEND = {
     "missing-attack": "an attack that worked on another row has no result here: the worst case may be "
     "too mild, so the row has no rank",
     "unconverged": "the training of at least one victim had not converged, so its accuracy is too low",
+    "single-draw": "a random defense of which every victim released a single draw: its leak may be luck",
     "dead-release": "the release of at least one victim was zero or not finite",
     "below-prior": "certainly worse (LPIPS, paired) than the floor, an attack that never saw the release",
     "psnr-only": "PSNR certainly better but LPIPS certainly worse than the floor",
@@ -29,13 +30,16 @@ LEGEND = {
 """Flag -> the sentence printed below the table."""
 
 
-def row_flags(cells: pd.DataFrame, victims: pd.DataFrame, group: pd.DataFrame) -> list[str]:
+def row_flags(
+    cells: pd.DataFrame, victims: pd.DataFrame, group: pd.DataFrame, card: DefenseCard | None
+) -> list[str]:
     """Flags of a defense row.
 
     Args:
         cells: the row's records.
         victims: its victims, see :func:`bench.report.utility.victims`.
         group: the records of all rows of its group; ``floor`` marks attacks that ignore the release.
+        card: the defense's card, if it is installed.
     """
     question = ["attack", "adversary", "seed"]
     wanted = group[~group["floor"] & (group["status"] != INCOMPATIBLE)]
@@ -48,6 +52,7 @@ def row_flags(cells: pd.DataFrame, victims: pd.DataFrame, group: pd.DataFrame) -
         "partial": bool(missing),
         "missing-attack": bool(unmet),
         "unconverged": bool((victims["converged"] == 0).any()),
+        "single-draw": card is not None and card.random and bool((cells["releases"] == 1).all()),
         "dead-release": bool(dead),
     }
     return [flag for flag, raised in found.items() if raised]

@@ -6,14 +6,15 @@ import gzip
 import json
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bench.matrix.cells import Cell
+from bench.matrix.cells import Cell, Variant
+from bench.report.badges import read_badges
 from bench.report.text import clean
 
 GROUP = ["channel", "dataset", "model", "checkpoint", "batch_size"]
@@ -39,14 +40,15 @@ PROVENANCE = [
 ]  # fmt: skip
 
 _TYPES: dict[str, type] = {
-    **dict.fromkeys(["id", "channel", "dataset", "model", "checkpoint"], str),
+    **dict.fromkeys(["id", "key", "channel", "dataset", "model", "checkpoint"], str),
     "batch_size": int,
     "defense": str,
     "strength": float,
     "attack": str,
     "adversary": str,
     "seed": int,
-    **dict.fromkeys(["attack_name", "defense_name"], str),
+    **dict.fromkeys(["attack_name", "defense_name", "dataset_name"], str),
+    **dict.fromkeys(["attack_parameters", "defense_parameters", "dataset_parameters"], str),
     **dict.fromkeys(["releases", "budget"], int),
     "epochs": float,
     **dict.fromkeys(["status", "reason"], str),
@@ -65,23 +67,30 @@ class Results:
 
     Attributes:
         cells: one row per record, sorted by ``KEYS``; ``row`` numbers the defense rows of the tables,
-            ``entry`` the attacks within them.
+            ``entry`` the attacks within them; ``badge`` says how far the record was verified.
         images: one row per image of a done cell, sorted; with the ``row``, ``entry`` and
-            ``utility`` of its cell.
+            ``utility`` of its cell; ``slot`` is the same number for the same private image wherever it was
+            attacked in its group, ``cluster`` for all images of one release and seed.
         problems: what could not be used, a sentence each.
+        repeats: records with a smaller budget than another of the same question; only their own means are
+            known, for the budget curves.
     """
 
     cells: pd.DataFrame
     images: pd.DataFrame
     problems: tuple[str, ...]
+    repeats: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def read_results(directory: Path) -> Results:
     """Reads ``records/*.json`` and ``images.csv.gz``; what is unreadable is a problem, not an error."""
     problems: list[str] = []
-    cells = _numbered(_read_records(directory / "records", problems))
+    found, repeats = _read_records(directory / "records", problems)
+    cells = _numbered(found)
+    cells["badge"] = read_badges(directory, cells, problems)
     images = _read_images(directory / "images.csv.gz", problems)
-    return Results(cells, _joined(images, cells, problems), tuple(problems))
+    joined = _joined(images, cells, problems)
+    return Results(cells, joined, tuple(problems), repeats)
 
 
 def _why(error: Exception) -> str:
@@ -104,6 +113,7 @@ def _flatten(record: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("status is not a word")
     row: dict[str, Any] = {
         "id": clean(record.get("id") or cell.id),
+        "key": clean(record.get("key") or ""),
         "channel": str(cell.channel),
         "dataset": clean(cell.dataset.label),
         "model": clean(cell.model),
@@ -116,6 +126,10 @@ def _flatten(record: dict[str, Any]) -> dict[str, Any]:
         "seed": int(cell.seed),
         "attack_name": clean(cell.attack.name),
         "defense_name": clean(cell.defense.name),
+        "dataset_name": clean(cell.dataset.name),
+        "attack_parameters": _parameters(cell.attack),
+        "defense_parameters": _parameters(cell.defense),
+        "dataset_parameters": _parameters(cell.dataset),
         "releases": int(cell.releases),
         "budget": int(cell.budget),
         "epochs": _number(cell.epochs),
@@ -132,7 +146,13 @@ def _flatten(record: dict[str, Any]) -> dict[str, Any]:
     return row | {name: clean(provenance.get(name, "")) for name in PROVENANCE}
 
 
-def _read_records(folder: Path, problems: list[str]) -> pd.DataFrame:
+def _parameters(variant: Variant) -> str:
+    """All parameters as a JSON object; a value that is none of a parameter's becomes its text."""
+    return json.dumps(variant.arguments(), sort_keys=True, default=str)
+
+
+def _read_records(folder: Path, problems: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The records that answer a question best, and the others."""
     rows = []
     for path in sorted(folder.glob("*.json")):
         try:
@@ -150,7 +170,7 @@ def _read_records(folder: Path, problems: list[str]) -> pd.DataFrame:
             f"{int(double.sum())} records answer the same question as another with a larger budget, more "
             "releases or epochs; they are not shown"
         )
-    return frame[~double].reset_index(drop=True)
+    return frame[~double].reset_index(drop=True), frame[double].reset_index(drop=True)
 
 
 def _numbered(cells: pd.DataFrame) -> pd.DataFrame:
@@ -206,4 +226,6 @@ def _joined(images: pd.DataFrame, cells: pd.DataFrame, problems: list[str]) -> p
     if double.any():
         problems.append(f"{int(double.sum())} image rows repeat an image of the same cell; not used")
     frame = frame[~double].astype({name: int for name in IMAGE} | {"batch_size": int})
-    return frame.reset_index(drop=True)
+    places = frame.groupby([*GROUP, *IMAGE], sort=True).ngroup()
+    clusters = frame.groupby([*GROUP, "seed", "release"], sort=True).ngroup()
+    return frame.assign(slot=places, cluster=clusters).reset_index(drop=True)

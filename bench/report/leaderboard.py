@@ -6,18 +6,30 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from bench.report.attacks import rank_attacks
+from bench.report.badges import least
 from bench.report.cards import Cards
-from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Failure, Group, Rank, Row, Spread
+from bench.report.coverage import coverage
+from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Group, Rank, Row
 from bench.report.flags import attack_flags, floor_flags, misses_card, row_flags
-from bench.report.frames import DONE, GROUP, Results
+from bench.report.frames import DONE, GROUP, KEYS, Results
+from bench.report.leakage import areas, with_normalised, with_pareto
 from bench.report.summary import within
+from bench.report.tallies import Failure, Spread
 from bench.report.utility import VICTIM, accuracy_loss, baseline_rows, spread, victims
 from bench.report.worst import scores, worst_case
+
+_USED = [
+    *KEYS, *["attack_name", "defense_name", "budget", "status", "reason", "accuracy", "converged"],
+    *["evaluations_mean", "evaluations_max", "release_zero", "release_nonfinite", "releases"],
+    *["row", "entry", "badge"],
+]  # fmt: skip
+"""The columns that decide a table; to copy the others hundreds of times would take most of the time."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,15 @@ class _Context:
         found = [self.images[entry] for entry in entries if entry in self.images]
         return pd.concat(found) if found else pd.DataFrame(columns=["entry"])
 
+    @cached_property
+    def floors(self) -> dict[int, pd.DataFrame]:
+        """Per row the images of the best attack among those that never see the release."""
+        blind = self.cells[self.cells["floor"]].groupby("row")["entry"].unique()
+        found = {int(row): pd.DataFrame() for row in self.cells["row"].unique()}
+        for row, entries in blind.items():
+            found[int(str(row))] = _strongest_floor(self.images_of(entries), self.rank)
+        return found
+
 
 def build(results: Results, cards: Cards | None = None) -> tuple[Group, ...]:
     """The leaderboard of a results folder, whole or partial.
@@ -46,7 +67,7 @@ def build(results: Results, cards: Cards | None = None) -> tuple[Group, ...]:
         cards: where attack and defense cards come from; the installed plug-ins by default.
     """
     cards = cards or Cards()
-    cells = results.cells
+    cells = results.cells[_USED]
     observing = {name: cards.observes_release(name) for name in cells["attack_name"].unique()}
     cells = cells.assign(floor=~cells["attack_name"].map(observing).astype(bool))
     images = {int(str(entry)): frame for entry, frame in results.images.groupby("entry")}
@@ -74,7 +95,13 @@ def _group(first: pd.Series[Any], context: _Context) -> Group:
     weak = _weak_attacks(context)
     rows = [_row(cells, weak, context) for _, cells in context.cells.groupby("row")]
     rows.sort(key=lambda row: (not math.isnan(row.strength), not row.baseline, row.defense, row.strength))
-    rows = _with_pareto(_with_normalised(rows, context.rank), context.rank)
+    rows = with_pareto(with_normalised(rows, context.floors, context.key), context.rank)
+    floor = context.cells.drop_duplicates("entry").set_index("entry")["floor"]
+    scored = [
+        context.images[int(str(entry))].assign(floor=blind)
+        for entry, blind in floor.items()
+        if int(str(entry)) in context.images
+    ]
     group = Group(
         channel=str(first["channel"]),
         dataset=str(first["dataset"]),
@@ -83,6 +110,8 @@ def _group(first: pd.Series[Any], context: _Context) -> Group:
         batch_size=int(str(first["batch_size"])),
         rank=context.rank,
         rows=tuple(rows),
+        attacks=rank_attacks(scored, context.rank, context.key),
+        areas=areas(rows, context.rank, context.key),
     )
     return replace(group, places={limit: within(group, limit) for limit in LIMITS})
 
@@ -94,6 +123,7 @@ def _entry(cells: pd.DataFrame, context: _Context) -> AttackEntry:
     failed = cells[cells["status"] != DONE]
     reasons = Counter(zip(failed["status"].astype(str), failed["reason"].astype(str), strict=True))
     return AttackEntry(
+        number=int(first["entry"]),
         attack=str(first["attack"]),
         adversary=str(first["adversary"]),
         floor=bool(first["floor"]),
@@ -102,6 +132,7 @@ def _entry(cells: pd.DataFrame, context: _Context) -> AttackEntry:
         failures=tuple(Failure(status, reason, n) for (status, reason), n in sorted(reasons.items())),
         scores=NO_SCORES if images is None else scores(images, context.key),
         evaluations=float(done["evaluations_mean"].median()) if len(done) else math.nan,
+        badge=least(done["badge"]),
     )
 
 
@@ -121,20 +152,24 @@ def _weak_attacks(context: _Context) -> set[str]:
 def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
     first = cells.iloc[0]
     own = _victims_of(context.victims, str(first["defense"]), float(first["strength"]))
-    seeing, blind = (cells[cells["floor"] == floor]["entry"].unique() for floor in (False, True))
-    floor = _strongest_floor(context.images_of(blind), context.rank)
+    seeing = cells.loc[~cells["floor"], "entry"].unique()
+    floor = context.floors[int(first["row"])]
+    card = context.cards.defense(str(first["defense_name"]))
     entries = []
     for number, attempts in cells.groupby("entry"):
         entry = _entry(attempts, context)
-        card = context.cards.attack(str(attempts["attack_name"].iloc[0]))
+        attack_card = context.cards.attack(str(attempts["attack_name"].iloc[0]))
         done = attempts[attempts["status"] == DONE]
-        flags = attack_flags(entry, done, card, usual_budget=context.usual_budget, weak=entry.attack in weak)
+        flags = attack_flags(
+            entry, done, attack_card, usual_budget=context.usual_budget, weak=entry.attack in weak
+        )
         images = context.images.get(int(str(number)))
         if images is not None and not floor.empty and not entry.floor:
             flags += floor_flags(images, floor, context.key)
         entries.append(replace(entry, flags=tuple(flags)))
     entries.sort(key=lambda e: (e.floor, e.attack, e.adversary))
     return Row(
+        number=int(first["row"]),
         defense=str(first["defense"]),
         strength=float(first["strength"]),
         baseline=int(first["row"]) in context.baseline,
@@ -142,7 +177,8 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
         loss=_loss(own, context),
         worst=worst_case(context.images_of(seeing), context.rank, context.key),
         attacks=tuple(entries),
-        flags=tuple(row_flags(cells, own, context.cells)),
+        flags=tuple(row_flags(cells, own, context.cells, card)),
+        coverage=coverage(cells, context.cells),
     )
 
 
@@ -166,34 +202,3 @@ def _strongest_floor(images: pd.DataFrame, rank: Rank) -> pd.DataFrame:
     means = images.groupby("entry")[rank].mean()
     best = means.idxmin() if rank == "lpips" else means.idxmax()
     return images[images["entry"] == best]
-
-
-def _with_normalised(rows: list[Row], rank: Rank) -> list[Row]:
-    """Adds (m - floor) / (ceiling - floor) with m = 1 - LPIPS, where floor and ceiling exist."""
-    ceiling = next((_worst_mean(row, rank) for row in rows if row.baseline), math.nan)
-    if rank != "lpips" or math.isnan(ceiling):
-        return rows
-    found = []
-    for row in rows:
-        floors = [entry.scores["lpips"].mean for entry in row.attacks if entry.floor and entry.done]
-        floor = min((value for value in floors if not math.isnan(value)), default=math.nan)
-        # LPIPS falls as leakage rises, so numerator and denominator both change sign.
-        span = floor - ceiling
-        known = span > 1e-3  # False for NaN
-        found.append(replace(row, normalised=(floor - _worst_mean(row, rank)) / span) if known else row)
-    return found
-
-
-def _worst_mean(row: Row, rank: Rank) -> float:
-    return row.worst.scores[rank].mean if row.worst else math.nan
-
-
-def _with_pareto(rows: list[Row], rank: Rank) -> list[Row]:
-    """Marks the rows that no other row beats in accuracy and protection."""
-    protection = [row.worst.protection(rank) if row.worst and row.ranked else math.nan for row in rows]
-    points = np.column_stack([[row.utility.mean for row in rows], protection])
-    found = []
-    for row, point in zip(rows, points, strict=True):
-        at_least, more = (points >= point).all(axis=1), (points > point).any(axis=1)
-        found.append(replace(row, pareto=bool(np.isfinite(point).all() and not (at_least & more).any())))
-    return found

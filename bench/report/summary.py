@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
 
 from bench.report.entries import Group, Place, Row, WorstCase
-from bench.report.statistics import Interval
+from bench.report.statistics import Interval, places
 from bench.report.worst import paired
 
 
@@ -23,16 +22,10 @@ def within(group: Group, limit: float) -> tuple[Place, ...]:
     difference says so.
     """
     chosen = _best_strengths(group, limit)
-    ahead, behind = [0] * len(chosen), [0] * len(chosen)
-    for i, j in combinations(range(len(chosen)), 2):
-        difference = advantage(chosen[i][1], chosen[j][1], group)
-        winner, loser = (i, j) if difference.low > 0 else (j, i)
-        if difference.low > 0 or difference.high < 0:
-            ahead[loser] += 1
-            behind[winner] += 1
+    standings = places(len(chosen), lambda i, j: advantage(chosen[i][1], chosen[j][1], group))
     return tuple(
-        Place(row=row, worst=worst, first=1 + ahead[i], last=len(chosen) - behind[i])
-        for i, (row, worst) in enumerate(chosen)
+        Place(row=row, worst=worst, standing=standing)
+        for (row, worst), standing in zip(chosen, standings, strict=True)
     )
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bench.report.entries import NO_SCORES, SCORES, AttackEntry, Group, Row, Spread
+from bench.report.entries import LIMITS, NO_SCORES, SCORES, AttackEntry, Group, Row
 from bench.report.frames import GROUP
-from bench.report.markdown import failures
+from bench.report.markdown_group import failures
 from bench.report.statistics import Interval
+from bench.report.tallies import Spread
 
 WORST = "worst case"
 _DECIMALS = 6
+_NORMALISED = ("normalised_leakage", "normalised_leakage_ssim")
 
 
 def leaderboard_csv(groups: tuple[Group, ...]) -> str:
@@ -27,7 +29,8 @@ def leaderboard_csv(groups: tuple[Group, ...]) -> str:
 
 def cells_csv(cells: pd.DataFrame) -> str:
     """One row per record, with everything that a record says, times and versions included."""
-    frame = cells.drop(columns=["row", "entry"]).rename(columns={"accuracy": "utility"})
+    internal = ["row", "entry", "attack_parameters", "defense_parameters", "dataset_parameters"]
+    frame = cells.drop(columns=[*internal, "dataset_name"]).rename(columns={"accuracy": "utility"})
     for name in ("converged", "dirty"):
         frame[name] = frame[name].map({0.0: "false", 1.0: "true", "True": "true", "False": "false"})
     return csv(frame)
@@ -47,7 +50,9 @@ def _columns() -> list[str]:
     scores = [f"{name}{end}" for name in SCORES for end in ("", "_low", "_high", "_images")]
     head = [*GROUP, "defense", "strength", "attack", "adversary", "role", "cells", "cells_done", "reason"]
     counts = ["releases", "images", "missing"]
-    tail = ["evaluations", "normalised_leakage", "strongest_attack", "pareto", "rank_metric", "flags"]
+    normalised = [f"{name}{end}" for name in _NORMALISED for end in ("", "_low", "_high")]
+    ranks = [f"rank_{limit:g}{end}" for limit in LIMITS for end in ("", "_ties")]
+    tail = ["evaluations", *normalised, "strongest_attack", "pareto", *ranks, "rank_metric", "badge", "flags"]
     return [*head, "seeds", *spreads, *counts, *scores, *tail]
 
 
@@ -64,7 +69,10 @@ def _rows(group: Group, row: Row) -> list[dict[str, object]]:
         "cells_done": sum(entry.done for entry in attacks),
         "reason": "" if row.worst else "no image was scored by all done attacks",
         "strongest_attack": row.worst.strongest if row.worst else "",
-        "normalised_leakage": row.normalised,
+        **_ends(_NORMALISED[0], row.normalised),
+        **_ends(_NORMALISED[1], row.normalised_ssim),
+        **_ranks(group, row),
+        "badge": row.badge,
         "pareto": str(row.pareto).lower(),
         "flags": " ".join(row.flags),
         **_scores(row.worst.scores if row.worst else NO_SCORES),
@@ -81,9 +89,25 @@ def _attack(entry: AttackEntry) -> dict[str, object]:
         "cells_done": entry.done,
         "reason": failures(entry),
         "evaluations": entry.evaluations,
+        "badge": entry.badge if entry.done else "",
         "flags": " ".join(entry.flags),
         **_scores(entry.scores),
     }
+
+
+def _ends(name: str, value: Interval) -> dict[str, object]:
+    return {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+
+
+def _ranks(group: Group, row: Row) -> dict[str, object]:
+    """The row's place and tie groups within each limit, where it is its defense's best strength."""
+    found: dict[str, object] = {}
+    for limit in LIMITS:
+        for place in group.places[limit]:
+            if place.row.number == row.number:
+                found |= {f"rank_{limit:g}": place.standing.rank}
+                found |= {f"rank_{limit:g}_ties": place.standing.letters}
+    return found
 
 
 def _spread(name: str, value: Spread) -> dict[str, object]:
@@ -98,6 +122,6 @@ def _scores(scores: Mapping[str, Interval]) -> dict[str, object]:
         "missing": lead.n_missing,
     }
     for name, value in scores.items():
-        found |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
+        found |= _ends(name, value)
         found[f"{name}_images"] = value.n_images
     return found

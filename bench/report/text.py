@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from dataclasses import replace
 
 from bench.report.statistics import Interval
 
@@ -67,15 +68,21 @@ def bounds(low: float, high: float, digits: int) -> str:
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 
+def interval(value: Interval, digits: int) -> str:
+    """``mean [low, high]`` of a plain number."""
+    if math.isnan(value.mean):
+        return MISSING
+    return f"{number(value.mean, digits)} {bounds(value.low, value.high, digits)}"
+
+
 _DIGITS = {"psnr": (1.0, 1), "ssim": (1.0, 3), "lpips": (1.0, 3)}
 
 
 def score(metric: str, value: Interval) -> str:
     """``mean [low, high]`` in the unit of the metric: dB, a plain number, or per cent."""
-    if math.isnan(value.mean):
-        return MISSING
     scale, digits = _DIGITS.get(metric, (100.0, 0))
-    return f"{number(scale * value.mean, digits)} {bounds(scale * value.low, scale * value.high, digits)}"
+    scaled = replace(value, mean=scale * value.mean, low=scale * value.low, high=scale * value.high)
+    return interval(scaled, digits)
 
 
 def strength(value: float) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from bench.report.cards import Cards
-from bench.report.entries import Spread
 from bench.report.frames import ROW
+from bench.report.tallies import Spread
 
 VICTIM = ["channel", "dataset", "model", "batch_size"]
 

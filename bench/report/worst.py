@@ -6,17 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from bench.report.entries import SCORES, SUCCESS_PSNR, Rank, WorstCase
 from bench.report.frames import ATTACK, IMAGE
 from bench.report.statistics import Interval, mean_cis, paired_difference
 
-
-def clusters(images: pd.DataFrame) -> NDArray[np.int64]:
-    """A number per release x seed."""
-    seed, release = (np.asarray(images[name], dtype=np.int64) for name in ("seed", "release"))
-    return np.asarray(seed * (release.max(initial=0) + 1) + release, dtype=np.int64)
+_BEST = [*IMAGE, "slot", "cluster", "lpips", "ssim"]
 
 
 def scores(images: pd.DataFrame, key: str) -> Mapping[str, Interval]:
@@ -24,7 +19,7 @@ def scores(images: pd.DataFrame, key: str) -> Mapping[str, Interval]:
     psnr = images["psnr"].to_numpy(dtype=float)
     success = np.where(np.isnan(psnr), np.nan, psnr > SUCCESS_PSNR)
     values = np.column_stack([images[SCORES[:-1]].to_numpy(dtype=float), success])
-    return dict(zip(SCORES, mean_cis(values, clusters(images), key), strict=True))
+    return dict(zip(SCORES, mean_cis(values, images["cluster"].to_numpy(), key), strict=True))
 
 
 def leak_rank(images: pd.DataFrame, rank: Rank) -> pd.Series[float]:
@@ -37,8 +32,9 @@ def complete_block(images: pd.DataFrame) -> pd.DataFrame:
     if images.empty:
         return images
     attacks = images["entry"].nunique()
-    scored = images.groupby(IMAGE)["entry"].transform("nunique")
-    return images[scored == attacks]
+    slots = images["slot"].to_numpy(dtype=np.int64)  # an attack has an image once
+    complete: pd.DataFrame = images[np.bincount(slots)[slots] == attacks]
+    return complete
 
 
 def worst_case(images: pd.DataFrame, rank: Rank, key: str) -> WorstCase | None:
@@ -55,20 +51,19 @@ def worst_case(images: pd.DataFrame, rank: Rank, key: str) -> WorstCase | None:
     block = block.assign(leak=leak_rank(block, rank))
     means = block.groupby(ATTACK)[["leak"]].mean().reset_index()
     means = means.sort_values(["leak", *ATTACK], kind="stable")
-    ordered = block.sort_values([*IMAGE, "leak", *ATTACK], na_position="last", kind="stable")
-    best = ordered.drop_duplicates(IMAGE)
+    ordered = block.sort_values(["slot", "leak", *ATTACK], na_position="last", kind="stable")
+    best = ordered.drop_duplicates("slot")
     return WorstCase(
         scores=scores(best, key),
         attack=str(means["attack"].iloc[0]),
         adversary=str(means["adversary"].iloc[0]),
         attacks=len(means),
-        best=best[IMAGE].assign(value=best[rank]).reset_index(drop=True),
+        best=best[_BEST].assign(value=best[rank]).reset_index(drop=True),
     )
 
 
 def paired(first: pd.DataFrame, second: pd.DataFrame, column: str, key: str) -> Interval:
     """Mean of ``first - second`` in one column over the images that both have, with a paired interval."""
-    both = first[[*IMAGE, column]].merge(second[[*IMAGE, column]], on=IMAGE, suffixes=("", "_other"))
-    return paired_difference(
-        both[column].to_numpy(dtype=float), both[f"{column}_other"].to_numpy(dtype=float), clusters(both), key
-    )
+    _, ours, theirs = np.intersect1d(first["slot"], second["slot"], assume_unique=True, return_indices=True)
+    values = first[column].to_numpy(dtype=float)[ours], second[column].to_numpy(dtype=float)[theirs]
+    return paired_difference(*values, first["cluster"].to_numpy()[ours], key)

@@ -1,35 +1,52 @@
-"""Writing a results folder's tables and figures."""
+"""Writing a results folder's tables, figures and page."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bench.report import latex, markdown
+from bench.report import json_table, latex, markdown
 from bench.report.cards import Cards
+from bench.report.changes import compare
 from bench.report.files import replace_file
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
 from bench.report.tables import cells_csv, leaderboard_csv
 
 
-def write_report(directory: Path, *, final: bool = True, cards: Cards | None = None) -> None:
-    """Writes ``leaderboard.md|csv|tex`` and ``cells.csv``, whole or partial as the records are.
+def write_report(
+    directory: Path, *, final: bool = True, cards: Cards | None = None, baseline: Path | None = None
+) -> None:
+    """Writes ``leaderboard.md|csv|tex|json`` and ``cells.csv``, whole or partial as the records are.
 
     The same records give the same bytes. Every file is replaced at once, so a reader never sees half of one.
 
     Args:
         directory: the results folder, with ``records/`` and ``images.csv.gz``.
-        final: also draw the figures.
+        final: also draw the figures, and write ``index.html`` and ``claims.md``.
         cards: where plug-in cards come from; the installed plug-ins by default.
+        baseline: another results folder; what changed against it is marked.
     """
+    cards = cards or Cards()
     results = read_results(directory)
     groups = build(results, cards)
-    replace_file(directory / "leaderboard.md", markdown.render(results, groups).encode())
-    replace_file(directory / "leaderboard.csv", leaderboard_csv(groups).encode())
-    replace_file(directory / "leaderboard.tex", latex.render(results, groups).encode())
-    replace_file(directory / "cells.csv", cells_csv(results.cells).encode())
+    changes = None if baseline is None else compare(groups, build(read_results(baseline), cards))
+    files = {
+        "leaderboard.md": markdown.render(results, groups, changes),
+        "leaderboard.csv": leaderboard_csv(groups),
+        "leaderboard.tex": latex.render(results, groups),
+        "leaderboard.json": json_table.render(results, groups, changes),
+        "cells.csv": cells_csv(results.cells),
+    }
+    for name, text in files.items():
+        replace_file(directory / name, text.encode())
     if final and groups:
-        from bench.report import figures, gallery
+        from bench.report import claims, claims_page, figures, gallery, page
 
-        figures.write(directory / "figures", groups)
+        figures.write(directory / "figures", results, groups)
         gallery.write(directory, results.cells, groups)
+        judged = claims.judge(groups)
+        replace_file(directory / "claims.md", claims_page.render(judged).encode())
+        source = page.Source(
+            directory=directory, results=results, groups=groups, cards=cards, judged=judged, changes=changes
+        )
+        replace_file(directory / "index.html", page.render(source).encode())

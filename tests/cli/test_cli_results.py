@@ -53,16 +53,18 @@ def test_status_looks_into_the_default_folder(
 
 
 def test_report_writes_the_tables_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Path, bool]] = []
+    asked: list[tuple[Path, bool, Path | None]] = []
 
-    def write_report(directory: Path, *, final: bool) -> None:
-        asked.append((directory, final))
+    def write_report(directory: Path, *, final: bool, baseline: Path | None) -> None:
+        asked.append((directory, final, baseline))
 
     monkeypatch.setattr("bench.report.write.write_report", write_report)
     (tmp_path / "records").mkdir()
     result = bench("report", tmp_path)
-    assert (result.exit_code, result.stdout) == (0, f"wrote {tmp_path / 'leaderboard.md'}\n")
-    assert asked == [(tmp_path, True)]
+    assert (result.exit_code, result.stdout) == (0, f"wrote {tmp_path / 'index.html'}\n")
+    assert asked == [(tmp_path, True, None)]
+    assert bench("report", tmp_path, "--baseline", tmp_path).exit_code == 0
+    assert asked[1:] == [(tmp_path, True, tmp_path)]
 
 
 def test_report_refuses_a_folder_that_holds_no_results(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from bench.report.cards import Cards
 from bench.report.entries import Group, Row
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
+from tests.report.conftest import defense_card
 
 Folder = Any  # the class in conftest.py
 
@@ -145,7 +146,7 @@ def test_a_place_is_certain_or_shared(folder: Folder, groups: Callable[[], tuple
     folder.add("strong", "noise", 2.0, lpips=image + 0.3, accuracy=0.5)
     folder.add("strong", "prune", 1.0, lpips=image, accuracy=0.895)
     (group,) = groups()
-    places = {place.row.defense: place.rank for place in group.places[1.0]}
+    places = {place.row.defense: place.standing.rank for place in group.places[1.0]}
     assert places == {"clip": "1–2", "noise": "1–2", "prune": "3"}
     assert {r.defense for r in group.rows if not r.pareto} >= {"prune"}
     assert row(group, "noise", 2.0).pareto and row(group, "none").pareto
@@ -160,8 +161,8 @@ def test_normalised_leakage_runs_from_floor_to_ceiling(
     folder.add("blind", "noise", 1.0, lpips=[0.6, 0.6])
     folder.add("strong", "noise", 2.0, lpips=[0.4, 0.5])
     none, weak, strong = groups()[0].rows
-    assert (none.normalised, weak.normalised) == pytest.approx((1.0, 0.15 / 0.5))
-    assert math.isnan(strong.normalised)
+    assert (none.normalised.mean, weak.normalised.mean) == pytest.approx((1.0, 0.15 / 0.5))
+    assert math.isnan(strong.normalised.mean)
 
 
 def test_flags_tell_what_to_distrust(folder: Folder, groups: Callable[[], tuple[Group, ...]]) -> None:
@@ -222,3 +223,87 @@ def test_strength_is_matched_at_the_digits_of_the_image_file(
     for image in folder.images:
         image["strength"] = f"{image['strength']:.6g}"
     assert groups()[0].rows[0].worst is not None
+
+
+def test_a_random_defense_needs_more_than_one_draw(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    cards.defenses["noise"] = defense_card(random=True)  # type: ignore[attr-defined]
+    for defense, strength in (("none", None), ("noise", 1.0), ("noise", 2.0), ("clip", 1.0)):
+        for seed in (0, 1):
+            folder.add("strong", defense, strength, lpips=[0.1] * (2 if strength == 2.0 else 1), seed=seed)
+    (group,) = build(read_results(folder.write(tmp_path)), cards)
+    flagged = {(r.defense, r.strength) for r in group.rows if "single-draw" in r.flags}
+    assert flagged == {("noise", 1.0)}
+
+
+def test_attacks_are_ranked_on_complete_blocks_only(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    generator = np.random.default_rng(3)
+    for defense, strength in (("none", None), ("noise", 1.0), ("noise", 2.0)):
+        image = generator.uniform(0.3, 0.5, 40)
+        folder.add("strong", defense, strength, lpips=image - 0.1)
+        folder.add("weak", defense, strength, lpips=image + generator.normal(0, 0.05, 40))
+        folder.add("blind", defense, strength, lpips=image + 0.2)
+        if strength is not None:  # on the undefended row this one would be the best of all
+            folder.add("sly", defense, strength, lpips=image + generator.normal(0, 0.05, 40))
+        else:
+            folder.add("sly", status="timeout", reason="60 s")
+    (group,) = groups()
+    found = {place.name: (place.standing.rank, place.floor, place.blocks) for place in group.attacks}
+    assert found == {
+        "strong/naive": ("1", False, 2),
+        "sly/naive": ("2–3", False, 2),
+        "weak/naive": ("2–3", False, 2),
+        "blind/naive": ("4", True, 2),
+    }
+    defended = [image for image in folder.images if image["attack"] == "strong" and image["strength"] != ""]
+    mean = np.mean([image["lpips"] for image in defended])
+    assert group.attacks[0].leak.mean == pytest.approx(mean)
+
+
+def test_no_complete_block_no_ranks_of_attacks(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    folder.add("strong", lpips=[0.1])
+    folder.add("weak", "noise", 1.0, lpips=[0.1])
+    assert groups()[0].attacks == ()
+
+
+def test_hypervolume_is_the_protection_that_an_allowed_loss_buys(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    folder.add("strong", lpips=[0.1, 0.1])
+    folder.add("strong", "noise", 1.0, lpips=[0.3, 0.3], accuracy=0.89)
+    folder.add("strong", "noise", 2.0, lpips=[0.7, 0.7], accuracy=0.86)
+    (group,) = groups()
+    assert {name: area.mean for name, area in group.areas.items()} == pytest.approx(
+        {"none": 0.1, "noise": (3 * 0.3 + 6 * 0.7) / 10}
+    )
+
+
+def test_coverage_counts_what_is_asked_for(folder: Folder, groups: Callable[[], tuple[Group, ...]]) -> None:
+    for seed in (0, 1):
+        folder.add("strong", lpips=[0.1], seed=seed)
+        folder.add("strong", adversary="adaptive", status="incompatible", reason="nothing", seed=seed)
+        folder.add("strong", "noise", 1.0, lpips=[0.3], seed=seed)
+    folder.add("strong", "noise", 1.0, adversary="adaptive", status="failed", reason="boom")
+    none, noise = groups()[0].rows
+    assert (none.coverage.text, noise.coverage.text) == ("2/2 (+2 n/a)", "2/4")
+
+
+def test_normalised_leakage_has_an_interval_and_knows_ssim(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    own = np.linspace(0.2, 0.4, 24)
+    folder.add("strong", lpips=[0.1] * 24, ssim=[0.9] * 24)
+    folder.add("blind", lpips=[0.6] * 24, ssim=[0.1] * 24)
+    folder.add("strong", "noise", 1.0, lpips=own, ssim=1 - own)
+    folder.add("blind", "noise", 1.0, lpips=[0.6] * 24, ssim=[0.1] * 24)
+    none, noise = groups()[0].rows
+    worst = noise.worst
+    assert worst is not None
+    lpips = worst.scores["lpips"]
+    ends = [(0.6 - end) / 0.5 for end in (lpips.mean, lpips.high, lpips.low)]
+    assert [noise.normalised.mean, noise.normalised.low, noise.normalised.high] == pytest.approx(ends)
+    assert noise.normalised_ssim.mean == pytest.approx((np.mean(1 - own) - 0.1) / 0.8)
+    assert (none.normalised.low, none.normalised.high) == (1.0, 1.0)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from bench.report.cards import Cards
+from bench.report.frames import read_results
 from bench.report.write import write_report
 
 Folder = Any  # the class in conftest.py
@@ -21,18 +22,32 @@ def test_figures_are_stable_and_follow_the_records(
     for name, shuffle in (("a", None), ("b", 5)):
         write_report(folder.write(tmp_path / name, shuffle=shuffle), cards=cards)
         figures = sorted((tmp_path / name / "figures").glob("*.svg"))
-        assert [f.stem for f in figures] == ["leakage-gradients-digits-lenet-trained-1"]
+        kinds = [f"{kind}-gradients-digits-lenet-trained-1" for kind in ("budget", "heat", "leakage")]
+        assert [f.stem for f in figures] == kinds
         contents.append([f.read_bytes() for f in figures])
     assert contents[0] == contents[1]
-    assert b"<dc:date>" not in contents[0][0]
+    assert not any(b"<dc:date>" in content for content in contents[0])
     for path in (tmp_path / "a" / "records").glob("*.json"):
         path.unlink()
     small = type(folder)()
     small.add("strong", lpips=[0.1, 0.2])
     write_report(small.write(tmp_path / "a"), cards=cards)
-    assert [f.name for f in (tmp_path / "a" / "figures").glob("*.svg")] == [
-        "leakage-gradients-digits-lenet-initial-1.svg"
-    ]
+    left = sorted(figure.stem for figure in (tmp_path / "a" / "figures").glob("*.svg"))
+    assert left == [f"{kind}-gradients-digits-lenet-initial-1" for kind in ("budget", "heat", "leakage")]
+
+
+def test_smaller_budgets_of_a_question_become_a_curve(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    for budget in (10, 100, 1000):
+        spent = {"evaluations_mean": float(budget), "evaluations_max": budget, "cost_mean": 0.1}
+        folder.add("strong", lpips=[0.1, 0.2], budget=budget, attack=spent)
+    results = read_results(folder.write(tmp_path))
+    assert (len(results.cells), sorted(results.repeats["budget"])) == (1, [10, 100])
+    write_report(tmp_path, cards=cards)
+    joined = (tmp_path / "figures" / "budget-gradients-digits-lenet-initial-1.svg").read_text()
+    folder.records = folder.records[2:]
+    write_report(folder.write(tmp_path / "one"), cards=cards)
+    alone = (tmp_path / "one" / "figures" / "budget-gradients-digits-lenet-initial-1.svg").read_text()
+    assert joined.count("<use ") > alone.count("<use ")
 
 
 def test_partial_reports_draw_nothing(folder: Folder, cards: Cards, tmp_path: Path) -> None:
@@ -59,4 +74,4 @@ def test_gallery_stitches_the_first_seed(folder: Folder, cards: Cards, tmp_path:
         strips = [picture.getpixel((picture.width - 4, 70 * i + 30)) for i in range(picture.height // 70)]
     # The originals, none (added second), noise (added first); no second seed and no broken sheet.
     assert (tmp_path / "figures" / "worst-gradients-digits-lenet-initial-1.png").is_file()
-    assert strips == [(200, 200, 200), (20, 20, 20), (10, 10, 10)]
+    assert strips == [200, 20, 10]  # grey stays grey

@@ -128,3 +128,49 @@ def paired_difference(first: Floats, second: Floats, clusters: NDArray[Any], key
 def certainly_positive(difference: Interval) -> bool:
     """Whether the whole interval lies above zero; without an interval nothing is certain."""
     return difference.low > 0
+
+
+def ratio_ci(numerators: Floats, denominators: Floats, clusters: NDArray[Any], key: str) -> Interval:
+    """The ratio of two means on the same images, both resampled together.
+
+    Args:
+        numerators: ``[images]``; an image that lacks either value is missing.
+        denominators: ``[images]``.
+        clusters: ``[images]``.
+        key: see :func:`mean_cis`.
+    """
+    known = np.isfinite(numerators) & np.isfinite(denominators)
+    missing = int(len(known) - known.sum())
+    if not known.any():
+        return Interval(float("nan"), float("nan"), float("nan"), 0, 0, missing)
+    pair = np.column_stack([numerators, denominators])[known]
+    sums, _ = _cluster_totals(pair, clusters[known])
+    drawn = _multiplicities(key, len(sums)) @ sums
+    total = sums.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return summary_ci(
+            float(total[0] / total[1]), drawn[:, 0] / drawn[:, 1], len(sums), len(pair), missing
+        )
+
+
+def resampled_means(values: Floats, clusters: NDArray[Any], key: str) -> Floats:
+    """``[RESAMPLES, columns]``: the resamples themselves, for statistics of several means at once.
+
+    Args:
+        values: ``[images, columns]``, all finite.
+        clusters: ``[images]``.
+        key: see :func:`mean_cis`.
+    """
+    sums, counts = _cluster_totals(values, clusters)
+    drawn = _multiplicities(key, len(sums))
+    return np.asarray((drawn @ sums) / (drawn @ counts))
+
+
+def summary_ci(value: float, resampled: Floats, clusters: int, images: int, missing: int = 0) -> Interval:
+    """A statistic with the percentile interval of its resamples; none with fewer than two clusters."""
+    drawn = resampled[np.isfinite(resampled)]
+    if clusters < 2 or not len(drawn):
+        return Interval(value, float("nan"), float("nan"), images, clusters, missing)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (float(end) for end in np.quantile(drawn, (tail, 1 - tail)))
+    return Interval(value, low, high, images, clusters, missing)

@@ -1,0 +1,182 @@
+"""What the page's drawers show: one per attack on one defense at one strength, as plain JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.api.cards import AttackCard, DefenseCard
+from bench.report.badges import Badge
+from bench.report.cards import Cards
+from bench.report.claims import Judged
+from bench.report.entries import SCORES, AttackEntry, Group, Row
+from bench.report.frames import DONE
+from bench.report.markdown_group import HEADS, counts, failures
+from bench.report.page.album import Album, Sheet
+from bench.report.reproduce import Commands
+from bench.report.text import number, score
+
+Json = dict[str, Any]
+
+
+class Drawers:
+    """Collects the entries and what they share: pictures and plug-ins.
+
+    Args:
+        cells: one row per record.
+        cards: titles, parameters and requirements of the plug-ins.
+        album: the contact sheets.
+        commands: that measure a row again.
+    """
+
+    def __init__(self, cells: pd.DataFrame, cards: Cards, album: Album, commands: Commands) -> None:
+        self._of: dict[int, list[Json]] = {}
+        columns = [cells[name].tolist() for name in cells.columns]
+        for values in zip(*columns, strict=True):  # pandas would take ten times as long
+            cell: Json = dict(zip(cells.columns, values, strict=True))
+            self._of.setdefault(cell["entry"], []).append(cell)
+        self._cards = cards
+        self._album = album
+        self._commands = commands
+        self._pictures: dict[str, list[Any]] = {}
+        self._plugins: dict[str, Json] = {}
+        self._entries: dict[str, Json] = {}
+
+    def key(self, entry: AttackEntry) -> str:
+        """The name of a drawer: the id of its first cell."""
+        return str(self._of[entry.number][0]["id"])
+
+    def add(self, group: Group, row: Row, entry: AttackEntry) -> None:
+        """Collects one entry."""
+        cells = self._of[entry.number]
+        first = cells[0]
+        scores = [[HEADS[name], score(name, entry.scores[name])] for name in _ORDER]
+        self._entries[self.key(entry)] = {
+            "title": entry.name,
+            "defense": row.name,
+            "group": group.title,
+            "others": [[self.key(other), other.name] for other in row.attacks],
+            "floor": entry.floor,
+            "strongest": row.strongest is not None and row.strongest.number == entry.number,
+            "scores": scores if entry.done else [],
+            "images": counts(entry.scores["psnr"]),
+            "evaluations": number(entry.evaluations, 0),
+            "accuracy": f"{number(100 * row.utility.mean, 1)} %, a loss of {number(row.loss.mean, 1)} points",
+            "failures": failures(entry),
+            "badge": entry.badge if entry.done else "",
+            "flags": [*entry.flags, *row.flags],
+            "threat": self._threat(group, row, entry, first),
+            "parameters": {
+                role: json.loads(str(first[f"{role}_parameters"]))
+                for role in ("attack", "defense", "dataset")
+            },
+            "plugins": [self._plugin(role, str(first[f"{role}_name"])) for role in ("attack", "defense")],
+            "sheet": self._pictured(entry),
+            "records": [_record(cell) for cell in cells],
+            "command": self._commands.command(group, row, entry.attack),
+        }
+
+    def data(self, flags: Mapping[str, str], badges: Mapping[Badge, str], judged: Sequence[Judged]) -> Json:
+        """All of it, with the sentences behind flags and badges, and the claims of the plug-ins."""
+        for item in judged:
+            plugin = self._plugins.get(f"{item.kind} {item.plugin}")
+            if plugin is not None:
+                claim = [item.text, item.source, item.measured, item.setting, item.verdict, item.why]
+                plugin["claims"].append(claim)
+        return {
+            "entries": self._entries,
+            "pictures": self._pictures,
+            "plugins": self._plugins,
+            "flags": dict(flags),
+            "badges": dict(badges),
+        }
+
+    def sheet(self, entry: AttackEntry) -> Sheet | None:
+        """The pictures of the first seed that has any; those of the others lie in ``sheets/``."""
+        return self._first_sheet(entry)[1]
+
+    def _first_sheet(self, entry: AttackEntry) -> tuple[int, Sheet | None]:
+        for cell in self._of[entry.number]:
+            sheet = self._album.sheet(cell["id"]) if cell["status"] == DONE else None
+            if sheet is not None:
+                return int(cell["seed"]), sheet
+        return 0, None
+
+    def _pictured(self, entry: AttackEntry) -> list[Any]:
+        """The seed and the names of its two strips; nothing where there is no picture."""
+        seed, sheet = self._first_sheet(entry)
+        if sheet is None:
+            return []
+        strips = (sheet.originals, sheet.reconstructions)
+        self._pictures |= {strip.name: [strip.uri, strip.images] for strip in strips}
+        return [seed, *(strip.name for strip in strips)]
+
+    def _threat(self, group: Group, row: Row, entry: AttackEntry, first: Json) -> list[list[str]]:
+        card = self._cards.attack(str(first["attack_name"]))
+        knows = (
+            "knows the defense and its parameters" if entry.adversary == "adaptive" else "ignores the defense"
+        )
+        sees = (
+            "nothing: it never sees the release" if entry.floor else f"{group.channel} of one private batch"
+        )
+        lines = [
+            ["observes", "nothing: it never sees the release" if entry.floor else sees],
+            ["adversary", f"{entry.adversary}: {knows}"],
+            ["images per release", str(group.batch_size)],
+            ["victim", f"{group.model}, {group.checkpoint} weights, trained under {row.name}"],
+            ["budget", f"{int(first['budget']):,} gradient evaluations per release"],
+        ]
+        if card is not None:
+            lines.append(["private labels", "given" if card.needs_labels else "not given"])
+            auxiliary = "other images of the same distribution" if card.needs_auxiliary else "none"
+            lines.append(["auxiliary data", auxiliary])
+        return lines
+
+    def _plugin(self, role: str, name: str) -> str:
+        key = f"{role} {name}"
+        if key not in self._plugins:
+            card = self._cards.attack(name) if role == "attack" else self._cards.defense(name)
+            self._plugins[key] = {"role": role, "name": name, "claims": [], **_described(card)}
+        return key
+
+
+_ORDER = ["lpips", "ssim", "psnr", *SCORES[3:]]
+_ROLES = ("attack", "defense")
+_STAGES = ("victim", "release", "reconstruction", "scores")
+_VERSIONS = ("bench", "torch", "torchvision", "lpips", "numpy", "python", "device")
+
+
+def _described(card: AttackCard | DefenseCard | None) -> Json:
+    if card is None:
+        return {
+            "title": "",
+            "paper": "",
+            "url": "",
+            "notes": "its card is not installed here",
+            "defaults": {},
+        }
+    defaults = {
+        name: [item.default, item.default if item.published is None else item.published, item.description]
+        for name, item in card.parameters.items()
+    }
+    url = card.url if card.url.startswith("https://") else ""
+    notes = " ".join(card.notes.split())
+    return {"title": card.title, "paper": card.paper, "url": url, "notes": notes, "defaults": defaults}
+
+
+def _record(cell: Json) -> Json:
+    seconds = sum(float(cell[f"seconds_{stage}"]) for stage in _STAGES)
+    return {
+        "seed": int(cell["seed"]),
+        "id": str(cell["id"]),
+        "key": str(cell["key"]),
+        "status": str(cell["status"]),
+        "commit": str(cell["commit"])[:10] + (" with local changes" if cell["dirty"] == "True" else ""),
+        "finished": str(cell["finished"]),
+        "seconds": number(seconds, 1),
+        "memory": number(float(cell["peak_memory_mb"]), 0),
+        "versions": " · ".join(f"{name} {cell[name]}" for name in _VERSIONS if cell[name]),
+    }

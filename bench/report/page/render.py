@@ -1,0 +1,134 @@
+"""Fills the page's template."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup, escape
+
+from bench.report.answers import answer
+from bench.report.badges import MEANING
+from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
+from bench.report.figures import slug
+from bench.report.flags import LEGEND
+from bench.report.markdown_group import HEADS, counts, failures
+from bench.report.page.album import Album
+from bench.report.page.drawers import Drawers
+from bench.report.page.view import Source, View
+from bench.report.protocol import caption
+from bench.report.reproduce import Commands
+from bench.report.statistics import Interval, certainly_positive
+from bench.report.text import bounds, number, percent, score
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_DIGITS = {"psnr": (1.0, 1), "ssim": (1.0, 3), "lpips": (1.0, 3)}
+
+
+def render(source: Source) -> str:
+    """The whole page; the same source gives the same text."""
+    cells = source.results.cells
+    album = Album(source.directory / "sheets")
+    commands = Commands(cells)
+    drawers = Drawers(cells, source.cards, album, commands)
+    for group, row, entry in _entries(source.groups):
+        drawers.add(group, row, entry)
+    view = View(source, album, drawers, commands)
+    style, script = (_read(name) for name in ("page.css", "page.js"))
+    return (
+        _environment()
+        .get_template("index.html.jinja")
+        .render(
+            view=view,
+            groups=source.groups,
+            limits=LIMITS,
+            style=style,
+            script=script,
+            policy=_policy(script),
+            caption=caption(source.results, source.groups),
+            problems=source.results.problems,
+            judged=source.judged,
+            changes=source.changes,
+            flags=LEGEND,
+            badges=MEANING,
+            heads=HEADS,
+            reference=HYPERVOLUME_LIMIT,
+            data=_embedded(drawers.data(LEGEND, MEANING, source.judged)),
+        )
+    )
+
+
+def _entries(groups: Iterable[Group]) -> Iterable[tuple[Group, Row, AttackEntry]]:
+    return ((group, row, entry) for group in groups for row in group.rows for entry in row.attacks)
+
+
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _policy(script: str) -> str:
+    """Nothing may be loaded, and only this very script may run; style attributes carry numbers."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    rules = [
+        "default-src 'none'",
+        f"script-src 'sha256-{digest}'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return "; ".join(rules)
+
+
+def _embedded(data: object) -> str:
+    """JSON that cannot end the element that it stands in."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "slug": slug, "failures": failures}
+    environment.filters |= {"counts": counts, "certain": certainly_positive, "raw": _raw, "breaks": _breaks}
+    environment.globals |= {"answer": answer, "interval": _interval, "plain": _plain, "isnan": math.isnan}
+    return environment
+
+
+def _interval(metric: str, value: Interval) -> tuple[str, str]:
+    """Mean and bounds of a metric in its own unit, apart; see :func:`bench.report.text.score`."""
+    scale, digits = _DIGITS.get(metric, (100.0, 0))
+    if math.isnan(value.mean):
+        return score(metric, value), ""
+    return number(scale * value.mean, digits), bounds(scale * value.low, scale * value.high, digits)
+
+
+def _plain(value: Interval, digits: int) -> tuple[str, str]:
+    """The same for a number without a unit."""
+    if math.isnan(value.mean):
+        return number(value.mean, digits), ""
+    return number(value.mean, digits), bounds(value.low, value.high, digits)
+
+
+def _breaks(text: str, tight: bool = True) -> Markup:
+    """Foreign text that may break after the signs inside long labels; ``tight`` keeps a strength whole."""
+    glue = "\N{NO-BREAK SPACE}"
+    text = text.replace(" = ", f"{glue}={glue}") if tight else text
+    return Markup(re.sub(rf"([/\[=,_](?![ {glue}]))", r"\1<wbr>", str(escape(text))))
+
+
+def _raw(value: float) -> str:
+    """For sorting: six decimals, empty for what is missing."""
+    return "" if math.isnan(value) else f"{value + 0.0:.6f}"

@@ -1,0 +1,203 @@
+"use strict";
+(() => {
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+  /** Builds an element; text is always text, never markup. */
+  const h = (name, properties = {}, ...children) => {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(properties)) {
+      if (key in element) element[key] = value; else element.setAttribute(key, value);
+    }
+    element.append(...children.flat().filter((child) => child !== null && child !== ""));
+    return element;
+  };
+  let parsed = null;
+  const data = () => (parsed ??= JSON.parse($("#data").textContent));
+
+  // Copying a command.
+  const announce = (text) => { $("#announce").textContent = text; };
+  const copy = async (text, button) => {
+    try { await navigator.clipboard.writeText(text); } catch {
+      const area = h("textarea", { value: text, className: "hidden" });
+      (button.closest("dialog") ?? document.body).append(area);
+      area.select(); document.execCommand("copy"); area.remove(); button.focus();
+    }
+    const before = button.dataset.text ?? button.textContent;
+    button.dataset.text = before; button.textContent = "Copied";
+    announce("The command is in the clipboard");
+    setTimeout(() => { button.textContent = before; }, 1500);
+  };
+  const copier = (text, label = "Copy") => {
+    const button = h("button", { type: "button" }, label);
+    button.addEventListener("click", () => copy(text, button));
+    return button;
+  };
+  const command = (text) => h("span", { className: "command" }, h("code", {}, text), copier(text));
+
+  // Sorting and filtering the leaderboard.
+  const board = $("#board"), body = board.tBodies[0], rows = [...body.rows];
+  const value = (row, column, kind) => {
+    const text = row.cells[column].dataset.s ?? "";
+    return kind === "text" ? text : (text === "" ? NaN : parseFloat(text));
+  };
+  const sort = (head, column) => {
+    const kind = head.dataset.sort === "text" ? "text" : "number";
+    const now = head.getAttribute("aria-sort");
+    const first = head.dataset.sort === "desc" ? "descending" : "ascending";
+    const other = first === "ascending" ? "descending" : "ascending";
+    const order = now === first ? other : now === other ? null : first;
+    $$("th[aria-sort]", board).forEach((item) => item.removeAttribute("aria-sort"));
+    const sorted = [...rows];
+    if (order) {
+      head.setAttribute("aria-sort", order);
+      const sign = order === "ascending" ? 1 : -1;
+      sorted.sort((a, b) => {
+        const x = value(a, column, kind), y = value(b, column, kind);
+        if (kind === "text") return sign * x.localeCompare(y, "en", { numeric: true });
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
+        return sign * (x - y);
+      });
+    }
+    body.append(...sorted);
+  };
+  [...board.tHead.rows[0].cells].forEach((head, column) => {
+    if (!head.dataset.sort) return;
+    const button = h("button", { type: "button" }, head.textContent);
+    button.addEventListener("click", () => sort(head, column));
+    head.replaceChildren(button);
+  });
+  const form = $("#filters");
+  const filter = () => {
+    const wanted = new FormData(form);
+    const words = (wanted.get("text") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of rows) {
+      const same = ["channel", "dataset", "model", "checkpoint", "batch_size"].every((name) => {
+        const choice = wanted.get(name);
+        return !choice || row.dataset[name === "batch_size" ? "batchSize" : name] === choice;
+      });
+      const loss = !wanted.get("loss") || parseFloat(row.dataset.loss) <= parseFloat(wanted.get("loss")) + 1e-9;
+      const pareto = !wanted.get("pareto") || row.dataset.pareto === "1";
+      const text = row.textContent.toLowerCase();
+      row.hidden = !(same && loss && pareto && words.every((word) => text.includes(word)));
+      shown += !row.hidden;
+    }
+    $("#count").value = `${shown} of ${rows.length} rows`;
+  };
+  form.hidden = false;
+  form.addEventListener("input", filter);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(filter));
+  filter();
+
+  // The drawer of a cell.
+  const drawer = $("#drawer");
+  const list = (pairs) => h("dl", { className: "kv" },
+    pairs.map(([key, text]) => [h("dt", {}, key), h("dd", {}, text)]).flat());
+  const picture = (name, alt) => {
+    const [uri, count] = data().pictures[name];
+    const image = h("img", { className: "strip", src: uri, alt });
+    image.style.setProperty("--n", count);
+    return image;
+  };
+  const sheets = (entry) => {
+    if (!entry.sheet.length) return null;
+    const [seed, original, rebuilt] = entry.sheet;
+    const others = entry.records.filter((record) => record.status === "done" && record.seed !== seed);
+    return h("div", {}, h("div", { className: "strips" },
+      h("span", {}, `private, seed ${seed}`), picture(original, `private images of seed ${seed}`),
+      h("span", {}, "rebuilt"), picture(rebuilt, `what ${entry.title} rebuilt, seed ${seed}`)),
+    others.length ? h("p", { className: "quiet" }, "Beside this page: ", others.map((record) => [
+      h("a", { href: `sheets/${record.id}.png` }, `seed ${record.seed}`), " "]).flat()) : "");
+  };
+  const table = (label, heads, lines) => h("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": label },
+    h("table", { "aria-label": label },
+      h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
+      h("tbody", {}, lines.map((line) => h("tr", {}, line.map((cell) => h("td", {}, cell)))))));
+  const say = (item) => Array.isArray(item) ? item.join(", ") : String(item);
+  const parameters = (entry, role, plugin) => {
+    const given = Object.entries(entry.parameters[role]);
+    if (!given.length) return null;
+    return table(`Parameters of ${plugin.name}`, ["parameter", "here", "default", "published", "meaning"], given.map(([name, setting]) => {
+      const [normal, published, text] = plugin?.defaults[name] ?? ["–", "–", ""];
+      return [name, say(setting), say(normal), say(published), text];
+    }));
+  };
+  const claims = (plugin) => plugin.claims.map(([text, source, measured, setting, verdict, why]) => h("div", {},
+    h("p", {}, h("strong", {}, text), " ", h("span", { className: "quiet" }, source)),
+    list([["measured here", measured], ["setting", setting], ["verdict", `${verdict}: ${why}`]])));
+  const about = (entry, key) => {
+    const plugin = data().plugins[key];
+    return [
+      h("h3", {}, `${plugin.role} ${plugin.name}`),
+      h("p", {}, plugin.title ? `${plugin.title}: ${plugin.paper}` : "", " ",
+        plugin.url ? h("a", { href: plugin.url, rel: "noreferrer" }, plugin.url) : ""),
+      parameters(entry, plugin.role, plugin),
+      h("p", { className: "quiet" }, plugin.notes), ...claims(plugin),
+    ];
+  };
+  const fill = (id) => {
+    const all = data(), entry = all.entries[id];
+    const close = h("button", { type: "button", "aria-label": "Close" }, "Close");
+    close.addEventListener("click", () => drawer.close());
+    const choose = h("select", { "aria-label": "Attack" },
+      entry.others.map(([key, name]) => h("option", { value: key, selected: key === id }, name)));
+    choose.addEventListener("change", () => { show(choose.value); $("select", drawer).focus(); });
+    const flags = [...new Set(entry.flags)];
+    $("#drawer-body").replaceChildren(...[
+      h("div", { className: "bar" }, h("div", {},
+        h("h2", { id: "drawer-title" }, `${entry.title} on ${entry.defense}`),
+        h("p", { className: "quiet" }, entry.group)), close),
+      h("div", { className: "pick" }, h("label", {}, "attack ", choose),
+        entry.strongest ? h("span", { className: "badge" }, "strongest of its row") : "",
+        entry.floor ? h("span", { className: "badge" }, "floor") : "",
+        entry.badge ? h("span", { className: `badge ${entry.badge}`, title: all.badges[entry.badge] }, entry.badge) : ""),
+      entry.failures ? h("p", { className: "problem" }, entry.failures) : null,
+      sheets(entry),
+      h("h3", {}, "Measured"),
+      list([...entry.scores, ["releases/images", entry.images], ["evaluations per release", entry.evaluations],
+        ["accuracy of the victim", entry.accuracy]]),
+      flags.length ? h("ul", {}, flags.map((flag) => h("li", {}, h("span", { className: "flag" }, flag), ` ${all.flags[flag]}`))) : null,
+      h("h3", {}, "Threat model"), list(entry.threat),
+      ...entry.plugins.flatMap((key) => about(entry, key)),
+      h("h3", {}, "Measure it again"), command(entry.command),
+      h("h3", {}, "Provenance"),
+      table("Records", ["seed", "cell", "status", "commit", "finished", "seconds", "MB"], entry.records.map((record) => [
+        record.seed, record.id, record.status, record.commit || "–", record.finished || "–", record.seconds, record.memory])),
+      list([...new Set(entry.records.map((record) => record.versions))].map((text) => ["versions", text])),
+      list(entry.records.map((record) => [`key, seed ${record.seed}`, h("code", {}, record.key)])),
+    ].filter((item) => item !== null));
+    $("#drawer").scrollTop = 0;
+  };
+  const show = (id) => {
+    fill(id);
+    history.replaceState(null, "", `#cell-${id}`);
+    if (!drawer.open) drawer.showModal();
+  };
+  drawer.addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
+  drawer.addEventListener("click", (event) => { if (event.target === drawer) drawer.close(); });
+  const opener = (id, label, className) => {
+    const button = h("button", { type: "button", className, "aria-haspopup": "dialog" }, label);
+    button.addEventListener("click", () => show(id));
+    return button;
+  };
+  $$("td[data-entry], th[data-entry]").forEach((cell) => {
+    const button = opener(cell.dataset.entry, "", "open");
+    button.replaceChildren(...cell.childNodes);
+    cell.replaceChildren(button);
+  });
+  $$(".actions[data-entry]").forEach((place) => place.append(
+    opener(place.dataset.entry, "Details and pictures", "main"), copier(place.dataset.command, "Copy command")));
+  $$(".command").forEach((place) => place.append(copier($("code", place).textContent)));
+  const linked = () => {
+    const part = document.getElementById(location.hash.slice(1) || "answers");
+    if (part?.matches("details")) part.open = true;
+    const id = location.hash.match(/^#cell-([0-9a-f]{16})$/)?.[1];
+    if (id && id in data().entries) show(id);
+  };
+  addEventListener("hashchange", linked);
+  linked();
+  // Paper has no scripts and no closed parts.
+  addEventListener("beforeprint", () => $$("details:not([open])").forEach((item) => { item.open = true; item.dataset.printed = ""; }));
+  addEventListener("afterprint", () => $$("details[data-printed]").forEach((item) => { item.open = false; delete item.dataset.printed; }));
+})();
