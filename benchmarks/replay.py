@@ -37,9 +37,9 @@ def recorded(size: int, *, compiled: bool) -> dict[str, float]:
     torch.set_num_threads(1)
     evaluate, point = _evaluation(size)
     want = evaluate(point)
+    start = time.perf_counter()
+    graph = make_fx(evaluate)(point)
     with torch.no_grad():
-        start = time.perf_counter()
-        graph = make_fx(evaluate)(point)
         if compiled:
             graph = torch.compile(graph, fullgraph=True)
         found = graph(point)

@@ -1,7 +1,7 @@
 """ONE contract over every plug-in that discovery finds: the project's, the path's, installed packages'.
 
-It is the contract that ``bench check`` tries, promise by promise, and that every attack and every defense keep
-with each other.
+It is the contract that ``bench check`` tries, promise by promise, and that every attack and every defense
+keep with each other.
 """
 
 from __future__ import annotations

@@ -10,10 +10,11 @@ import click
 
 from bench.api.errors import BenchError, UsageError
 from bench.cli.catalogue import list_command
-COMMANDS = (
-    run, list_command, show, status, report, compare, new, check, verify, merge, clean, doctor,
-)  # fmt: skip
-for command in COMMANDS:
+from bench.cli.check import check
+from bench.cli.compare import compare
+from bench.cli.doctor import doctor
+from bench.cli.folders import clean, merge
+from bench.cli.new import new
 from bench.cli.results import report, status
 from bench.cli.run import run
 from bench.cli.show import show

@@ -18,7 +18,8 @@ from scipy.stats import wilcoxon
 
 from bench.api.errors import UsageError, unknown
 from bench.report.frames import ATTACK, GROUP, IMAGE, METRICS, ROW, read_results
-from bench.report.statistics import Floats, Interval, paired_difference
+from bench.report.statistics import Interval, paired_difference
+from bench.report.statistics.bootstrap import Floats
 
 LEVEL = 0.05
 LOWER_IS_BETTER = frozenset({"lpips"})
