@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,15 @@ def _budget(_: click.Context, __: click.Parameter, text: str | None) -> float | 
 
     try:
         return None if text is None else parse_duration(text)
+    except UsageError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _memory(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    from bench.runs.memory import parse_memory
+
+    try:
+        return None if text is None else parse_memory(text)
     except UsageError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -99,6 +109,12 @@ def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | N
     metavar="20m",
     help="Stop after this time; most informative cells first.",
 )
+@click.option(
+    "--memory",
+    callback=_memory,
+    metavar="2G",
+    help="What an attack may take in one worker: fewer victims at once.",
+)
 @click.option("--shard", callback=_shard, metavar="I/N", help="Only part I of N, counted from 0.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run, and how long it would take.")
 @click.option(
@@ -124,6 +140,7 @@ def run(
     workers: int | None,
     timeout: float | None,
     budget: float | None,
+    memory: int | None,
     shard: Shard | None,
     retry_failed: bool,
     force: bool,
@@ -147,6 +164,8 @@ def run(
 
     if address is not None and engine != "ray":
         raise click.UsageError("--address needs --engine ray")
+    if memory is not None:
+        os.environ["BENCH_MEMORY"] = str(memory)  # workers inherit it; the engine reads it
     part = "" if shard is None else f".shard-{shard}"
     summary = run_matrix(
         matrix,

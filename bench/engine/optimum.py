@@ -40,4 +40,4 @@ class Stopping:
     patience: int = 40
     progress: float = 5e-2
     hopeless: float = math.inf
-    chance: int = 120
+    chance: int = 80

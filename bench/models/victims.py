@@ -88,7 +88,7 @@ class ConvNet(VictimModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How a federation trains one architecture: server SGD on the mean of the clients' releases.
+    """How a federation trains one architecture: a server steps along the mean of the clients' releases.
 
     Attributes:
         epochs: passes over the private training split.
@@ -96,8 +96,9 @@ class Schedule:
         learning_rate: peak rate of the server; warmed up, then cosine to zero.
         momentum: of the server.
         weight_decay: of the server, on all weights.
-        clip_norm: the server scales an averaged update down to this norm, which keeps a wide start from
-            diverging. It is no defense: the server has already seen the releases.
+        server: ``sgd`` or ``adam``; see :class:`~bench.victims.server.Server`.
+        clip_norm: an ``sgd`` server scales an averaged update down to this norm, which keeps a wide start
+            from diverging. It is no defense: the server has already seen the releases.
     """
 
     epochs: float
@@ -105,6 +106,7 @@ class Schedule:
     learning_rate: float
     momentum: float = 0.9
     weight_decay: float = 0.0
+    server: str = "sgd"
     clip_norm: float = 1.0
 
 
@@ -117,7 +119,9 @@ class Architecture:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "lenet": Architecture(LeNet, Schedule(epochs=20, images_per_round=32, learning_rate=0.5)),
+    "lenet": Architecture(
+        LeNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.015, server="adam")
+    ),
     "convnet": Architecture(
         ConvNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=3e-3)
     ),

@@ -15,10 +15,10 @@ from bench.api.defense import Defense, HookContext
 from bench.api.observation import Gradients
 from bench.engine.gradients import gradient_map, one_hot
 from bench.models.base import Shape
-from bench.models.victims import Schedule, build_model, schedule_of
+from bench.models.victims import build_model, schedule_of
+from bench.victims.server import Server
 
 CURVE_POINTS = 12
-WARM_UP = 0.05
 PLATEAU = 0.02
 
 
@@ -112,11 +112,6 @@ def _order(size: int, images: int, generator: torch.Generator) -> Tensor:
     return torch.cat(orders)[:images]
 
 
-def _learning_rate(schedule: Schedule, progress: float) -> float:
-    """Linear warm-up over the first rounds, cosine to zero."""
-    return schedule.learning_rate * min(1.0, progress / WARM_UP) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
 def train_victim(
     *,
     model: str,
@@ -132,7 +127,7 @@ def train_victim(
     """Trains one federation under a defense.
 
     In each round ``images_per_round / batch_size`` clients compute the gradient of one private batch each;
-    what passes the defense's hooks is averaged by the server, which takes a momentum step.
+    what passes the defense's hooks is averaged by the server, which takes a step.
 
     Args:
         model: architecture name.
@@ -156,33 +151,26 @@ def train_victim(
     rounds = max(1, int((epochs or schedule.epochs) * len(train) / (clients * batch_size)))
     order = _order(len(train), rounds * clients * batch_size, stream(seed, "batches", device))
     context = HookContext(generator=stream(seed, "training noise", device), batch_size=batch_size)
-    weights, momenta = initial, {name: torch.zeros_like(value) for name, value in initial.items()}
+    server = Server(initial, schedule, rounds)
     first_accuracy = accuracy(network, initial, test)
     curve = [{"round": 0.0, "loss": _loss(network, initial, train), "accuracy": first_accuracy}]
-    for turn, batch in enumerate(order.view(rounds, clients, batch_size)):
+    for turn, batch in enumerate(order.view(rounds, clients, batch_size), start=1):
         released = client_releases(
-            network, weights, train.images[batch], train.labels[batch],
+            network, server.weights, train.images[batch], train.labels[batch],
             defense=defense, context=context, num_classes=num_classes,
         )  # fmt: skip
-        rate = _learning_rate(schedule, (turn + 1) / rounds)
-        means = {name: value.mean(0) for name, value in released.items()}
-        norm = torch.stack([value.square().sum() for value in means.values()]).sum().sqrt()
-        scale = (schedule.clip_norm / norm.clamp_min(1e-12)).clamp_max(1)
-        for name, value in weights.items():
-            update = scale * means[name] + schedule.weight_decay * value
-            momenta[name] = schedule.momentum * momenta[name] + update
-        weights = {name: value - rate * momenta[name] for name, value in weights.items()}
-        if (turn + 1) * CURVE_POINTS // rounds > turn * CURVE_POINTS // rounds:
-            reached = accuracy(network, weights, test)
-            point = {"round": turn + 1.0, "loss": _loss(network, weights, train), "accuracy": reached}
-            curve.append(point)
+        server.step({name: value.mean(0) for name, value in released.items()})
+        if turn * CURVE_POINTS // rounds > (turn - 1) * CURVE_POINTS // rounds:
+            reached = accuracy(network, server.weights, test)
+            loss = _loss(network, server.weights, train)
+            curve.append({"round": float(turn), "loss": loss, "accuracy": reached})
     return Victim(
         initial=initial,
-        trained=weights,
+        trained=server.weights,
         curve=curve,
         accuracy=curve[-1]["accuracy"],
         initial_accuracy=first_accuracy,
-        converged=_converged(curve, weights, num_classes),
+        converged=_converged(curve, server.weights, num_classes),
         rounds=rounds,
     )
 

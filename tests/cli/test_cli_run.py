@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -185,3 +186,19 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(folders: Folders, tmp_
     assert result.exit_code == 0
     assert "guess/naive vs blur=0.5 on dots lenet@initial B=1 seed=4" in result.stdout
     assert not out.exists()
+
+
+@pytest.mark.parametrize("text", ["2", "two", "0G", "-1G", "2T", ""])
+def test_a_size_without_its_unit_is_a_clear_error(folders: Folders, tmp_path: Path, text: str) -> None:
+    result = run("--matrix", folders.matrix(), "--out", tmp_path / "out", f"--memory={text}")
+    assert result.exit_code == 2
+    assert f"memory {text!r}: write a size with its unit, like 500M or 2G" in result.stderr
+
+
+def test_a_memory_limit_reaches_the_engine_in_bytes(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_MEMORY", "")  # so that it is restored
+    result = run("--matrix", folders.matrix(), "--out", tmp_path / "out", "--dry-run", "--memory", "1.5G")
+    assert result.exit_code == 0
+    assert os.environ["BENCH_MEMORY"] == str(3 * 2**29)

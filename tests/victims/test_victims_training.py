@@ -149,22 +149,25 @@ def test_training_with_noise_of_strength_zero_is_training_without(distribution: 
 
 
 @pytest.mark.parametrize("model", ["lenet", "convnet"])
-def test_an_undefended_federation_is_centralised_sgd(model: str) -> None:
+def test_an_undefended_federation_is_centralised_training(model: str) -> None:
     """The mean of the clients' gradients is the gradient on all images of the round."""
     recorder = Watched(NONE)
     victim = trained(model=model, defense=recorder, seed=3)
     network, schedule = drawn(model, 0), schedule_of(model)
     network.load_state_dict(victim.initial)
-    optimiser = torch.optim.SGD(
+    optimiser: torch.optim.Optimizer = torch.optim.SGD(
         network.parameters(), lr=1.0, momentum=schedule.momentum, weight_decay=schedule.weight_decay
     )
+    if schedule.server == "adam":
+        optimiser = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99), eps=1e-6)
     for turn, (images, targets) in enumerate(zip(recorder.seen, recorder.labels, strict=True), start=1):
         share = turn / victim.rounds
         warm = min(1.0, share / 0.05)
         optimiser.param_groups[0]["lr"] = schedule.learning_rate * warm * (1 + cos(pi * share)) / 2
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(network(images.flatten(0, 1)), targets.flatten()).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
+        if schedule.server == "sgd":
+            torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
         optimiser.step()
     for name, value in network.named_parameters():
         torch.testing.assert_close(victim.trained[name], value.detach(), rtol=1e-3, atol=1e-5)

@@ -1,0 +1,73 @@
+"""The server of the federation: what it does with the mean of the clients' releases."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bench.models.victims import Schedule
+
+WARM_UP = 0.05
+ADAM = (0.9, 0.99)
+"""Decay of both moments, as in Reddi et al. 2021."""
+ADAPTIVITY = 1e-6
+
+Weights = dict[str, Tensor]
+
+
+class Server:
+    """Holds the global weights and moves them by the rule of a schedule.
+
+    ``sgd``: the averaged update is scaled down to the schedule's norm, then a momentum step. ``adam``:
+    FedAdam (Reddi et al., ICLR 2021, Algorithm 2), which trains the wide-start sigmoid network at every
+    seed, in fewer rounds.
+
+    Attributes:
+        weights: the global weights.
+    """
+
+    def __init__(self, weights: Weights, schedule: Schedule, rounds: int) -> None:
+        """Starts from the weights of round 0."""
+        self.weights = weights
+        self._schedule = schedule
+        self._rounds = rounds
+        self._turn = 0
+        self._first = {name: torch.zeros_like(value) for name, value in weights.items()}
+        self._second = {name: torch.zeros_like(value) for name, value in weights.items()}
+
+    def step(self, means: Weights) -> None:
+        """One round.
+
+        Args:
+            means: the mean release of the round's clients, by parameter name.
+        """
+        self._turn += 1
+        rate = learning_rate(self._schedule, self._turn / self._rounds)
+        steps = self._adam(means) if self._schedule.server == "adam" else self._sgd(means)
+        self.weights = {name: value - rate * steps[name] for name, value in self.weights.items()}
+
+    def _sgd(self, means: Weights) -> Weights:
+        norm = torch.stack([value.square().sum() for value in means.values()]).sum().sqrt()
+        scale = (self._schedule.clip_norm / norm.clamp_min(1e-12)).clamp_max(1)
+        for name, value in self.weights.items():
+            update = scale * means[name] + self._schedule.weight_decay * value
+            self._first[name] = self._schedule.momentum * self._first[name] + update
+        return self._first
+
+    def _adam(self, means: Weights) -> Weights:
+        fast, slow = ADAM
+        steps = {}
+        for name, value in self.weights.items():
+            self._first[name] = torch.lerp(means[name], self._first[name], fast)
+            self._second[name] = torch.lerp(means[name].square(), self._second[name], slow)
+            moved = self._first[name] / (1 - fast**self._turn)
+            spread = (self._second[name] / (1 - slow**self._turn)).sqrt() + ADAPTIVITY
+            steps[name] = moved / spread + self._schedule.weight_decay * value
+        return steps
+
+
+def learning_rate(schedule: Schedule, progress: float) -> float:
+    """Linear warm-up over the first rounds, cosine to zero."""
+    return schedule.learning_rate * min(1.0, progress / WARM_UP) * 0.5 * (1 + math.cos(math.pi * progress))
