@@ -1,7 +1,8 @@
-"""Peak memory of one stage: of the GPU where there is one, else of the process."""
+"""Memory: the peak of one stage, and the most that a worker may take."""
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
+LIMIT_VARIABLE = "BENCH_WORKER_MEMORY_MB"
 _MIB = 1024 * 1024
 
 
@@ -38,3 +40,26 @@ def peak_mb(device: torch.device) -> float:
             return round(int(match[1]) / 1024, 1)
     unit = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MIB, 1)
+
+
+def limit_memory(device: torch.device) -> None:
+    """Lets a plug-in that allocates without end fail alone, and not the machine with it.
+
+    On a CPU a worker may take nine tenths of what is available when it starts, or as much as
+    ``$BENCH_WORKER_MEMORY_MB`` says. CUDA reserves addresses far beyond what it uses, so there a worker is
+    only the first that the kernel kills when memory runs out. Does nothing where the system does not say
+    what is available.
+    """
+    with suppress(OSError):  # Linux
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if device.type != "cpu":
+        return
+    with suppress(OSError, ValueError):
+        if chosen := os.environ.get(LIMIT_VARIABLE):
+            limit = int(chosen) * _MIB
+        else:
+            found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+            if found is None:
+                return
+            limit = int(found[1]) * 1024 * 9 // 10
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
