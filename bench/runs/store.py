@@ -218,6 +218,7 @@ def _load(folder: Path) -> Stored:
         FileNotFoundError: there is none.
         _Damaged: a file is missing or altered.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     meta_path, path = folder / META, folder / TENSORS
@@ -236,7 +237,10 @@ def _load(folder: Path) -> Stored:
         raise _Damaged(path) from None
     if sha256(blob) != expected:
         raise _Damaged(path)
-    tensors = load(blob)
+    try:
+        tensors = load(blob)
+    except SafetensorError:
+        raise _Damaged(path) from None
     if set(names) != tensors.keys():
         raise _Damaged(meta_path)
     return Stored({name: tensors[name].clone() for name in names}, facts)
