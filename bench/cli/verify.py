@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.folders import write_tables
 from bench.cli.text import clean, columns
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def verify(
         say=lambda text: click.echo(clean(text), err=True),
     )
     _print(result, draw)
+    write_tables(directory)
     click.get_current_context().exit(int(not result.sound))
 
 
