@@ -11,7 +11,8 @@ from bench.cli.text import clean as clean_text
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-def _write_tables(directory: Path) -> None:
+def write_tables(directory: Path) -> None:
+    """Writes all tables of a folder again and says where."""
     from bench.report.write import write_report
 
     write_report(directory, final=True)
@@ -39,7 +40,7 @@ def merge(directories: tuple[Path, ...], out: Path) -> None:
     click.echo(f"{result.added} cells added, {result.replaced} replaced, {result.kept} there already")
     for title in result.differing:
         click.echo(f"same code, different values on two machines: {clean_text(title)}", err=True)
-    _write_tables(out)
+    write_tables(out)
 
 
 @click.command(short_help="Take out of a folder what is no cell of its matrix.")
@@ -66,4 +67,4 @@ def clean(directory: Path, matrix: str | None, dry_run: bool, yes: bool) -> None
         click.confirm(f"Remove these {len(found)} records from {directory}?", abort=True)
     click.echo(f"{take_out(name, directory)} records removed")
     if any((directory / "records").glob("*.json")):
-        _write_tables(directory)
+        write_tables(directory)

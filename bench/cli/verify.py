@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.folders import write_tables
 from bench.cli.text import clean, columns
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def verify(
     workers: int | None,
     timeout: float | None,
 ) -> None:
-    """Scores the stored reconstructions of DIRECTORY again and runs some of its cells again from nothing.
+    """Looks at the sheets of DIRECTORY, scores stored reconstructions again, runs cells again from nothing.
 
     What was found is written to verification.json; the tables show it as a badge. Reconstructions are looked
     for in $BENCH_CACHE. Exit code 1: a cell does not agree.
@@ -59,7 +60,8 @@ def verify(
         say=lambda text: click.echo(clean(text), err=True),
     )
     _print(result, draw)
-    click.get_current_context().exit(int(not all(one.agreement.agrees for one in result.cells)))
+    write_tables(directory)
+    click.get_current_context().exit(int(not result.sound))
 
 
 def _print(result: Verification, draw: int) -> None:
@@ -74,6 +76,10 @@ def _print(result: Verification, draw: int) -> None:
         rows.append((badge, len(found), f"{agree} agree", f"{equal} to the last digit"))
     click.echo(columns(rows))
     click.echo(f"the draw has --seed {draw}")
+    agree = result.pictures - len(result.contradicted)
+    click.echo(f"{agree} of {result.pictures} contact sheets show errors like the PSNR of their rows")
+    for title in result.contradicted:
+        click.echo(f"its sheet contradicts its rows: {clean(title)}")
     left = [
         (result.unstored, "have no reconstruction in the cache"),
         (result.stale, "were measured with other code or libraries"),

@@ -1,7 +1,8 @@
-"""Memory: the peak of one stage, of the GPU or else of the process, and sizes as users write them."""
+"""Memory: the peak of one stage, the most that a worker may take, and sizes as users write them."""
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import sys
@@ -14,6 +15,7 @@ from bench.api.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
+LIMIT_VARIABLE = "BENCH_WORKER_MEMORY_MB"
 _MIB = 1024 * 1024
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 _FORM = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([KMG])")
@@ -55,3 +57,26 @@ def parse_memory(text: str) -> int:
     if size < 1:
         raise UsageError(f"memory {text!r}: write a size with its unit, like 500M or 2G")
     return int(size)
+
+
+def limit_memory(device: torch.device) -> None:
+    """Lets a plug-in that allocates without end fail alone, and not the machine with it.
+
+    On a CPU a worker may take nine tenths of what is available when it starts, or as much as
+    ``$BENCH_WORKER_MEMORY_MB`` says. CUDA reserves addresses far beyond what it uses, so there a worker is
+    only the first that the kernel kills when memory runs out. Does nothing where the system does not say
+    what is available.
+    """
+    with suppress(OSError):  # Linux
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if device.type != "cpu":
+        return
+    with suppress(OSError, ValueError):
+        if chosen := os.environ.get(LIMIT_VARIABLE):
+            limit = int(chosen) * _MIB
+        else:
+            found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+            if found is None:
+                return
+            limit = int(found[1]) * 1024 * 9 // 10
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +40,20 @@ class Snapshot:
 def _place(record: Record, mark: str) -> tuple[Row, str]:
     """The key of a record's rows, and the name of the file in which they wait."""
     return key_of(Cell.from_json(record.cell)), f"{record.id}.{mark}.csv"
+
+
+def _writer_lives(path: Path) -> bool:
+    """Whether the process that a temporary file is named after, ``.<name>.<pid>.part``, is still there."""
+    number = path.name.split(".")[-2]
+    if not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 class Results:
@@ -115,6 +130,16 @@ class Results:
                 path.unlink(missing_ok=True)
             with suppress(OSError):
                 self._pending.rmdir()
+
+    def sweep(self) -> None:
+        """Removes what writers left behind that were killed in the middle of a file."""
+        if not self._records.is_dir():
+            return
+        with self._locked():  # so that no other run is in the middle of a commit
+            for folder in (self.folder, self._records, self._pending, self._sheets, self.folder / "figures"):
+                for path in (*folder.glob(".*.part"), *folder.glob(".*.tmp")):
+                    if not _writer_lives(path):
+                        path.unlink(missing_ok=True)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Takes cells out of the folder, record first; the next fold drops their rows."""

@@ -126,6 +126,8 @@ def run_matrix(
         )
         return RunSummary(counts=counts(states), ran=0, skipped=skipped)
     start = time.monotonic()
+    plan.results.sweep()
+    Store(default_cache()).sweep()
     plan.results.remove(replaced)
     executor = make_executor(engine, devices=names, workers=hands, timeout=timeout, cache=default_cache())
     control = Control(plan.results, shown, Refresher(out), total=len(chosen), device=names[0], workers=hands)

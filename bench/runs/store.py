@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +105,18 @@ class Store:
             return False
         return sha256(data) == self.checksum(stage, key)
 
+    def sweep(self) -> None:
+        """Removes what writers left behind that were killed in the middle of an entry."""
+        from filelock import FileLock, Timeout
+
+        for part in self.root.glob("*/*/.*.part"):
+            key = part.name.removeprefix(".").removesuffix(".part")
+            with suppress(Timeout), FileLock(self._lock_file(part.parent.parent.name, key), timeout=0):
+                shutil.rmtree(part, ignore_errors=True)
+
+    def _lock_file(self, stage: str, key: str) -> Path:
+        return self.root / "locks" / f"{stage}-{key}.lock"
+
     def drop(self, stage: str, key: str) -> None:
         """Forgets one entry."""
         with self._locked(stage, key):
@@ -139,7 +151,7 @@ class Store:
         locks = self.root / "locks"
         with disk(locks):
             locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{stage}-{key}.lock")
+        lock = FileLock(self._lock_file(stage, key))
         try:
             with disk(locks):
                 lock.acquire(timeout=0)
@@ -206,6 +218,7 @@ def _load(folder: Path) -> Stored:
         FileNotFoundError: there is none.
         _Damaged: a file is missing or altered.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     meta_path, path = folder / META, folder / TENSORS
@@ -224,7 +237,10 @@ def _load(folder: Path) -> Stored:
         raise _Damaged(path) from None
     if sha256(blob) != expected:
         raise _Damaged(path)
-    tensors = load(blob)
+    try:
+        tensors = load(blob)
+    except SafetensorError:
+        raise _Damaged(path) from None
     if set(names) != tensors.keys():
         raise _Damaged(meta_path)
     return Stored({name: tensors[name].clone() for name in names}, facts)

@@ -1,51 +1,33 @@
-"""Checking somebody's numbers: scoring stored reconstructions again, and running random cells again.
+"""Checking somebody's numbers: pictures looked at, reconstructions scored again, random cells run again.
 
-What was checked is written to ``verification.json``, from which the tables take their badges. An entry is
-bound to the key of the record that was checked: a record that is measured again has to be checked again.
+What the last two find is written to ``verification.json``, from which the tables take their badges.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
 
 from bench.api.errors import BenchError
 from bench.matrix.cells import Cell
 from bench.runs.agreement import Agreement, same_results, same_scores
+from bench.runs.badges import Badge, Verified, write_badges
 from bench.runs.devices import default_workers, device_class, devices
-from bench.runs.files import sha256, write_atomic
+from bench.runs.files import sha256
 from bench.runs.identity import Identity, Keys, forget_digests
 from bench.runs.local import LocalExecutor
 from bench.runs.outcome import Failure, Outcome
 from bench.runs.record import Record, Status
 from bench.runs.results import Results
 from bench.runs.schedule import Schedule, Task
+from bench.runs.sheet_check import sheet_agrees
 from bench.runs.store import Store, default_cache
 
-FILE = "verification.json"
-Badge = Literal["recomputed", "re-run"]
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Verified:
-    """One cell that was checked."""
-
-    record: Record
-    badge: Badge
-    agreement: Agreement
-
-    @property
-    def title(self) -> str:
-        """One line."""
-        return Cell.from_json(self.record.cell).title
 
 
 @dataclass(frozen=True)
@@ -57,23 +39,33 @@ class Verification:
         stale: done cells that other code than today's has measured; they cannot be checked.
         elsewhere: done cells of another class of device than this machine's.
         unstored: done cells whose reconstructions are not in the cache.
+        pictures: done cells with a contact sheet.
+        contradicted: titles of those whose sheet says something else than their rows.
     """
 
     cells: tuple[Verified, ...]
     stale: int
     elsewhere: int
     unstored: int
+    pictures: int
+    contradicted: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing that was checked disagrees."""
+        return not self.contradicted and all(one.agreement.agrees for one in self.cells)
 
 
 @dataclass
 class _Collect:
-    """A sink that keeps what comes."""
+    """A sink that keeps what comes and draws nothing."""
 
     say: Say
     outcomes: dict[str, Outcome | Failure] = field(default_factory=dict)
 
-    def begun(self, task: Task) -> None:
-        """Nothing to say yet."""
+    def begun(self, task: Task) -> None: ...
+
+    def tick(self, remaining: list[Task]) -> None: ...
 
     def ended(self, task: Task, result: Outcome | Failure | None, seconds: float) -> None:
         """Keeps the result of a cell."""
@@ -87,9 +79,6 @@ class _Collect:
     def note(self, text: str) -> None:
         """Passes it on."""
         self.say(text)
-
-    def tick(self, remaining: list[Task]) -> None:
-        """Nothing to draw."""
 
 
 def verify(
@@ -139,9 +128,16 @@ def verify(
         found += _rescored(stored, fresh, keys, executor)
     drawn = random.Random(seed).sample(sorted(fresh), min(sample, len(fresh)))
     found += _run_again(drawn, fresh, keys, executor)
-    _write(folder, found, recorded)
+    write_badges(folder, found, recorded)
+    pictures = {name: outcome.sheet for name, outcome in recorded.items() if outcome.sheet is not None}
+    wrong = [name for name, data in pictures.items() if not sheet_agrees(data, recorded[name].rows)]
     return Verification(
-        tuple(found), len(here) - len(fresh), len(recorded) - len(here), len(fresh) - len(stored)
+        cells=tuple(found),
+        stale=len(here) - len(fresh),
+        elsewhere=len(recorded) - len(here),
+        unstored=len(fresh) - len(stored),
+        pictures=len(pictures),
+        contradicted=tuple(Cell.from_json(recorded[name].record.cell).title for name in wrong),
     )
 
 
@@ -228,29 +224,3 @@ def _judge(recorded: Outcome, again: Outcome | Failure | None, badge: Badge) -> 
         return Verified(recorded.record, badge, compare(recorded.rows, again.rows))
     reason = "no result" if again is None else f"{again.status}: {again.reason}"
     return Verified(recorded.record, badge, Agreement(False, reason=reason))
-
-
-def _write(folder: Path, found: Sequence[Verified], recorded: Mapping[str, Outcome]) -> None:
-    """Adds what was found to what earlier checks have found of records that are still the same."""
-    path = folder / FILE
-    cells: dict[str, Any] = {}
-    with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
-        cells = dict(json.loads(path.read_bytes()).get("cells"))
-    kept = {
-        name: item
-        for name, item in cells.items()
-        if name in recorded and isinstance(item, dict) and item.get("key") == recorded[name].record.key
-    }
-    for one in found:
-        before = kept.get(one.record.id, {})
-        if one.badge == "recomputed" and before.get("badge") == "re-run" and one.agreement.agrees:
-            continue  # the stronger check still holds
-        kept[one.record.id] = {
-            "key": one.record.key,
-            "badge": one.badge,
-            "agrees": one.agreement.agrees,
-            "identical": one.agreement.identical,
-            "reason": one.agreement.reason,
-        }
-    text = json.dumps({"cells": kept}, sort_keys=True, indent=1)
-    write_atomic(path, f"{text}\n".encode())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bench.api.errors import BenchError, IncompatibleError
 from bench.runs.files import DiskFullError, disk
+from bench.runs.memory import limit_memory
 from bench.runs.outcome import Failure, Outcome
 from bench.runs.provenance import machine
 from bench.runs.record import Status
@@ -83,6 +84,7 @@ def main(channel: Channel, settings: Settings) -> None:
     _live_and_die_with_the_parent()
     os.dup2(2, 1)  # stdout belongs to the parent's display; what plug-ins print goes to stderr
     context = open_context(settings, channel.send)
+    limit_memory(context.device)
     channel.send(Ready())
     while True:
         try:
@@ -154,7 +156,9 @@ def explain(error: BaseException) -> Failure:
     import torch
 
     tail = "".join(traceback.format_exception(error)).replace(f"{_PACKAGE.parent}{os.sep}", "")
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
+    )
     if isinstance(error, IncompatibleError):
         return Failure(status=Status.INCOMPATIBLE, reason=str(error))
     text = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}".rstrip(": ")

@@ -39,6 +39,7 @@ ATTACK = """
 import os
 import time
 import zlib
+from pathlib import Path
 
 import torch
 from bench.api import Attack, IncompatibleError, Reconstruction
@@ -72,6 +73,15 @@ class Toy(Attack):
                 raise IncompatibleError("toys cannot do that")
             case "shape":
                 images = images[:, :, :, :16]
+            case "device":
+                images = images.to("meta")
+            case "greedy":
+                hoard = []
+                while True:
+                    hoard.append(torch.ones(64 * 2**20 // 4))
+            case "garbage":
+                for path in Path(os.environ["BENCH_CACHE"]).rglob("tensors.safetensors"):
+                    path.write_bytes(b"garbage")
             case "nan":
                 images = images * float("nan")
             case "some":

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .conftest import ATTACK, World
+from .conftest import ATTACK, World, build_world
 
 ACTS = ("guess", "raise", "exit", "memory", "hang", "impossible", "shape", "nan", "some")
 
@@ -52,6 +52,39 @@ def test_every_failure_becomes_a_record(world: World) -> None:
     edited = world.run(timeout=3.0)
     assert "2 stale; 2 to run" in edited.stdout, "an edited plug-in makes its cells stale"
     assert world.outcomes()["hang"] == ("done", "")
+
+
+def test_who_takes_all_memory_fails_alone(world: World) -> None:
+    world.environment["BENCH_WORKER_MEMORY_MB"] = "2500"
+    world.matrix("greedy", "guess", checkpoints='["trained"]')
+    result = world.run(workers=1)
+    assert result.returncode == 1, result.stdout + result.stderr
+    status, reason = world.outcomes()["greedy"]
+    assert status == "oom"
+    assert "can't allocate memory" in reason
+    assert world.outcomes()["guess"] == ("done", "")
+
+
+def test_images_on_another_device_are_no_result(world: World) -> None:
+    world.matrix("device", "guess", checkpoints='["trained"]')
+    result = world.run(workers=1)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert world.outcomes()["device"][0] == "failed"
+    assert "meta" in world.outcomes()["device"][1]
+    assert world.outcomes()["guess"] == ("done", "")
+
+
+def test_garbage_in_the_store_is_found_and_computed_again(world: World) -> None:
+    world.matrix("guess", "garbage", "some")
+    result = world.run(workers=1)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "damaged, removed and computed again" in result.stderr
+    assert {status for status, _ in world.outcomes().values()} == {"done"}
+    found = {line for line in world.rows() if "garbage" not in line}
+    clean = build_world(world.root.parent / "clean")
+    clean.matrix("guess", "some")
+    assert clean.run(workers=1).returncode == 0
+    assert {*clean.rows()} == found, "nobody worked with the garbage"
 
 
 def test_a_broken_victim_fails_its_cells_once(world: World) -> None:

@@ -16,13 +16,17 @@ from bench.api.errors import UsageError
 from bench.matrix import Cell, Filters, expand, load_matrix
 from bench.runs import files, stages
 from bench.runs.context import Context
+from bench.runs.control import Control
 from bench.runs.eta import Eta
-from bench.runs.files import DiskFullError, write_atomic
+from bench.runs.files import DiskFullError, sha256, write_atomic
 from bench.runs.identity import Identity, derive_seed, forget_digests
 from bench.runs.outcome import Failure, Outcome, failed
+from bench.runs.parts import Seconds
 from bench.runs.plan import State, check_rows_are_distinct, choose, survey
 from bench.runs.progress import Progress, duration
+from bench.runs.progress import display as make_display
 from bench.runs.record import CorruptRecordError, Status, read_record
+from bench.runs.refresh import Refresher
 from bench.runs.results import Results
 from bench.runs.rows import CorruptRowsError, image_rows, pack, unpack
 from bench.runs.schedule import Kind, Schedule, Task
@@ -218,6 +222,67 @@ def test_the_store_computes_once_and_notices_damage(tmp_path: Path) -> None:
         store.get_or_compute("victim", "c" * 64, compute)
         assert warnings.pop() == f"{path}: damaged, removed and computed again"
     assert len(calls) == 4
+
+
+def test_a_pickle_in_the_store_is_damage_and_is_never_loaded(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    store = Store(tmp_path, warn=warnings.append)
+    good = Stored({"x": torch.ones(3)}, {})
+    store.get_or_compute("victim", "e" * 64, lambda: good)
+    folder = store.folder("victim", "e" * 64)
+    trap = tmp_path / "sprung"
+    bomb = b"cpathlib\nPath.touch\n(cpathlib\nPath\n(V" + str(trap).encode() + b"\ntRtR."
+    for data in (bomb, b"\x80\x04.", b"", b"\xff" * 40):
+        (folder / "tensors.safetensors").write_bytes(data)
+        meta = json.loads((folder / "meta.json").read_text())
+        (folder / "meta.json").write_text(json.dumps(meta | {"sha256": sha256(data)}))
+        assert store.sound("victim", "e" * 64), "its checksum is right: only the format protects"
+        assert store.get_or_compute("victim", "e" * 64, lambda: good).tensors["x"].tolist() == [1, 1, 1]
+        assert "tensors.safetensors: damaged, removed and computed again" in warnings[-1]
+    assert len(warnings) == 4
+    assert not trap.exists()
+
+
+def test_what_killed_writers_leave_is_swept_up_but_not_what_lives(world: World, cells: list[Cell]) -> None:
+    results, store = Results(world.out), Store(world.cache)
+    results.commit(_failed(cells[0]))
+    dead = [
+        world.out / "records/.a.json.999999999.part",
+        world.out / "records/.rows/.b.csv.999999999.part",
+        world.out / ".leaderboard.md.999999999.tmp",
+        world.out / "sheets/.c.png.nobody.part",
+    ]
+    living = world.out / f".leaderboard.csv.{os.getpid()}.tmp"
+    for path in (*dead, living):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    parts = [world.cache / f"victim/aa/.{letter * 64}.part" for letter in "ab"]
+    for part in parts:
+        part.mkdir(parents=True)
+    with store._locked("victim", "b" * 64):  # somebody is writing that one
+        store.sweep()
+    results.sweep()
+    assert not any(path.exists() for path in dead)
+    assert living.exists()
+    assert [part.exists() for part in parts] == [False, True]
+    assert len(world.records()) == 1
+
+
+def test_a_run_knows_its_time_left_from_earlier_records(world: World, cells: list[Cell]) -> None:
+    keys = Identity("cpu").keys(cells[0])
+    record = _failed(cells[0]).record.model_copy(
+        update={
+            "status": Status.DONE,
+            "seconds": Seconds(victim=50.0, evaluator=20.0, release=1.0, reconstruction=8.0, scores=1.0),
+        }
+    )
+    control = Control(
+        Results(world.out), make_display("json"), Refresher(world.out), total=1, device="cpu", workers=1
+    )
+    assert control.expected(Task(kind=Kind.CELL, cell=cells[0], keys=keys)) is None
+    control.learn([record, record, _failed(cells[1]).record])
+    expected = {kind: control.expected(Task(kind=kind, cell=cells[0], keys=keys)) for kind in Kind}
+    assert expected == {Kind.CELL: 10.0, Kind.VICTIM: 50.0, Kind.EVALUATOR: 20.0}
 
 
 def test_computed_and_cached_results_are_the_same_to_the_last_bit_of_layout(tmp_path: Path) -> None:

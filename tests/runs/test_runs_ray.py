@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from bench.api.errors import UsageError
 
@@ -26,7 +28,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
     if sys.platform != "linux":
         pytest.skip("the loopback network has one address only")
-    with cluster(tmp_path_factory.mktemp("r") / "c", dict(os.environ)) as found:
+    # Two clusters on the same addresses would take each other's ports: one at a time, whoever tests.
+    with (
+        FileLock(Path(tempfile.gettempdir()) / "bench-tests-ray.lock"),
+        cluster(tmp_path_factory.mktemp("r") / "c", dict(os.environ)) as found,
+    ):
         yield found
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from bench.cli.main import main
@@ -18,6 +19,8 @@ from bench.plugins import discover
 from bench.runs.agreement import same_results, same_scores
 from bench.runs.identity import forget_digests
 from bench.runs.rows import COLUMNS, Row
+from bench.runs.sheet import sheet
+from bench.runs.sheet_check import sheet_agrees
 
 from .conftest import ATTACK, World, build_world
 
@@ -110,6 +113,37 @@ def test_honest_results_are_confirmed(copy: World) -> None:
 
     assert _verify(copy, "--sample", "0").exit_code == 0
     assert sorted(i["badge"] for i in _badges(copy).values())[0] == "re-run", "the stronger check stays"
+
+
+def test_a_sheet_that_contradicts_its_rows_is_found(copy: World) -> None:
+    sheets = sorted(copy.out.glob("sheets/*.png"))
+    assert len(sheets) == 4
+    honest = sheets[0].read_bytes()
+    sheets[0].write_bytes(sheets[1].read_bytes())
+    result = _verify(copy, "--sample", "0", "--no-rescore")
+    assert result.exit_code == 1
+    assert "3 of 4 contact sheets show errors like the PSNR of their rows" in result.stdout
+    assert "its sheet contradicts its rows: toy" in result.stdout
+    for damage in (b"", b"no picture", honest[:60]):
+        sheets[0].write_bytes(damage)
+        assert _verify(copy, "--sample", "0", "--no-rescore").exit_code == 1
+    sheets[0].write_bytes(honest)
+    assert _verify(copy, "--sample", "0", "--no-rescore").exit_code == 0
+
+
+def test_the_bound_on_sheets_is_that_of_rounding() -> None:
+    images = torch.rand(2, 1, 3, 8, 8)
+    rebuilt = (images + 0.1 * torch.randn_like(images)).clamp(0, 1)
+    picture = sheet(images, rebuilt, torch.zeros(2, 1, dtype=torch.int64))
+    psnr = [-10 * float(((images - rebuilt) ** 2)[n].mean().log10()) for n in range(2)]
+    rows = [_row(0, release=str(n), psnr=f"{psnr[n]:.6g}") for n in range(2)]
+    assert sheet_agrees(picture, rows)
+    assert sheet_agrees(picture, rows[::-1])
+    assert sheet_agrees(picture, [_row(0, release="0"), rows[1]]), (
+        "without a score there is nothing to compare"
+    )
+    assert not sheet_agrees(picture, [_row(0, release="0", psnr=f"{psnr[0] + 1:.6g}"), rows[1]])
+    assert not sheet_agrees(picture, rows[:1]), "it has another number of images"
 
 
 def test_a_forged_number_is_found(copy: World) -> None:
