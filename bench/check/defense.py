@@ -278,7 +278,7 @@ def _federation(hooks: Defense) -> Victim:
         auxiliary=splits.auxiliary,
     )
     return train_victim(
-        model=list(MODELS)[-1], splits=few, batch_size=4, epochs=_EPOCHS, seed=0, device=material.CPU,
+        model=material.learner(), splits=few, batch_size=4, epochs=_EPOCHS, seed=0, device=material.CPU,
         defense=hooks, **material.shape(),
     )  # fmt: skip
 

@@ -63,6 +63,11 @@ def architecture() -> str:
     return load_matrix(_MATRIX).block[0].models[0]
 
 
+def learner() -> str:
+    """The network of its last block, which learns in a few rounds."""
+    return load_matrix(_MATRIX).block[-1].models[-1]
+
+
 @cache
 def round_0(model: str) -> dict[str, Tensor]:
     """The weights with which an undefended federation starts."""

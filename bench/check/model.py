@@ -11,8 +11,8 @@ from bench.api import Defense, Splits
 from bench.api.errors import BenchError
 from bench.check import material
 from bench.check.findings import Broken, Checklist, Item, Verdict
-from bench.models.spec import module_file, parse_model
 from bench.models.base import Shape
+from bench.models.spec import module_file, parse_model
 from bench.models.victims import build_model, schedule_of
 from bench.victims.training import train_victim
 
