@@ -123,7 +123,25 @@ def deterministic(subject: Subject) -> str:
                 f"two runs with the same generator differ ({strength})",
                 "pass generator=context.generator to every draw",
             )
-    return "one generator state, one release"
+    return _declared_chance(subject)
+
+
+def _declared_chance(subject: Subject) -> str:
+    """Whether the card says that another generator state gives another release."""
+    hooks, card = cast("Defense", build(subject)), _card(subject)
+    plain, images, labels = _raw()
+    (left, first), (right, second) = (
+        (hooks.gradients(plain, _context(seed)), hooks.inputs(images, labels, _context(seed))[0])
+        for seed in (0, 1)
+    )
+    drawn = not _alike(left, right) or not torch.equal(first, second)
+    if drawn != card.random:
+        does = "draws something anew for every release" if drawn else "sends the same at every draw"
+        raise Note(
+            f"{does}, but the card says random = {str(card.random).lower()}",
+            f"write random = {str(drawn).lower()} in card.toml: a random defense needs many releases",
+        )
+    return "one generator state, one release; another one, another" if drawn else "nothing is drawn"
 
 
 def global_state(subject: Subject) -> str:
