@@ -18,6 +18,7 @@ from bench.check.findings import Broken
 from bench.check.guard import guarded, no_files, no_global_randomness
 from bench.check.place import Subject
 from bench.check.trial import card_of, run, seen_by, sizes, views
+from bench.plugins import find
 from bench.runs.stages import check_reconstruction
 
 _UNIT = 10.0
@@ -30,7 +31,7 @@ def observes_only(subject: Subject) -> str:
     for size in sizes(card):
         seen = seen_by(card, size)
         before = [value.clone() for value in _tensors(seen)]
-        with no_files(subject.folder):
+        with no_files(subject.folder, find("attack", subject.name).folder):
             run(subject, guarded(seen, card))
         if not all(map(torch.equal, before, _tensors(seen))):
             raise Broken("changes the observation in place", "clone() what it changes")
