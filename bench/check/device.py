@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from bench.api import Adversary, Attack, Defense, GradientObservation, HookContext, Reconstruction
+from bench.api import Adversary, Defense, GradientObservation, HookContext, Reconstruction
 from bench.api.cards import AttackCard
 from bench.check import material
 from bench.check.card import build
 from bench.check.findings import Broken
 from bench.check.place import Subject
-from bench.plugins import attack_card
+from bench.check.trial import card_of, run, sizes, views
 
 _ELSEWHERE = torch.device("meta")
 _CROSSING = ("index", "_to_copy", "copy_")
@@ -116,17 +116,15 @@ def _wrapped(leaf: Any, known: Mapping[int, Far]) -> Any:
 
 def attack_stays(subject: Subject) -> str:
     """It computes where the observation is, on a pretended accelerator and on CUDA if there is one."""
-    from bench.check.attack import sizes, views
-
-    card, tried = attack_card(subject.name), ["a pretended accelerator"]
+    card, tried = card_of(subject), ["a pretended accelerator"]
     for size in sizes(card):
         for adversary, defense in views(card):
             seen = _observation(card, adversary, defense, size)
             with Elsewhere():
-                found = _run(subject, _far(seen))
+                found = run(subject, _far(seen))
             _check_where(found, seen)
             if torch.cuda.is_available():
-                _check_cuda(_run(subject, _on_cuda(seen)))
+                _check_cuda(run(subject, _on_cuda(seen)))
     if torch.cuda.is_available():
         tried.append("CUDA")
     return f"stays on the observation's device ({' and '.join(tried)})"
@@ -135,10 +133,6 @@ def attack_stays(subject: Subject) -> str:
 def _observation(card: AttackCard, adversary: Adversary, defense: Defense, size: int) -> GradientObservation:
     released = material.release(defense, batch_size=size)
     return material.observation(card, released, adversary=adversary, defense=defense)
-
-
-def _run(subject: Subject, seen: GradientObservation) -> Reconstruction:
-    return cast("Attack", build(subject)).reconstruct(seen, budget=material.BUDGET, seed=0)
 
 
 def _far(seen: GradientObservation) -> GradientObservation:

@@ -75,8 +75,11 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 @contextmanager
-def no_files(folder: Path) -> Iterator[None]:
+def no_files(*folders: Path) -> Iterator[None]:
     """Raises if data files outside the plug-in's own folder are opened meanwhile.
+
+    Args:
+        folders: the plug-in's folder, under every name that it has.
 
     Raises:
         Broken: naming the first.
@@ -91,7 +94,7 @@ def no_files(folder: Path) -> Iterator[None]:
         seen = list(_opened)
     finally:
         _opened = None
-    own = (str(folder), *_SYSTEM)
+    own = (*map(str, folders), *_SYSTEM)
     others = [name for name in seen if not name.startswith(own) and not name.endswith(_CODE)]
     others = [name for name in others if ".dist-info" not in name and not Path(name).is_dir()]
     if others:

@@ -22,6 +22,8 @@ from bench.api import (
     ThreatModel,
 )
 from bench.api.cards import AttackCard
+from bench.api.threat import BatchNorm
+from bench.engine.normalisation import batch_norms
 from bench.matrix import load_matrix
 from bench.models.victims import build_model
 from bench.plugins import build_dataset
@@ -61,6 +63,11 @@ def shape() -> dict[str, Any]:
 def architecture() -> str:
     """The network of the smallest matrix."""
     return load_matrix(_MATRIX).block[0].models[0]
+
+
+def learner() -> str:
+    """The network of its last block, which learns in a few rounds."""
+    return load_matrix(_MATRIX).block[-1].models[-1]
 
 
 @cache
@@ -121,6 +128,8 @@ def observation(
     """What this attack may see of a release: its card decides about labels and auxiliary images."""
     name = model or architecture()
     victims, batch_size = released.labels.shape
+    network = build_model(name, **shape())
+    by_batch = network.training and bool(batch_norms(network))
     auxiliary = data().splits.auxiliary
     return GradientObservation(
         threat=ThreatModel(
@@ -129,8 +138,9 @@ def observation(
             batch_size=batch_size,
             labels_known=card.needs_labels,
             auxiliary=card.needs_auxiliary,
+            batch_norm=BatchNorm.TRAIN if by_batch else BatchNorm.NONE,
         ),
-        model=build_model(name, **shape()),
+        model=network,
         parameters=round_0(name) if parameters is None else parameters,
         per_victim_weights=False,
         gradients=released.gradients,

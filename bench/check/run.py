@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.api.cards import Kind
 from bench.api.errors import BenchError
-from bench.check import attack, card, dataset, defense, device
+from bench.check import attack, attack_limits, card, dataset, defense, defense_effect, device
 from bench.check.findings import Checklist, Finding, Item, Verdict
 from bench.check.place import Subject
 
@@ -31,23 +31,23 @@ _PROMISES: dict[Kind, dict[str, Check]] = {
         "determinism": attack.deterministic,
         "randomness": attack.global_state,
         "device": device.attack_stays,
-        "budget": attack.budget,
-        "batching": attack.batched_is_single,
-        "useless": attack.useless_releases,
-        "incompatible": attack.incompatibilities,
-        "floor": attack.floor,
+        "budget": attack_limits.budget,
+        "batching": attack_limits.batched_is_single,
+        "useless": attack_limits.useless_releases,
+        "incompatible": attack_limits.incompatibilities,
+        "floor": attack_limits.floor,
     },
     "defense": {
         "values": card.every_value,
         "shapes": defense.shapes,
-        "changes": defense.changes,
+        "changes": defense_effect.changes,
         "determinism": defense.deterministic,
         "randomness": defense.global_state,
         "clients": defense.clients_apart,
         "device": device.defense_stays,
-        "architecture": defense.architecture,
-        "view": defense.view,
-        "utility": defense.utility,
+        "architecture": defense_effect.architecture,
+        "view": defense_effect.view,
+        "utility": defense_effect.utility,
     },
     "dataset": {
         "facts": dataset.card_is_true,

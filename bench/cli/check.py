@@ -60,17 +60,18 @@ def _checked(target: str, without: tuple[str, ...]) -> Iterator[Checklist]:
 
     with ExitStack() as stack:
         found: list[Subject] = (
-            [stack.enter_context(at(Path(target)))] if _is_path(target) else subjects(target)
+            [stack.enter_context(at(Path(target)))] if is_path(target) else subjects(target)
         )
         known = {name for subject in found for name in promises(subject.kind)}
         for name in without:
             if name not in known:
                 raise unknown("promise", name, known)
         for subject in found:
-            yield check_plugin(subject, without=without, tell=_tell)
+            yield check_plugin(subject, without=without, tell=tell)
 
 
-def _is_path(target: str) -> bool:
+def is_path(target: str) -> bool:
+    """Whether the user names a folder rather than a plug-in."""
     if "[" in target:
         return False
     forms = ("attack.py", "defense.py", "dataset.py", "card.toml")
@@ -84,7 +85,7 @@ def _is_model(target: str) -> bool:
     return ":" in head or head.endswith((".pt", ".pth", ".ts")) or head in MODELS
 
 
-def _tell(promise: str) -> None:
+def tell(promise: str) -> None:
     """Where a person watches, says what is being tried; the line is overwritten by the next."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K  trying {promise} ...\r", nl=False, err=True)

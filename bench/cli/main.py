@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bench.api.errors import BenchError, UsageError
+from bench.cli.audit import audit
 from bench.cli.catalogue import list_command
 from bench.cli.check import check
 from bench.cli.compare import compare
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    run, list_command, show, status, report, compare, new, check, verify, merge, clean, doctor,
+    run, list_command, show, status, report, compare, new, check, audit, verify, merge, clean, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -18,7 +18,8 @@ RESULTS = Path("results")
 _MAX_SEED = 2**32 - 1
 
 
-def _seeds(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
+def seeds_option(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Seeds as the user writes them."""
     if text is None:
         return ()
     parts = [part.strip() for part in text.split(",")]
@@ -62,7 +63,7 @@ def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | N
 @click.option("-d", "--defense", "defenses", multiple=True, metavar="DEFENSE", help="Only this defense.")
 @click.option("-D", "--dataset", "datasets", multiple=True, metavar="DATASET", help="Only this data set.")
 @click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Only this architecture.")
-@click.option("--seeds", callback=_seeds, metavar="0,1,2", help="Instead of the matrix's own seeds.")
+@click.option("--seeds", callback=seeds_option, metavar="0,1,2", help="Instead of the matrix's own seeds.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N cells.")
 @click.option(
     "--out",

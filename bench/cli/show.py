@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.api.threat import Adversary
 from bench.cli.text import clean, columns, value_text
 
 if TYPE_CHECKING:
@@ -44,10 +45,19 @@ def _texts(name: str) -> Iterator[str]:
         if name in found.plugins or name in found.broken:
             yield "\n".join(_plugin(find(kind, name)))
     if name in MODELS:
-        yield f"model {name}\n{_INDENT}{clean(MODELS[name])}"
+        yield f"model {name}\n{_INDENT}{clean(MODELS[name])}\n\n{_pairs(_model_options(name))}"
     known = matrices()
     if name.endswith(".toml") or name in known or name in {key.split("@")[0] for key in known}:
         yield "\n".join(_matrix(load_matrix(name)))
+
+
+def _model_options(name: str) -> Pairs:
+    from bench.models.spec import SCHEDULE
+
+    yield "your weights", f"{name}[weights=FILE], a state dict"
+    yield "schedule", f"{name}[{', '.join(f'{key}=...' for key in SCHEDULE)}]"
+    yield "your network", "module:function, or a TorchScript file"
+    yield "prove it", f"bench check {name}"
 
 
 def _nothing(name: str) -> Exception:
@@ -93,10 +103,18 @@ def _nature(card: Card) -> tuple[str, Pairs]:
     return "data", _dataset(card)
 
 
+_PUBLIC = "architecture, global weights, batch size, number of classes, image shape"
+_KNOWLEDGE = {
+    Adversary.NAIVE: "naive: ignores that there is a defense",
+    Adversary.ADAPTIVE: "adaptive: knows the defense",
+}
+
+
 def _attack(card: AttackCard) -> Pairs:
     limit = card.max_batch_size
     yield "channels", ", ".join(card.channels)
-    yield "adversaries", ", ".join(card.adversaries)
+    yield "adversaries", "; ".join(_KNOWLEDGE[adversary] for adversary in card.adversaries)
+    yield "always", _PUBLIC
     yield "release", "yes" if card.observes_release else "no: a prior that ignores it"
     yield "private labels", "needed" if card.needs_labels else "no"
     yield "auxiliary images", "needed" if card.needs_auxiliary else "no"
@@ -109,6 +127,8 @@ def _attack(card: AttackCard) -> Pairs:
 def _defense(card: DefenseCard) -> Pairs:
     yield "channels", ", ".join(card.channels)
     yield "strength", card.strength or "none"
+    if card.strength and (sweep := card.parameters[card.strength].sweep):
+        yield "compared at", ", ".join(map(value_text, sweep))
     yield "adaptive attacks", "yes" if card.adaptive_view else "n/a: nothing to adapt to"
 
 
@@ -129,6 +149,8 @@ def _parameters(card: Card) -> Iterator[Sequence[object]]:
 
 
 def _allowed(parameter: Parameter) -> str:
+    if parameter.path:
+        return "a path of yours"
     if parameter.choices:
         return " | ".join(map(value_text, parameter.choices))
     if parameter.minimum is None and parameter.maximum is None:

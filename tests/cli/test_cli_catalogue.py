@@ -89,7 +89,7 @@ def test_an_attack_is_shown_in_full(folders: Folders) -> None:
         "title A title",
         f"folder {folder}",
         "may see",
-        "adversaries naive, adaptive",
+        "adversaries naive: ignores that there is a defense; adaptive: knows the defense",
         "private labels no",
         "auxiliary images needed",
         "batch size at most 1 (one label)",

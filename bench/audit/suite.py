@@ -1,0 +1,53 @@
+"""What an audit runs: the matrix's attacks against one defense at several strengths, and against none."""
+
+from __future__ import annotations
+
+from bench.api.cards import Value
+from bench.api.errors import UsageError
+from bench.matrix import Matrix
+from bench.plugins import defense_card
+
+_STEPS = (0.1, 1.0, 10.0)
+"""Times the default, where a card gives no ``sweep``."""
+
+
+def strengths(name: str) -> tuple[Value, ...]:
+    """The strengths of a fair comparison: the card's ``sweep``, or a tenth, one and ten times the default.
+
+    Args:
+        name: of the defense.
+
+    Returns:
+        Values of the card's strength parameter; empty for a defense without one.
+    """
+    card = defense_card(name)
+    if not card.strength:
+        return ()
+    parameter = card.parameters[card.strength]
+    if parameter.sweep:
+        return parameter.sweep
+    if not isinstance(parameter.default, float):
+        return (parameter.default,)
+    steps = (parameter.default * step for step in _STEPS)
+    return tuple(dict.fromkeys(value for value in steps if parameter.problem(value) is None))
+
+
+def selection(name: str, values: tuple[Value, ...], baseline: str) -> tuple[str, ...]:
+    """What ``-d`` would say: the undefended victim, and the defense at each strength."""
+    swept = defense_card(name).strength
+    own = tuple(f"{name}[{swept}={value}]" for value in values) or (name,)
+    return (baseline, *own)
+
+
+def undefended(matrix: Matrix) -> str:
+    """The matrix's defense that is none: it has no parameters and nothing to adapt to.
+
+    Raises:
+        UsageError: the matrix has no such defense, so nothing can be compared with it.
+    """
+    names = [entry.name for block in matrix.block for entry in block.defenses]
+    for name in dict.fromkeys(names):
+        card = defense_card(name)
+        if not card.adaptive_view and not card.parameters:
+            return name
+    raise UsageError(f"{matrix.where}: it has no undefended victim with which a defense could be compared")

@@ -1,0 +1,94 @@
+"""The documentation is true: its tutorials and examples are executed, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, the file that it is, and its text."""
+
+    language: str
+    file: str
+    text: str
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    form = re.compile(r"^```(\w+)[ ]?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for match in form.finditer(page.read_text(encoding="utf-8")):
+        yield Block(*match.groups())
+
+
+def shell(text: str, place: Path) -> str:
+    """Runs commands with ``bench`` on the path; what they export is there for the next block."""
+    (place / ".bin").mkdir(exist_ok=True)
+    bench = place / ".bin" / "bench"
+    bench.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bench.cli.main "$@"\n', encoding="utf-8")
+    bench.chmod(0o755)
+    script = f"set -e\n[ ! -f .exports ] || . ./.exports\n{text}\nexport -p > .exports\n"
+    environment = {k: v for k, v in os.environ.items() if k != "BENCH_PLUGIN_PATH"}
+    environment |= {"PATH": f"{place / '.bin'}{os.pathsep}{environment['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], cwd=place, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_a_tutorial_works_as_it_is_written(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / ".cache"))
+    said = ""
+    for block in blocks(page):
+        if block.file:
+            target = tmp_path / block.file
+            assert target.is_file(), f"{block.file}: bench new did not write it"
+            target.write_text(block.text, encoding="utf-8")
+        elif block.language == "bash":
+            said = shell(block.text, tmp_path)
+        elif block.language == "text":
+            for line in block.text.splitlines():
+                assert words(line) in words(said), line
+
+
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_a_tutorial_has_code_a_card_and_commands(page: Path) -> None:
+    found = list(blocks(page))
+    assert {"python", "toml"} <= {block.language for block in found if block.file}
+    lines = [line for block in found if block.language == "bash" for line in block.text.splitlines()]
+    commands = [line.split()[1] for line in lines if line.startswith("bench ")]
+    assert commands[:2] == ["new", "check"] and {"run", "audit"} & set(commands)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.slow
+def test_the_example_audits_a_users_own_defense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / ".cache"))
+    said = shell(f'"{sys.executable}" "{ROOT / "examples" / "audit_my_defense.py"}"', tmp_path)
+    assert "0 of them failed" in said
+    assert re.search(r"lenet +initial +1 +my_defense +0\.3 ", said)
+    assert re.search(r"^my_defense (holds|does not hold|cannot be judged)", said, re.MULTILINE)
