@@ -44,7 +44,8 @@ class Browser:
         self._in, theirs_out = os.pipe()
         flags = [
             "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
-            "--disable-extensions", "--hide-scrollbars", "--disable-background-networking",
+            "--disable-extensions", "--hide-scrollbars", "--disable-dev-shm-usage",
+            "--disable-background-networking",
             "--disable-component-update", f"--user-data-dir={profile}", "about:blank",
         ]  # fmt: skip
         # Chromium listens on descriptor 3 and answers on 4.
