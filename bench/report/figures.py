@@ -163,21 +163,23 @@ def _budget(group: Group, cells: pd.DataFrame) -> Figure:
     axes = figure.add_axes((0.1, 0.12, 0.6, 0.78))
     metric = f"mean_{group.rank}"
     for number, ((attack, adversary), mine) in enumerate(cells.groupby(["attack", "adversary"])):
-        label: str | None = _plain(f"{attack}/{adversary}")
-        for _, same in mine.groupby(ROW, dropna=False):
-            points = same.groupby("budget")[["evaluations_mean", metric]].mean()
-            leak = 1 - points[metric] if group.rank == "lpips" else points[metric]
-            axes.plot(
-                points["evaluations_mean"],
-                leak,
-                marker=_MARKERS[number % len(_MARKERS)],
-                color=f"C{number % 10}",
-                linewidth=0.8,
-                markersize=4,
-                alpha=0.75,
-                label=label,
-            )
-            label = None
+        curves = (
+            mine.groupby([*ROW, "budget"], dropna=False)[["evaluations_mean", metric]].mean().reset_index()
+        )
+        rows = curves.groupby(ROW, dropna=False).ngroup().to_numpy()
+        points = curves[["evaluations_mean", metric]].to_numpy(dtype=float)
+        leak = 1 - points[:, 1] if group.rank == "lpips" else points[:, 1]
+        breaks = np.flatnonzero(np.diff(rows)) + 1  # one line for all rows, interrupted between them
+        axes.plot(
+            np.insert(points[:, 0], breaks, np.nan),
+            np.insert(leak, breaks, np.nan),
+            marker=_MARKERS[number % len(_MARKERS)],
+            color=f"C{number % 10}",
+            linewidth=0.8,
+            markersize=4,
+            alpha=0.75,
+            label=_plain(f"{attack}/{adversary}"),
+        )
     axes.set_xscale("symlog", linthresh=10)
     axes.set_xlim(left=-1)
     axes.set_xlabel("gradient evaluations spent per release")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from functools import cache
 
 import pandas as pd
 
@@ -16,19 +15,17 @@ UNKNOWN = "FILE"
 """Stands for the matrix file where the records are not from a matrix that ships."""
 
 
-@cache
-def _ids(name: str) -> frozenset[str]:
-    """The cells of a matrix; none where it cannot be expanded here, for want of a plug-in."""
-    try:
-        return frozenset(cell.id for cell in expand(load_matrix(name)))
-    except BenchError:
-        return frozenset()
-
-
 def matrix_of(cells: pd.DataFrame) -> str:
     """The smallest matrix that has all these cells, as ``name@version``; empty if none has."""
     wanted = set(cells["id"])
-    found = [(len(_ids(name)), name) for name in matrices() if wanted <= _ids(name)]
+    found = []
+    for name in matrices():
+        try:
+            ids = {cell.id for cell in expand(load_matrix(name))}
+        except BenchError:  # it needs a plug-in that is not installed here
+            continue
+        if wanted <= ids:
+            found.append((len(ids), name))
     return min(found)[1] if found and wanted else ""
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 180.0
+"""Seconds; a busy machine may need many for a page of print."""
 KEYS = {"Enter": ("\r", 13), "Tab": ("", 9), "Escape": ("", 27), "Space": (" ", 32), "ArrowDown": ("", 40)}
 
 
@@ -42,7 +44,8 @@ class Browser:
         self._in, theirs_out = os.pipe()
         flags = [
             "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
-            "--disable-extensions", "--hide-scrollbars", "--disable-background-networking",
+            "--disable-extensions", "--hide-scrollbars", "--disable-dev-shm-usage",
+            "--disable-background-networking",
             "--disable-component-update", f"--user-data-dir={profile}", "about:blank",
         ]  # fmt: skip
         # Chromium listens on descriptor 3 and answers on 4.
@@ -78,15 +81,15 @@ class Browser:
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._read(30.0)
+            answer = self._read()
             if answer.get("id") == number:
                 assert "error" not in answer, (method, answer["error"])
                 result: dict[str, Any] = answer["result"]
                 return result
             self.events.append(answer)
 
-    def _read(self, patience: float) -> dict[str, Any]:
-        limit = time.monotonic() + patience
+    def _read(self) -> dict[str, Any]:
+        limit = time.monotonic() + PATIENCE
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._in], [], [], max(0.0, limit - time.monotonic()))
             part = os.read(self._in, 1 << 20) if ready else b""
@@ -101,7 +104,7 @@ class Browser:
         self.events.clear()
         self.call("Page.navigate", url=path.resolve().as_uri() + fragment)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
-            self.events.append(self._read(30.0))
+            self.events.append(self._read())
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page."""

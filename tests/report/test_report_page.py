@@ -114,6 +114,45 @@ def test_pictures_are_in_the_page_once(page: Path) -> None:
     assert all(count == 4 for _, count in data["pictures"].values())
 
 
+def awkward(name: str) -> Folder:
+    """Folders that lack what the page would like to show."""
+    folder: Folder = type(plausible(releases=1, seeds=1))()
+    if name == "only failures":
+        folder.add("strong", status="failed", reason="boom")
+    elif name == "no LPIPS":
+        for defense, strength in (("none", None), ("noise", 1.0), ("noise", 2.0)):
+            folder.add("strong", defense, strength, lpips=[np.nan] * 4, ssim=[0.9, 0.1, 0.2, 0.3])
+            folder.add("blind", defense, strength, lpips=[np.nan] * 4, ssim=[0.1] * 4)
+    elif name == "no undefended victim":
+        folder.add("strong", "noise", 1.0, lpips=[0.1, 0.2])
+        folder.add("strong", "noise", 2.0, lpips=[0.1, 0.2], accuracy=None)
+    elif name == "one image":
+        folder.add("strong", lpips=[0.1])
+    elif name == "all diverged":
+        folder.add("strong", lpips=[np.nan] * 3, psnr=[np.nan] * 3, ssim=[np.nan] * 3)
+        folder.add("strong", "noise", 1.0, lpips=[0.2] * 3)
+    return folder
+
+
+AWKWARD = ["only failures", "no LPIPS", "no undefended victim", "one image", "all diverged"]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_what_is_missing_is_said_and_breaks_nothing(browser: Browser, tmp_path: Path, name: str) -> None:
+    write_report(awkward(name).write(tmp_path), cards=FakeCards())
+    browser.scripts(True)
+    browser.device(width=1280)
+    browser.open(tmp_path / "index.html")
+    assert browser.complaints() == []
+    assert browser.run("document.querySelectorAll('#board tbody tr').length") > 0
+    text = browser.run("document.body.innerText")
+    assert "nan" not in text.lower().split() and "None" not in text.split()
+    if browser.run("!!document.querySelector('[data-entry] button')"):
+        browser.click("[data-entry] button")
+        assert browser.run("document.querySelector('dialog[open] #drawer-title').textContent")
+    assert browser.complaints() == []
+
+
 def test_quiet_in_the_browser(opened: Browser) -> None:
     assert opened.complaints() == []
     assert opened.requests() == []

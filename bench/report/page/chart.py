@@ -140,7 +140,7 @@ def _measure(group: Group) -> str:
 
 
 def _value(row: Row, group: Group) -> _Value | None:
-    if row.worst is None or not row.utility.seeds:
+    if row.worst is None or not row.utility.seeds or math.isnan(row.worst.scores[group.rank].mean):
         return None
     value = row.worst.scores[group.rank]
     mean, low, high = value.mean, value.low, value.high

@@ -84,12 +84,24 @@ def mean_cis(values: Floats, clusters: NDArray[Any], key: str) -> list[Interval]
     drawn = _multiplicities(key, len(sums))
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = (drawn @ sums) / (drawn @ counts)
-    return [
-        _interval(values[:, i], sums[:, i], counts[:, i], resampled[:, i]) for i in range(values.shape[1])
-    ]
+    ends = _ends(resampled)
+    return [_interval(values[:, i], sums[:, i], counts[:, i], ends[:, i]) for i in range(values.shape[1])]
 
 
-def _interval(values: Floats, sums: Floats, counts: Floats, resampled: Floats) -> Interval:
+def _ends(resampled: Floats) -> Floats:
+    """``[2, columns]``: both ends of the interval over the resamples that have a value."""
+    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    known = np.isfinite(resampled)
+    if known.all():
+        return np.asarray(np.quantile(resampled, tails, axis=0))
+    ends = np.full((2, resampled.shape[1]), np.nan)
+    for i in range(resampled.shape[1]):
+        if known[:, i].any():
+            ends[:, i] = np.quantile(resampled[known[:, i], i], tails)
+    return ends
+
+
+def _interval(values: Floats, sums: Floats, counts: Floats, ends: Floats) -> Interval:
     images, clusters = int(counts.sum()), int((counts > 0).sum())
     missing = len(values) - images
     if not images:
@@ -99,12 +111,8 @@ def _interval(values: Floats, sums: Floats, counts: Floats, resampled: Floats) -
     mean = float(finite[0]) if constant else float(sums.sum() / images)
     if clusters < 2:
         low = high = float("nan")
-    elif constant:
-        low = high = mean
     else:
-        tail = (1 - CONFIDENCE) / 2
-        drawn = resampled[np.isfinite(resampled)]
-        low, high = (float(end) for end in np.quantile(drawn, (tail, 1 - tail)))
+        low, high = (mean, mean) if constant else (float(end) for end in ends)
     return Interval(mean, low, high, images, clusters, missing)
 
 
@@ -168,9 +176,7 @@ def resampled_means(values: Floats, clusters: NDArray[Any], key: str) -> Floats:
 
 def summary_ci(value: float, resampled: Floats, clusters: int, images: int, missing: int = 0) -> Interval:
     """A statistic with the percentile interval of its resamples; none with fewer than two clusters."""
-    drawn = resampled[np.isfinite(resampled)]
-    if clusters < 2 or not len(drawn):
-        return Interval(value, float("nan"), float("nan"), images, clusters, missing)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = (float(end) for end in np.quantile(drawn, (tail, 1 - tail)))
+    low, high = (float(end) for end in _ends(resampled[:, None])[:, 0])
+    if clusters < 2:
+        low = high = float("nan")
     return Interval(value, low, high, images, clusters, missing)
