@@ -12,7 +12,8 @@ from bench.cli.folders import write_tables
 from bench.cli.text import clean, columns
 
 if TYPE_CHECKING:
-    from bench.runs.verify import Verification, Verified
+    from bench.runs.badges import Verified
+    from bench.runs.verify import Verification
 
 
 @click.command(short_help="Check results: score again, run random cells again.")

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-TABLES = ("images.csv.gz", "leaderboard.csv", "leaderboard.md", "leaderboard.tex")
+TABLES = ("images.csv.gz", "leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex")
 _VARYING = ("seconds", "memory_mb", "peak_memory_mb", "provenance")
 """What a record says of the run, not of the result."""
 

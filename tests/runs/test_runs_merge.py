@@ -16,7 +16,7 @@ from bench.runs.standing import clean, strangers
 
 from .conftest import World, build_world
 
-TABLES = ("images.csv.gz", "leaderboard.csv", "leaderboard.md", "leaderboard.tex")
+TABLES = ("images.csv.gz", "leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from bench.api.errors import UsageError
 from .conftest import World, build_world
 from .ray_nodes import Cluster, cluster
 
-TABLES = ("images.csv.gz", "leaderboard.csv", "leaderboard.md", "leaderboard.tex")
+TABLES = ("images.csv.gz", "leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex")
 SLOW = ("{name = 'toy', pause = 0.5}", "{name = 'toy', act = 'some', pause = 0.5}")
 
 
