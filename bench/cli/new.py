@@ -6,12 +6,15 @@ import datetime
 import keyword
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 import click
 
-from bench.api.cards import Kind
 from bench.api.errors import UsageError
 from bench.api.threat import Channel
+
+if TYPE_CHECKING:
+    from bench.api.cards import Kind
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _SHA256 = "20def7f70a702f0af9732fbba4375e147a7d54fe70d8c45569b8e7c1c7010c10"
