@@ -13,9 +13,10 @@ from bench.audit.suite import selection, strengths, undefended
 from bench.audit.verdict import Judged, Word, headline, judge
 from bench.check.findings import Checklist, Item, Verdict
 from bench.matrix import load_matrix
-from bench.report.entries import Group, Row, Spread
+from bench.report.entries import Group, Row
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
+from bench.report.tallies import Spread
 
 FULL = Path(__file__).parents[2] / "results" / "full"
 SOUND = Item(promise="card", means="", verdict=Verdict.OK, message="valid")
@@ -61,7 +62,7 @@ def test_every_strength_is_judged_in_every_setting(groups: tuple[Group, ...]) ->
     for item in judged:
         assert item.gain is not None
         assert (item.word is Word.FAILS) == (not item.gain.low > 0)
-        assert item.word is not Word.HIDES or item.row.normalised <= 0.1
+        assert item.word is not Word.HIDES or item.row.normalised.mean <= 0.1
 
 
 def test_the_undefended_victim_is_not_judged(groups: tuple[Group, ...]) -> None:
