@@ -87,7 +87,8 @@ class Chaos:
     def _start(self, place: Path) -> subprocess.Popen[bytes]:
         place.mkdir(parents=True, exist_ok=True)
         self.starts += 1
-        environment = self.environment | {"BENCH_CACHE": str(place / "cache")}
+        # Without git no record names a commit: an edit of the checkout meanwhile is not what is looked for.
+        environment = self.environment | {"BENCH_CACHE": str(place / "cache"), "GIT_DIR": str(place / "none")}
         with (place / "log").open("ab") as log:
             return subprocess.Popen(self._command(place), env=environment, stdout=log, stderr=log)
 

@@ -31,7 +31,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # Two clusters on the same addresses would take each other's ports: one at a time, whoever tests.
     with (
         FileLock(Path(tempfile.gettempdir()) / "bench-tests-ray.lock"),
-        cluster(tmp_path_factory.mktemp("r") / "c", dict(os.environ)) as found,
+        cluster(tmp_path_factory.mktemp("r") / "c", {**os.environ, "GIT_DIR": "none"}) as found,
     ):
         yield found
 
@@ -41,7 +41,7 @@ def _tables(world: World) -> dict[str, bytes]:
 
 
 def _on(world: World, nodes: Cluster) -> World:
-    world.environment = {k: v for k, v in nodes.environment.items() if k.startswith("RAY_")}
+    world.environment = {k: v for k, v in nodes.environment.items() if k.startswith(("RAY_", "GIT_"))}
     return world
 
 
@@ -79,6 +79,7 @@ def test_a_cluster_that_is_not_there_is_one_clear_message(world: World, nodes: C
 @pytest.mark.slow
 def test_a_node_dies_and_nothing_is_lost(tmp_path: Path, nodes: Cluster) -> None:
     here = build_world(tmp_path / "here")
+    here.environment["GIT_DIR"] = "none"  # an edit of the checkout meanwhile is no difference
     here.matrix(*SLOW, seeds="[0, 1, 2]")
     result = here.run()
     assert result.returncode == 0, result.stdout + result.stderr
