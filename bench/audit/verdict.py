@@ -79,7 +79,7 @@ def _judged(groups: tuple[Group, ...], name: str) -> Iterator[Judged]:
             gain = advantage(row.worst, base.worst, group)
             word = Word.FAILS
             if certainly_positive(gain):
-                word = Word.HIDES if row.normalised <= NEAR_FLOOR else Word.REDUCES  # NaN: reduces
+                word = Word.HIDES if row.normalised.mean <= NEAR_FLOOR else Word.REDUCES  # NaN: reduces
             yield Judged(group=group, row=row, word=word, leak=row.worst.scores[group.rank], gain=gain)
 
 

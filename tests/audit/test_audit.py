@@ -61,7 +61,7 @@ def test_every_strength_is_judged_in_every_setting(groups: tuple[Group, ...]) ->
     for item in judged:
         assert item.gain is not None
         assert (item.word is Word.FAILS) == (not item.gain.low > 0)
-        assert item.word is not Word.HIDES or item.row.normalised <= 0.1
+        assert item.word is not Word.HIDES or item.row.normalised.mean <= 0.1
 
 
 def test_the_undefended_victim_is_not_judged(groups: tuple[Group, ...]) -> None:
