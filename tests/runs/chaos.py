@@ -70,7 +70,7 @@ class Chaos:
                 process.kill()
             process.wait()
             await_end(f"BENCH_CACHE={place / 'cache'}")
-            # A run that lost the server of its workers ends with an error, and is started again like a dead one.
+            # One that lost the server of its workers ends with an error: it is started again like a dead one.
             if done < kills and process.returncode == 0:  # it came to its end: begin anew
                 compare(self.root / "undisturbed" / "out", place / "out")
                 shutil.rmtree(place)
