@@ -15,6 +15,7 @@ from bench.report.statistics import (
     NOTHING,
     Interval,
     covered_area,
+    mean_ci,
     pareto_front,
     ratio_ci,
     resampled_means,
@@ -35,7 +36,8 @@ def normalised(own: WorstCase, floor: pd.DataFrame, ceiling: WorstCase, metric: 
         key: see :func:`bench.report.statistics.mean_cis`.
 
     Returns:
-        ``NOTHING`` where even the undefended victim leaks no more than the floor.
+        ``NOTHING`` where even the undefended victim does not certainly leak more than the floor: a ratio
+        to a span that may be zero says nothing.
     """
     parts = [frame.set_index("slot")[metric] for frame in (own.best, floor, ceiling.best)]
     table = pd.concat(parts, axis=1, join="inner", keys=["own", "floor", "ceiling"]).dropna()
@@ -45,8 +47,10 @@ def normalised(own: WorstCase, floor: pd.DataFrame, ceiling: WorstCase, metric: 
     span = sign * (table["ceiling"] - table["floor"])
     if table.empty or span.mean() <= _SPAN:
         return NOTHING
-    clusters = own.best.set_index("slot")["cluster"].loc[table.index]
-    return ratio_ci(above.to_numpy(dtype=float), span.to_numpy(dtype=float), clusters.to_numpy(), key)
+    clusters = own.best.set_index("slot")["cluster"].loc[table.index].to_numpy()
+    if mean_ci(span.to_numpy(dtype=float), clusters, key).low <= 0:
+        return NOTHING
+    return ratio_ci(above.to_numpy(dtype=float), span.to_numpy(dtype=float), clusters, key)
 
 
 def with_normalised(rows: Sequence[Row], floors: Mapping[int, pd.DataFrame], key: str) -> list[Row]:

@@ -254,6 +254,8 @@ class Folder:
         span = table["floor"] - table["ceiling"]
         if not len(table) or span.mean() <= 1e-3:
             return math.nan, math.nan, math.nan
+        if interval(span, group)[1] <= 0:
+            return math.nan, math.nan, math.nan
         return interval(table["floor"] - table["own"], group, span)
 
 

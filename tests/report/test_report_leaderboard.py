@@ -165,6 +165,19 @@ def test_normalised_leakage_runs_from_floor_to_ceiling(
     assert math.isnan(strong.normalised.mean)
 
 
+def test_there_is_no_normalised_leakage_on_a_span_that_may_be_zero(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    """The undefended victim leaks a little more than the floor on average, and often less."""
+    spread = list(np.random.default_rng(3).normal(0.0, 0.2, 24))
+    folder.add("strong", lpips=[0.58 + value for value in spread])
+    folder.add("blind", lpips=[0.6] * 24)
+    folder.add("strong", "noise", 1.0, lpips=[0.5] * 24)
+    folder.add("blind", "noise", 1.0, lpips=[0.6] * 24)
+    assert np.mean(spread) < 0.01
+    assert all(math.isnan(row.normalised.mean) for row in groups()[0].rows)
+
+
 def test_flags_tell_what_to_distrust(folder: Folder, groups: Callable[[], tuple[Group, ...]]) -> None:
     many = list(np.random.default_rng(1).normal(0.5, 0.01, 40))
     evaluations = {"evaluations_mean": 90.0, "evaluations_max": 120, "cost_mean": 0.0}
