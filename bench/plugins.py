@@ -18,7 +18,7 @@ from bench.api.errors import BenchError, PluginError, UsageError, unknown
 from bench.search_path import entry_folders, search_path
 
 if TYPE_CHECKING:
-    from bench.api.attack import Attack
+    from bench.api.attack import BaseAttack
     from bench.api.dataset import Dataset
     from bench.api.defense import Defense
 
@@ -144,11 +144,11 @@ def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:
     classes = {
         item
         for _, item in inspect.getmembers(module, inspect.isclass)
-        if issubclass(item, base) and item is not base and item.__module__ == module.__name__
+        if issubclass(item, base) and item.__module__ == module.__name__
     }
     if len(classes) != 1:
         names = f"{len(classes)}: {', '.join(sorted(c.__name__ for c in classes))}" if classes else "none"
-        raise PluginError(f"{path}: must define exactly one {base.__name__} subclass, found {names}")
+        raise PluginError(f"{path}: must define exactly one {kind.capitalize()} subclass, found {names}")
     return cast("type[Any]", classes.pop())
 
 
@@ -169,11 +169,11 @@ def _build(kind: Kind, name: str, parameters: Mapping[str, Value], base: type[An
         ) from error
 
 
-def build_attack(name: str, parameters: Mapping[str, Value]) -> Attack:
+def build_attack(name: str, parameters: Mapping[str, Value]) -> BaseAttack[Any]:
     """An attack with its card's parameters, some overridden."""
-    from bench.api.attack import Attack
+    from bench.api.attack import BaseAttack
 
-    return cast("Attack", _build("attack", name, parameters, Attack))
+    return cast("BaseAttack[Any]", _build("attack", name, parameters, BaseAttack))
 
 
 def build_defense(name: str, parameters: Mapping[str, Value]) -> Defense:

@@ -14,7 +14,7 @@ from bench.engine import single_labels
 from bench.metrics import mse, psnr
 from bench.models.victims import build_model
 from bench.plugins import build_attack, build_defense, discover
-from bench.victims.releases import Release, release_gradients
+from bench.victims.releases import Release, Source, release_gradients
 from bench.victims.training import stream
 from tests.engine.observations import DIGITS, batches, digits, observation
 
@@ -32,13 +32,22 @@ def untrained(seed: int, releases: int) -> tuple[GradientObservation, Release]:
     network.initialise(stream(seed, "weights", CPU))
     parameters = {k: v.detach() for k, v in network.named_parameters()}
     release = release_gradients(
-        model="lenet", parameters=parameters, private=splits.private_train, num_classes=10,
-        image_shape=DIGITS, defense=build_defense("none", {}), releases=releases, batch_size=1, seed=seed,
-        device=CPU,
-    )  # fmt: skip
+        Source(
+            model="lenet",
+            parameters=parameters,
+            private=splits.private_train,
+            num_classes=10,
+            image_shape=DIGITS,
+            defense=build_defense("none", {}),
+            releases=releases,
+            batch_size=1,
+            seed=seed,
+            device=CPU,
+        )
+    )
     # One observation of the helper as a template; what it holds is replaced by the release.
     template = observation("lenet", *batches(releases, 1), auxiliary=splits.auxiliary)
-    fields: dict[str, Any] = vars(template) | {"parameters": parameters, "gradients": release.gradients}
+    fields: dict[str, Any] = vars(template) | {"parameters": parameters, "gradients": release.sent}
     return GradientObservation(**fields), release
 
 

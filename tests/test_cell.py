@@ -13,7 +13,7 @@ from bench.matrix.cells import Cell, Variant
 from bench.metrics import score_releases
 from bench.plugins import build_attack, build_dataset, build_defense
 from bench.runs.observe import observe
-from bench.victims.releases import release_gradients
+from bench.victims.releases import Source, release_gradients
 from bench.victims.training import train_victim
 
 CPU = torch.device("cpu")
@@ -65,7 +65,7 @@ def test_one_cell_from_the_data_to_the_scores() -> None:
     # 3. Release: four clients compute the gradient of one private image each, at the cell's checkpoint and
     #    through the same hooks.
     weights = victim.initial if cell.checkpoint is Checkpoint.INITIAL else victim.trained
-    release = release_gradients(
+    source = Source(
         model=cell.model,
         parameters=weights,
         private=splits.private_train,
@@ -77,19 +77,11 @@ def test_one_cell_from_the_data_to_the_scores() -> None:
         seed=cell.seed,
         device=CPU,
     )
+    release = release_gradients(source)
     assert release.images.shape == (4, 1, 1, 32, 32)
 
     # 4. Observation: the only thing that the attacker receives. The private images and labels stay behind.
-    observation = observe(
-        cell,
-        parameters=weights,
-        release=release,
-        num_classes=dataset.num_classes,
-        image_shape=dataset.image_shape,
-        defense=defense,
-        auxiliary=splits.auxiliary,
-        device=CPU,
-    )
+    observation = observe(cell, source=source, release=release, auxiliary=splits.auxiliary)
     assert observation.labels is None and observation.defense is None and observation.auxiliary is None
 
     # 5. Attack: all releases at once, one budget each.

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
+from bench.api import BaseAttack, GradientObservation, IncompatibleError, Reconstruction, SmashedObservation
+
+Seen = GradientObservation | SmashedObservation
 
 
-class Prior(Attack):
+class Prior(BaseAttack[Seen]):
     """Guesses from auxiliary images alone."""
 
     def __init__(self, *, guess: str = "mean") -> None:
         """Sets the guess: the mean image, or random images."""
         self.guess = guess
 
-    def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
+    def reconstruct(self, observation: Seen, *, budget: int, seed: int) -> Reconstruction:
         """The same guess for every victim, or one random auxiliary image each; spends no evaluation.
 
         Raises:

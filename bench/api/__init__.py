@@ -11,16 +11,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.api.attack import Attack, Reconstruction, per_victim
+    from bench.api.attack import Attack, BaseAttack, Reconstruction, SmashedAttack, per_victim
     from bench.api.dataset import Dataset, ImageSet, Splits
-    from bench.api.defense import Defense, DefenseView, HookContext
+    from bench.api.defense import Defense, DefenseView, HookContext, Phase
     from bench.api.errors import BenchError, IncompatibleError, PluginError, UsageError
     from bench.api.observation import GradientObservation, Gradients
-    from bench.api.threat import Adversary, Channel, Checkpoint, ThreatModel
+    from bench.api.smashed import Query, Session, SmashedObservation
+    from bench.api.threat import Access, Adversary, Channel, Checkpoint, ThreatModel
+    from bench.api.transform import Imitation, InputTransform
 
 _HOME = {
     "Attack": "attack",
+    "BaseAttack": "attack",
     "Reconstruction": "attack",
+    "SmashedAttack": "attack",
     "per_victim": "attack",
     "Dataset": "dataset",
     "ImageSet": "dataset",
@@ -28,21 +32,30 @@ _HOME = {
     "Defense": "defense",
     "DefenseView": "defense",
     "HookContext": "defense",
+    "Phase": "defense",
     "BenchError": "errors",
     "IncompatibleError": "errors",
     "PluginError": "errors",
     "UsageError": "errors",
     "GradientObservation": "observation",
     "Gradients": "observation",
+    "Query": "smashed",
+    "Session": "smashed",
+    "SmashedObservation": "smashed",
+    "Access": "threat",
     "Adversary": "threat",
     "Channel": "threat",
     "Checkpoint": "threat",
     "ThreatModel": "threat",
+    "Imitation": "transform",
+    "InputTransform": "transform",
 }
 
 __all__ = [
+    "Access",
     "Adversary",
     "Attack",
+    "BaseAttack",
     "BenchError",
     "Channel",
     "Checkpoint",
@@ -53,9 +66,16 @@ __all__ = [
     "Gradients",
     "HookContext",
     "ImageSet",
+    "Imitation",
     "IncompatibleError",
+    "InputTransform",
+    "Phase",
     "PluginError",
+    "Query",
     "Reconstruction",
+    "Session",
+    "SmashedAttack",
+    "SmashedObservation",
     "Splits",
     "ThreatModel",
     "UsageError",

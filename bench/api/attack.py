@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from bench.api.observation import GradientObservation
+from bench.api.smashed import SmashedObservation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,24 +34,38 @@ class Reconstruction:
     labels: Tensor | None = None
 
 
-class Attack(ABC):
-    """Base class of all attacks; hyper-parameters are keyword-only constructor arguments.
+ObservationT = TypeVar("ObservationT", contravariant=True)
 
-    They must be the ones that the plug-in's ``card.toml`` declares, with the same defaults.
+
+class BaseAttack(ABC, Generic[ObservationT]):
+    """What all attacks are; hyper-parameters are keyword-only constructor arguments.
+
+    They must be the ones that the plug-in's ``card.toml`` declares, with the same defaults. An attack on one
+    channel derives from :class:`Attack` or :class:`SmashedAttack`, one that serves several from
+    ``BaseAttack[GradientObservation | SmashedObservation]``.
     """
 
     @abstractmethod
-    def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
+    def reconstruct(self, observation: ObservationT, *, budget: int, seed: int) -> Reconstruction:
         """Rebuilds the private images of all N releases at once.
 
         Args:
             observation: all that this attacker may know.
-            budget: matching-gradient evaluations per release that may be spent, restarts included.
+            budget: matching evaluations per release that may be spent, restarts included: gradients of the
+                dummy's cost, or steps of a network that the attack trains.
             seed: the only source of randomness; the same seed gives the same reconstruction.
 
         Raises:
             IncompatibleError: the combination cannot work, for the reason in the message.
         """
+
+
+class Attack(BaseAttack[GradientObservation]):
+    """An attack on the gradients of federated learning."""
+
+
+class SmashedAttack(BaseAttack[SmashedObservation]):
+    """An attack on the activations of split learning."""
 
 
 Reconstruct = Callable[..., Reconstruction]

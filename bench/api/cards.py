@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from bench.api.errors import PluginError
-from bench.api.threat import Adversary, Channel, Checkpoint
+from bench.api.threat import Access, Adversary, Channel, Checkpoint
 
 Value = bool | int | float | str
 Kind = Literal["attack", "defense", "dataset"]
@@ -122,6 +122,8 @@ class AttackCard(_Configurable):
     """False for a prior that ignores the release: the floor of the tables, never their worst case."""
     needs_auxiliary: bool = False
     needs_labels: bool = False
+    access: Access | None = None
+    """What the attacker has of the client's half of a split network; attacks on ``smashed`` declare it."""
     max_batch_size: int | None = Field(default=None, ge=1)
     max_batch_reason: str = Field(default="", validate_default=True)
     floor: Floor | None = None
@@ -144,6 +146,8 @@ class DefenseCard(_Configurable):
     """Name of the parameter that is swept; empty for a defense without strength."""
     random: bool = False
     """It draws noise, masks or the like anew for every release; its leak needs many releases to be known."""
+    needs_split: bool = False
+    """It protects networks that are cut in two, and no other."""
     adaptive_view: bool = True
     """False where there is nothing to adapt to: adaptive attacks on it are ``n/a``."""
 

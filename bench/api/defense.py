@@ -5,11 +5,23 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
 
+from bench.api.dataset import ImageSet
 from bench.api.observation import Gradients
+from bench.api.transform import InputTransform
+
+
+class Phase(StrEnum):
+    """What a hook is called for."""
+
+    TRAIN = "train"
+    """A round of the training, or an attacked release of it: the client knows the labels."""
+    TEST = "test"
+    """The use of the trained victim: the labels are only there to be compared with its answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +31,14 @@ class HookContext:
     Attributes:
         generator: the source of the defense's randomness, on the device of the tensors.
         batch_size: images per release.
+        phase: what the hook is called for.
+        model: the client's network as it stands; None in federated learning.
     """
 
     generator: torch.Generator
     batch_size: int
+    phase: Phase = Phase.TRAIN
+    model: nn.Module | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +52,18 @@ class DefenseView:
             no density.
         transmitted: ``observed -> {name: bool [N, ...]}``: which entries of the release carry information;
             None where all do.
+        release: ``(activations, generator) -> activations``: what leaves in split learning, for an attacker
+            who makes releases of its own to learn from; None where activations leave as they are.
+        transform: how clients change images before their first layer; None where they do not.
+
+    On the channel ``smashed`` the two functions above get ``{"activations": [N, B, *Z]}``.
     """
 
     parameters: dict[str, object] = field(default_factory=dict)
     negative_log_likelihood: Callable[[Gradients, Gradients], Tensor] | None = None
     transmitted: Callable[[Gradients], Gradients] | None = None
+    release: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    transform: InputTransform | None = None
 
 
 class Defense(ABC):  # noqa: B024 - every hook has a default, a defense overrides those it needs
@@ -54,15 +77,31 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
         """Changes the architecture before training (e.g. adds a bottleneck)."""
         return model
 
+    def prepare(self, model: nn.Module, private: ImageSet, context: HookContext) -> None:  # noqa: B027
+        """What split-learning clients do on their own before round 1, e.g. train a helper inside ``model``.
+
+        Args:
+            model: the defended network, to be changed in place; it is stored with the victim.
+            private: the clients' images.
+            context: randomness.
+        """
+
     def inputs(self, images: Tensor, labels: Tensor, context: HookContext) -> tuple[Tensor, Tensor]:
-        """Transforms what each client computes its gradient on.
+        """Transforms what each client computes on.
 
         Args:
             images: ``[N, B, C, H, W]`` private batches of N clients, in [0, 1].
             labels: ``[N, B]`` int64.
             context: randomness and batch size.
+
+        Returns:
+            What the clients' networks take, ``[N, B, ...]``, and the labels.
         """
         return images, labels
+
+    def perturbed(self, inputs: Tensor) -> Tensor:
+        """The images ``[N, B, C, H, W]`` inside of what ``inputs`` made."""
+        return inputs
 
     def gradients(self, gradients: Gradients, context: HookContext) -> Gradients:
         """Transforms what leaves N clients in federated learning.
@@ -72,6 +111,35 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
             context: randomness and batch size.
         """
         return gradients
+
+    def smashed(self, activations: Tensor, context: HookContext) -> Tensor:
+        """Transforms what leaves N clients in split learning; differentiable.
+
+        Args:
+            activations: ``[N, B, *Z]``, each client's own; clients never mix.
+            context: randomness and batch size.
+        """
+        return activations
+
+    def loss(self, inputs: Tensor, activations: Tensor, context: HookContext) -> Tensor:
+        """What split-learning clients minimise beside the task, a scalar.
+
+        Args:
+            inputs: ``[N, B, ...]``, what the clients' networks take.
+            activations: ``[N, B, *Z]``, what leaves, differentiable in the clients' weights.
+            context: randomness and batch size.
+        """
+        return activations.new_zeros(())
+
+    def details(self, model: nn.Module, test: ImageSet, context: HookContext) -> dict[str, float]:
+        """What else should be known of a trained split-learning victim, by name, at most 20 numbers.
+
+        Args:
+            model: the defended network with the trained weights.
+            test: images that the victim was not trained on.
+            context: randomness.
+        """
+        return {}
 
     def view(self) -> DefenseView | None:
         """What an adaptive attacker knows; None if there is nothing to adapt to."""

@@ -10,6 +10,25 @@ class Channel(StrEnum):
     """What leaves the client."""
 
     GRADIENTS = "gradients"
+    """Federated learning: the update of one private batch."""
+    SMASHED = "smashed"
+    """Split learning: the activations of the client's layers on one private batch."""
+
+
+class Access(StrEnum):
+    """What an attacker on the channel ``smashed`` has of the client's half of the network.
+
+    The server's half is always the attacker's own.
+    """
+
+    WEIGHTS = "weights"
+    """White box: the client's weights."""
+    QUERY = "query"
+    """It may send images of its own through the client's half."""
+    ARCHITECTURE = "architecture"
+    """The layers and their sizes, no weights and no answers."""
+    ACTIVE = "active"
+    """It is the server of the training, and answers with gradients of its choice."""
 
 
 class Adversary(StrEnum):
@@ -50,6 +69,7 @@ class ThreatModel:
         labels_known: the private labels are given. Shown in every table where it is true.
         auxiliary: the attacker owns images of the same distribution, disjoint from all private images.
         batch_norm: how the client normalised, and whether its statistics are known.
+        access: to the client's half of a split network; None on other channels.
     """
 
     channel: Channel
@@ -58,3 +78,4 @@ class ThreatModel:
     labels_known: bool = False
     auxiliary: bool = False
     batch_norm: BatchNorm = BatchNorm.NONE
+    access: Access | None = None

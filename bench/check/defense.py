@@ -49,7 +49,7 @@ def context(seed: int = 0) -> HookContext:
 def raw() -> tuple[Gradients, Tensor, Tensor]:
     """Undefended gradients, and the images and labels they come from."""
     released = material.release(Defense(), batch_size=1)
-    return {k: v.clone() for k, v in released.gradients.items()}, released.images, released.labels
+    return {k: v.clone() for k, v in released.sent.items()}, released.images, released.labels
 
 
 def _through(

@@ -5,18 +5,17 @@ Each function returns what it found, or raises what is broken.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
 
-from bench.api import Defense, Gradients, ImageSet, Splits
+from bench.api import Defense, Gradients, Splits
 from bench.check import material
 from bench.check.card import build
 from bench.check.defense import card_of, context, raw, strengths
 from bench.check.findings import Broken, Note, Skipped
 from bench.check.place import Subject
-from bench.models.names import MODELS
+from bench.models.names import MODELS, SPLIT
 from bench.models.victims import build_model
 from bench.victims.training import Victim, train_victim
 
@@ -27,7 +26,8 @@ _IMAGES, _TEST, _EPOCHS = 800, 300, 5
 def architecture(subject: Subject) -> str:
     """Every victim still scores images after the hook ``model``."""
     hooks, shape = cast("Defense", build(subject)), material.shape()
-    for name in MODELS:
+    whole = sorted(set(MODELS) - SPLIT)
+    for name in whole:
         network = hooks.model(build_model(name, **shape))
         scores = network(torch.rand(2, *shape["image_shape"]))
         if tuple(scores.shape) != (2, shape["num_classes"]):
@@ -35,7 +35,7 @@ def architecture(subject: Subject) -> str:
                 f"model: the defended {name} scores 2 images as {tuple(scores.shape)}",
                 "keep [B, K] class scores",
             )
-    return f"scores images with {', '.join(MODELS)}"
+    return f"scores images with {', '.join(whole)}"
 
 
 def changes(subject: Subject) -> str:
@@ -44,7 +44,7 @@ def changes(subject: Subject) -> str:
     if not card.adaptive_view and not card.parameters:
         raise Skipped("declares that there is nothing to adapt to")
     plain = material.release(Defense(), batch_size=1)
-    distances = {name: _distance(hooks, plain.gradients) for name, hooks in strengths(subject)}
+    distances = {name: _distance(hooks, plain.sent) for name, hooks in strengths(subject)}
     if distances["default"] == 0:
         raise Broken(
             "with its default parameters the release is the undefended one",
@@ -61,7 +61,7 @@ def _distance(hooks: Defense, plain: Gradients) -> float:
     shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
     if shapes != {name: tuple(value.shape[1:]) for name, value in plain.items()}:
         return float("inf")
-    sent = material.release(hooks, batch_size=1).gradients
+    sent = material.release(hooks, batch_size=1).sent
     gap = torch.stack([(sent[k] - plain[k]).square().sum() for k in plain]).sum().sqrt()
     return (gap / torch.stack([v.square().sum() for v in plain.values()]).sum().sqrt()).item()
 
@@ -140,15 +140,11 @@ def utility(subject: Subject) -> str:
 def _federation(hooks: Defense) -> Victim:
     splits = material.data().splits
     few = Splits(
-        private_train=_few(splits.private_train, _IMAGES),
-        private_test=_few(splits.private_test, _TEST),
+        private_train=material.few(splits.private_train, _IMAGES),
+        private_test=material.few(splits.private_test, _TEST),
         auxiliary=splits.auxiliary,
     )
     return train_victim(
         model=material.learner(), splits=few, batch_size=4, epochs=_EPOCHS, seed=0, device=material.CPU,
         defense=hooks, **material.shape(),
     )  # fmt: skip
-
-
-def _few(part: ImageSet, count: int) -> ImageSet:
-    return replace(part, images=part.images[:count], labels=part.labels[:count])

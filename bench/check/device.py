@@ -186,12 +186,12 @@ def defense_stays(subject: Subject) -> str:
     with _OneGenerator(generator):
         context = HookContext(generator=generator, batch_size=1)
         shown, _ = hooks.inputs(Far(released.images), Far(released.labels), context)
-        sent = hooks.gradients({name: Far(value) for name, value in released.gradients.items()}, context)
+        sent = hooks.gradients({name: Far(value) for name, value in released.sent.items()}, context)
     _check_all([shown, *sent.values()])
     if not torch.cuda.is_available():
         return "stays on the gradients' device (a pretended accelerator)"
     context = HookContext(generator=torch.Generator("cuda").manual_seed(0), batch_size=1)
-    moved = hooks.gradients({name: value.cuda() for name, value in released.gradients.items()}, context)
+    moved = hooks.gradients({name: value.cuda() for name, value in released.sent.items()}, context)
     if any(value.device.type != "cuda" for value in moved.values()):
         raise Broken("gradients: returns tensors of the CPU for gradients on CUDA", _FIX)
     return "stays on the gradients' device (a pretended accelerator and CUDA)"

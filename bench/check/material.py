@@ -27,7 +27,7 @@ from bench.engine.normalisation import batch_norms
 from bench.matrix import load_matrix
 from bench.models.victims import build_model
 from bench.plugins import build_dataset
-from bench.victims.releases import Release, release_gradients
+from bench.victims.releases import Release, Source, release_gradients
 from bench.victims.training import stream, train_victim
 
 CPU = torch.device("cpu")
@@ -93,6 +93,11 @@ def trained(model: str) -> dict[str, Tensor]:
     ).trained
 
 
+def few(part: ImageSet, count: int) -> ImageSet:
+    """The first images of a split."""
+    return ImageSet(part.images[:count], part.labels[:count])
+
+
 def release(
     defense: Defense,
     *,
@@ -104,15 +109,17 @@ def release(
     """What clients send through a defense, and the images that must not be seen."""
     name = model or architecture()
     return release_gradients(
-        model=name,
-        parameters=round_0(name) if parameters is None else parameters,
-        private=data().splits.private_train,
-        defense=defense,
-        releases=releases,
-        batch_size=batch_size,
-        seed=0,
-        device=CPU,
-        **shape(),
+        Source(
+            model=name,
+            parameters=round_0(name) if parameters is None else parameters,
+            private=data().splits.private_train,
+            defense=defense,
+            releases=releases,
+            batch_size=batch_size,
+            seed=0,
+            device=CPU,
+            **shape(),
+        )
     )
 
 
@@ -143,13 +150,11 @@ def observation(
         model=network,
         parameters=round_0(name) if parameters is None else parameters,
         per_victim_weights=False,
-        gradients=released.gradients,
+        gradients=released.sent,
         ids=torch.arange(victims),
         labels=released.labels if card.needs_labels else None,
         defense=defense.view() if defense and adversary is Adversary.ADAPTIVE else None,
-        auxiliary=ImageSet(auxiliary.images[:_AUXILIARY], auxiliary.labels[:_AUXILIARY])
-        if card.needs_auxiliary
-        else None,
+        auxiliary=few(auxiliary, _AUXILIARY) if card.needs_auxiliary else None,
         **shape(),
     )
 

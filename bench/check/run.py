@@ -9,9 +9,21 @@ from pathlib import Path
 
 from bench.api.cards import Kind
 from bench.api.errors import BenchError
-from bench.check import attack, attack_limits, card, dataset, defense, defense_effect, device
+from bench.api.threat import Channel
+from bench.check import (
+    attack,
+    attack_limits,
+    card,
+    dataset,
+    defense,
+    defense_effect,
+    device,
+    split_attack,
+    split_defense,
+)
 from bench.check.findings import Checklist, Finding, Item, Verdict
 from bench.check.place import Subject
+from bench.plugins import find
 
 Check = Callable[[Subject], str]
 
@@ -59,9 +71,49 @@ _PROMISES: dict[Kind, dict[str, Check]] = {
 }
 
 
-def promises(kind: Kind) -> dict[str, Check]:
-    """All promises of a kind by name, in the order in which they are tried."""
-    return {**_FIRST, **_PROMISES[kind]}
+_SPLIT: dict[Kind, dict[str, Check]] = {
+    "attack": {
+        "values": card.every_value,
+        "shapes": split_attack.shapes,
+        "observation": split_attack.observes_only,
+        "access": split_attack.access,
+        "determinism": split_attack.deterministic,
+        "randomness": split_attack.global_state,
+        "budget": split_attack.budget,
+        "floor": split_attack.floor,
+    },
+    "defense": {
+        "values": card.every_value,
+        "shapes": split_defense.shapes,
+        "changes": split_defense.changes,
+        "determinism": split_defense.deterministic,
+        "randomness": split_defense.global_state,
+        "clients": split_defense.clients_apart,
+        "view": split_defense.view,
+        "utility": split_defense.utility,
+    },
+}
+"""Promises of plug-ins that are made for split learning alone."""
+
+
+def promises(kind: Kind, channels: tuple[Channel, ...] = (Channel.GRADIENTS,)) -> dict[str, Check]:
+    """All promises of a plug-in by name, in the order in which they are tried.
+
+    Args:
+        kind: of the plug-in.
+        channels: that its card declares; a data set's has none.
+    """
+    split = kind in _SPLIT and Channel.GRADIENTS not in channels
+    return {**_FIRST, **(_SPLIT if split else _PROMISES)[kind]}
+
+
+def _of(subject: Subject) -> dict[str, Check]:
+    """The promises of a plug-in by its card; of any of its kind if the card cannot be read."""
+    try:
+        declared = find(subject.kind, subject.name).card
+    except BenchError:
+        return promises(subject.kind)
+    return promises(subject.kind, getattr(declared, "channels", (Channel.GRADIENTS,)))
 
 
 def check(
@@ -83,7 +135,7 @@ def check(
 
 
 def _items(subject: Subject, without: set[str], tell: Callable[[str], None]) -> Iterator[Item]:
-    for name, promise in promises(subject.kind).items():
+    for name, promise in _of(subject).items():
         if name in without:
             continue
         tell(name)
@@ -100,7 +152,7 @@ def try_promise(name: str, subject: Subject) -> Item:
         name: one of :func:`promises`.
         subject: the plug-in.
     """
-    return _try(name, promises(subject.kind)[name], subject)
+    return _try(name, _of(subject)[name], subject)
 
 
 def _try(name: str, promise: Check, subject: Subject) -> Item:

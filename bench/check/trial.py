@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 
-from bench.api import Adversary, Attack, Defense, GradientObservation, Reconstruction
+from bench.api import Adversary, Attack, Channel, Defense, GradientObservation, Reconstruction
 from bench.api.cards import AttackCard
 from bench.check import material
 from bench.check.card import build
@@ -35,7 +35,9 @@ def views(card: AttackCard) -> Iterator[tuple[Adversary, Defense]]:
         return
     kinds = set()
     for name in sorted(discover("defense").plugins):
-        defense = build_defense(name, {}) if defense_card(name).adaptive_view else None
+        guard = defense_card(name)
+        usable = guard.adaptive_view and Channel.GRADIENTS in guard.channels and not guard.needs_split
+        defense = build_defense(name, {}) if usable else None
         view = defense.view() if defense else None
         if defense and view:
             kind = (view.negative_log_likelihood is None, view.transmitted is None)

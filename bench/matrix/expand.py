@@ -8,10 +8,11 @@ from itertools import product
 
 from bench.api.cards import Kind, Value
 from bench.api.errors import UsageError
-from bench.api.threat import Adversary
+from bench.api.threat import Adversary, Channel
 from bench.matrix.cells import Cell, Variant
 from bench.matrix.files import Block, Entry, Matrix
 from bench.matrix.filters import Filters, parse_variant
+from bench.models.names import MODELS, SPLIT
 from bench.models.spec import parse_model
 from bench.plugins import attack_card, defense_card, find, resolve
 
@@ -141,12 +142,20 @@ def _filtered(choices: Sequence[_Choice], filters: Filters) -> list[_Choice]:
     ]
 
 
-def incompatible(attack: Variant, defense: Variant, adversary: Adversary, batch_size: int) -> str:
+def incompatible(
+    attack: Variant, defense: Variant, adversary: Adversary, batch_size: int, channel: Channel, model: str
+) -> str:
     """Why this combination is declared impossible; empty if it is not."""
-    card = attack_card(attack.name)
+    card, guard = attack_card(attack.name), defense_card(defense.name)
+    for name, channels in ((attack.name, card.channels), (defense.name, guard.channels)):
+        if channel not in channels:
+            return f"{name} is made for the channel {' and '.join(channels)}"
+    whole = model in MODELS and model not in SPLIT
+    if whole and (channel is Channel.SMASHED or guard.needs_split):
+        return f"{model} is not cut into a client's and a server's half"
     if card.max_batch_size is not None and batch_size > card.max_batch_size:
         return card.max_batch_reason
-    if adversary is Adversary.ADAPTIVE and not defense_card(defense.name).adaptive_view:
+    if adversary is Adversary.ADAPTIVE and not guard.adaptive_view:
         return "nothing to adapt to"
     if card.needs_labels:
         return "needs the private labels, which the protocol does not give"
@@ -174,7 +183,7 @@ def _cells(choice: _Choice, seed: int) -> Iterator[Cell]:
                 adversary=adversary,
                 seed=seed,
                 budget=block.budget,
-                incompatible=incompatible(attack, defense, adversary, batch),
+                incompatible=incompatible(attack, defense, adversary, batch, block.channel, model),
             )
 
 

@@ -12,6 +12,7 @@ from bench.models.base import Shape, VictimModel
 from bench.models.names import MODELS
 from bench.models.resnet import ResNet18
 from bench.models.spec import parse_model
+from bench.models.split import DeepSplitNet, SplitNet
 
 
 class LeNet(VictimModel):
@@ -96,7 +97,8 @@ class Schedule:
         learning_rate: peak rate of the server; warmed up, then cosine to zero.
         momentum: of the server.
         weight_decay: of the server, on all weights.
-        server: ``sgd`` or ``adam``; see :class:`~bench.victims.server.Server`.
+        server: ``sgd`` or ``adam``; see :class:`~bench.victims.server.Server`. Networks that are cut in two
+            train by split learning, both halves with Adam.
         clip_norm: an ``sgd`` server scales an averaged update down to this norm, which keeps a wide start
             from diverging. It is no defense: the server has already seen the releases.
     """
@@ -127,6 +129,12 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "resnet18": Architecture(
         ResNet18, Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=5e-4)
+    ),
+    "splitnet": Architecture(
+        SplitNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.002, server="adam")
+    ),
+    "splitnet_deep": Architecture(
+        DeepSplitNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.002, server="adam")
     ),
 }
 

@@ -18,14 +18,18 @@ against the paper's own attack, and in the worst case over all attacks, adaptive
 
 def render(judged: Sequence[Judged]) -> str:
     """The whole file."""
-    lines = [_INTRO]
+    return "\n".join([_INTRO, "", *verdicts(judged), ""])
+
+
+def verdicts(judged: Sequence[Judged]) -> list[str]:
+    """How many claims stand, and a table for each plug-in."""
     counts = {name: sum(item.verdict == name for item in judged) for name in _ORDER}
-    lines += ["", ", ".join(f"{count} {name}" for name, count in counts.items()) + ".", ""]
+    lines = [", ".join(f"{count} {name}" for name, count in counts.items()) + ".", ""]
     head = ["claim", "source", "our setting", "measured", "verdict", "why"]
     for kind, plugin in dict.fromkeys((item.kind, item.plugin) for item in judged):
         rows = [_row(item) for item in judged if (item.kind, item.plugin) == (kind, plugin)]
-        lines += [f"## {kind} {markdown(plugin)}", "", *table(head, rows, text=len(head)), ""]
-    return "\n".join(lines)
+        lines += [f"### {kind} {markdown(plugin)}", "", *table(head, rows, text=len(head)), ""]
+    return lines[:-1]
 
 
 _ORDER = ("reproduced", "not reproduced", "undecided", "not comparable")

@@ -28,12 +28,17 @@ INCOMPATIBLE = "incompatible"
 
 _NUMBERS = {
     "utility": ["accuracy", "initial_accuracy", "converged", "rounds"],
-    "attack": ["evaluations_mean", "evaluations_max", "cost_mean"],
+    "attack": ["evaluations_mean", "evaluations_max", "cost_mean", "task_accuracy"],
     "release": ["zero", "nonfinite", "norm_mean"],
     "means": METRICS,
+    "perturbed": ["psnr", "ssim", "lpips"],
+    "bound": ["psnr", "ssim", "lpips"],
     "seconds": ["victim", "release", "reconstruction", "scores"],
 }
-_PREFIX = {"utility": "", "attack": "", "release": "release_", "means": "mean_", "seconds": "seconds_"}
+_PREFIX = {
+    "utility": "", "attack": "", "release": "release_", "means": "mean_", "perturbed": "perturbed_",
+    "bound": "bound_", "seconds": "seconds_",
+}  # fmt: skip
 PROVENANCE = [
     "commit", "dirty", "python", "torch", "torchvision", "numpy", "lpips", "bench", "device", "threads",
     "platform", "finished",
@@ -53,6 +58,7 @@ _TYPES: dict[str, type] = {
     "epochs": float,
     **dict.fromkeys(["status", "reason"], str),
     **{_PREFIX[part] + name: float for part, names in _NUMBERS.items() for name in names},
+    "details": object,
     "evaluator_accuracy": float,
     "lpips_status": str,
     "peak_memory_mb": float,
@@ -139,6 +145,8 @@ def _flatten(record: dict[str, Any]) -> dict[str, Any]:
     for part, names in _NUMBERS.items():
         values = record.get(part) or {}
         row |= {_PREFIX[part] + name: _number(values.get(name)) for name in names}
+    told = (record.get("utility") or {}).get("details") or {}
+    row["details"] = {clean(name): _number(value) for name, value in told.items()}
     row["evaluator_accuracy"] = _number(record.get("evaluator_accuracy"))
     row["lpips_status"] = clean(record.get("lpips_status") or "")
     row["peak_memory_mb"] = _number(record.get("peak_memory_mb"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import pandas as pd
@@ -31,6 +32,7 @@ def cells_csv(cells: pd.DataFrame) -> str:
     """One row per record, with everything that a record says, times and versions included."""
     internal = ["row", "entry", "attack_parameters", "defense_parameters", "dataset_parameters"]
     frame = cells.drop(columns=[*internal, "dataset_name"]).rename(columns={"accuracy": "utility"})
+    frame["details"] = [json.dumps(item, sort_keys=True) if item else "" for item in frame["details"]]
     for name in ("converged", "dirty"):
         frame[name] = frame[name].map({0.0: "false", 1.0: "true", "True": "true", "False": "false"})
     return csv(frame)

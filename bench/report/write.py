@@ -22,7 +22,7 @@ def write_report(
 
     Args:
         directory: the results folder, with ``records/`` and ``images.csv.gz``.
-        final: also draw the figures, and write ``index.html`` and ``claims.md``.
+        final: also draw the figures, and write ``index.html``, ``README.md`` and ``claims.md``.
         cards: where plug-in cards come from; the installed plug-ins by default.
         baseline: another results folder; what changed against it is marked.
     """
@@ -40,12 +40,15 @@ def write_report(
     for name, text in files.items():
         replace_file(directory / name, text.encode())
     if final and groups:
-        from bench.report import claims, claims_page, figures, gallery, page
+        from bench.report import claims, claims_page, figures, findings, findings_page, gallery, page
 
         figures.write(directory / "figures", results, groups)
         gallery.write(directory, results.cells, groups)
         judged = claims.judge(groups)
         replace_file(directory / "claims.md", claims_page.render(judged).encode())
+        found = findings.findings(results, groups, cards)
+        text = findings_page.render(found, judged, results.cells)
+        replace_file(directory / "README.md", text.encode())
         source = page.Source(
             directory=directory, results=results, groups=groups, cards=cards, judged=judged, changes=changes
         )

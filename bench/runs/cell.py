@@ -41,7 +41,7 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         "scores": scores,
     }
     record = Record(
-        schema=2,
+        schema=3,
         id=cell.id,
         key=keys.scores,
         stages=stage_keys(keys),
@@ -52,6 +52,8 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         attack=_pick(AttackCost, reconstruction),
         release=_pick(ReleaseHealth, release),
         means=_means(scores),
+        perturbed=_pairs(scores, "perturbed"),
+        bound=_pairs(scores, "bound"),
         evaluator_accuracy=scores.meta["evaluator_accuracy"],
         lpips_status=scores.meta["lpips_status"],
         seconds=Seconds(**{name: stage.meta["seconds"] for name, stage in found.items()}),
@@ -66,6 +68,10 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
 
 def _pick(part: type[PartT], stored: Stored) -> PartT:
     return part(**{name: stored.meta[name] for name in part.model_fields})
+
+
+def _pairs(scores: Stored, name: str) -> Means | None:
+    return Means(**scores.meta[name]) if name in scores.meta else None
 
 
 def _means(scores: Stored) -> Means:

@@ -17,23 +17,31 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.cards import Kind
+from bench.api.threat import Channel
 from bench.matrix.cells import Cell, Variant
+from bench.models.names import MODELS, SPLIT
 from bench.models.spec import parse_model
 from bench.plugins import dataset_card, find
 from bench.runs.sources import PACKAGE, content_digest, digest, plugin_files
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when :mod:`bench.runs.stages` comes to mean something else: all that is stored is then stale."""
 
 DTYPE = "float32"
-_ROOTS = {
-    "victim": ("victims/training.py",),
-    "evaluator": ("victims/evaluator.py",),
-    "release": ("victims/releases.py",),
-    "reconstruction": ("runs/observe.py",),
-    "scores": ("metrics/score.py", "metrics/perceptual.py"),
-}
-"""Where each stage enters the code; what these files import is found by reading them."""
+
+
+def _roots(stage: str, cell: Cell) -> tuple[str, ...]:
+    """Where a stage enters the code; what these files import is found by reading them."""
+    smashed = cell.channel is Channel.SMASHED
+    # A user's own network may be cut in two; that is known when it is built.
+    federated = cell.model in MODELS and cell.model not in SPLIT
+    return {
+        "victim": ("victims/training.py",) if federated else ("victims/split.py",),
+        "evaluator": ("victims/evaluator.py",),
+        "release": ("victims/split_releases.py",) if smashed else ("victims/releases.py",),
+        "reconstruction": ("runs/observe_split.py",) if smashed else ("runs/observe.py",),
+        "scores": ("metrics/score.py", "metrics/perceptual.py", "metrics/pairs.py"),
+    }[stage]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,16 +111,24 @@ class Identity:
 
     def keys(self, cell: Cell) -> Keys:
         """The keys of all stages of a cell."""
-        victim = self._key("victim", self._victim_parts(cell))
-        evaluator = self._key("evaluator", {"dataset": self._dataset(cell), "seed": cell.seed})
+        victim = self._key("victim", cell, self._victim_parts(cell))
+        evaluator = self._key("evaluator", cell, {"dataset": self._dataset(cell), "seed": cell.seed})
         release = self._key(
-            "release", {"victim": victim, "checkpoint": cell.checkpoint, "releases": cell.releases}
+            "release",
+            cell,
+            {
+                "victim": victim,
+                "checkpoint": cell.checkpoint,
+                "channel": cell.channel,
+                "batch_size": cell.batch_size,
+                "releases": cell.releases,
+            },
         )
         reconstruction = self._key(
             "reconstruction",
+            cell,
             {
                 "release": release,
-                "channel": cell.channel,
                 "attack": _plugin("attack", cell.attack),
                 "adversary": cell.adversary,
                 "budget": cell.budget,
@@ -120,6 +136,7 @@ class Identity:
         )
         scores = self._key(
             "scores",
+            cell,
             {
                 "reconstruction": reconstruction,
                 "evaluator": evaluator,
@@ -150,8 +167,8 @@ class Identity:
     def _dataset(cell: Cell) -> dict[str, Any]:
         return {**_plugin("dataset", cell.dataset), "sha256": dataset_card(cell.dataset.name).sha256}
 
-    def _key(self, stage: str, parts: dict[str, Any]) -> str:
-        modules = digest(tuple(PACKAGE / name for name in _ROOTS[stage]))
+    def _key(self, stage: str, cell: Cell, parts: dict[str, Any]) -> str:
+        modules = digest(tuple(PACKAGE / name for name in _roots(stage, cell)))
         content = {**self._common, "stage": stage, "modules": modules, **parts}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         if canonical not in self._cache:

@@ -50,7 +50,7 @@ def seeds(cell: Cell) -> Seeds:
 def failed(cell: Cell, keys: Keys, failure: Failure, *, device: str) -> Outcome:
     """The outcome of a cell that could not be measured; ``device`` is for a failure that names no machine."""
     record = Record(
-        schema=2,
+        schema=3,
         id=cell.id,
         key=keys.scores,
         stages=stage_keys(keys),

@@ -23,7 +23,9 @@ class Utility(Part):
     converged: bool
     """The training curve had become flat."""
     rounds: int
-    """Of federated training."""
+    """Of federated or split training."""
+    details: dict[str, float | None] = {}
+    """What else the defense measures of its victim on ``private_test``, by name."""
 
 
 class AttackCost(Part):
@@ -35,13 +37,15 @@ class AttackCost(Part):
     """The most that one release took."""
     cost_mean: float | None
     """Mean of the attacker's own cost over the releases where it is finite; None if it is nowhere."""
+    task_accuracy: float | None = None
+    """Of the victim's task under an active attack; None for passive attacks."""
 
 
 class ReleaseHealth(Part):
     """Releases that carry nothing, or nothing usable."""
 
     zero: int
-    """Releases whose gradients are all exactly zero."""
+    """Releases of which every entry is exactly zero."""
     nonfinite: int
     """Releases with an infinite or undefined entry."""
     norm_mean: float | None

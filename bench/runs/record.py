@@ -34,7 +34,7 @@ from bench.runs.parts import (
     Utility,
 )
 
-SCHEMA: Literal[2] = 2
+SCHEMA: Literal[3] = 3
 MAX_BYTES = 4096
 _TRACEBACK = 1200
 _REASON = 600
@@ -61,7 +61,7 @@ class CorruptRecordError(BenchError):
 class Record(Part):
     """Everything about one cell but its images."""
 
-    schema_: Literal[2] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal[3] = Field(default=SCHEMA, alias="schema")
     """Version of this description."""
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Names the question; also the name of the file."""
@@ -83,6 +83,10 @@ class Record(Part):
     attack: AttackCost | None = None
     release: ReleaseHealth | None = None
     means: Means | None = None
+    perturbed: Means | None = None
+    """Reconstructions against the images that the clients computed on; null unless a defense changes them."""
+    bound: Means | None = None
+    """Those images against the originals: what an attacker reaches who stops at them."""
     evaluator_accuracy: float | None = None
     """Of the independent judge on ``private_test``."""
     lpips_status: str = ""
@@ -159,14 +163,14 @@ def decode_record(data: bytes, path: Path) -> Record:
 def migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """The content of a record file in today's schema.
 
-    Schema 2 only added fields, all of which may be unknown, so that a record of schema 1 needs a new number
+    Schemas 2 and 3 only added fields, all of which may be unknown, so that an older record needs a new number
     and nothing else.
 
     Raises:
         CorruptRecordError: a schema that this version does not know; ``path`` is for the message.
     """
     schema = content.get("schema")
-    if schema == 1 and type(schema) is int:
+    if schema in range(1, SCHEMA) and type(schema) is int:
         return {**content, "schema": SCHEMA}
     if isinstance(schema, int) and schema > SCHEMA:
         raise CorruptRecordError(

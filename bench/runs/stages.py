@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import PluginError
+from bench.api.threat import Channel
 from bench.matrix.cells import Cell
 from bench.plugins import build_attack, build_defense
 from bench.runs.context import Context, Data
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.api.attack import Reconstruction
-    from bench.victims.releases import Release
+    from bench.metrics.perceptual import Lpips
+    from bench.victims.releases import Release, Source
+    from bench.victims.training import Victim
 
 POOL = 200
 """Private images, other than those released, among which a reconstruction must find its original."""
@@ -30,20 +33,8 @@ def victim(cell: Cell, keys: Keys, context: Context) -> Stored:
     """Trains the victim under its defense: ``initial.*`` and ``trained.*`` weights, accuracy, curve."""
 
     def compute() -> Stored:
-        from bench.victims.training import train_victim
-
         data = context.data(cell)
-        result = train_victim(
-            model=cell.model,
-            splits=data.splits,
-            num_classes=data.dataset.num_classes,
-            image_shape=data.dataset.image_shape,
-            defense=build_defense(cell.defense.name, cell.defense.arguments()),
-            batch_size=cell.batch_size,
-            epochs=cell.epochs,
-            seed=cell.seed,
-            device=context.device,
-        )
+        result = _train(cell, data, context)
         tensors = {f"initial.{name}": value for name, value in result.initial.items()}
         tensors |= {f"trained.{name}": value for name, value in result.trained.items()}
         facts: dict[str, Any] = {
@@ -52,10 +43,36 @@ def victim(cell: Cell, keys: Keys, context: Context) -> Stored:
             "converged": result.converged,
             "rounds": result.rounds,
             "curve": result.curve,
+            "details": {name: finite(value) for name, value in result.details.items()},
         }
         return Stored(tensors, facts)
 
     return context.stage("victim", keys.victim, compute)
+
+
+def _train(cell: Cell, data: Data, context: Context) -> Victim:
+    """By federated learning, or by split learning where the network is cut in two."""
+    from bench.models.split import SplitModel
+    from bench.models.victims import build_model
+    from bench.victims.split import train_split
+    from bench.victims.training import train_victim
+
+    shape: dict[str, Any] = {
+        "num_classes": data.dataset.num_classes,
+        "image_shape": data.dataset.image_shape,
+    }
+    common: dict[str, Any] = {
+        **shape,
+        "model": cell.model,
+        "splits": data.splits,
+        "defense": build_defense(cell.defense.name, cell.defense.arguments()),
+        "epochs": cell.epochs,
+        "seed": cell.seed,
+        "device": context.device,
+    }
+    if isinstance(build_model(cell.model, **shape), SplitModel):
+        return train_split(**common)
+    return train_victim(batch_size=cell.batch_size, **common)
 
 
 def evaluator(cell: Cell, keys: Keys, context: Context) -> Stored:
@@ -83,29 +100,40 @@ def evaluator(cell: Cell, keys: Keys, context: Context) -> Stored:
 
 
 def release(cell: Cell, keys: Keys, context: Context) -> Stored:
-    """Draws private batches and releases them through the defense: images, labels, ``gradients.*``."""
+    """Draws private batches and releases them through the defense: images, labels, ``sent.*``."""
 
     def compute() -> Stored:
         from bench.victims.releases import release_gradients
+        from bench.victims.split_releases import release_activations
 
-        data = context.data(cell)
-        result = release_gradients(
-            model=cell.model,
-            parameters=victim(cell, keys, context).group(cell.checkpoint),
-            private=data.splits.private_train,
-            num_classes=data.dataset.num_classes,
-            image_shape=data.dataset.image_shape,
-            defense=build_defense(cell.defense.name, cell.defense.arguments()),
-            releases=cell.releases,
-            batch_size=cell.batch_size,
-            seed=cell.seed,
-            device=context.device,
-        )
+        source = _source(cell, keys, context)
+        smashed = cell.channel is Channel.SMASHED
+        result = release_activations(source) if smashed else release_gradients(source)
         tensors = {"images": result.images, "labels": result.labels, "indices": result.indices}
-        tensors |= {f"gradients.{name}": value for name, value in result.gradients.items()}
+        if result.perturbed is not None:
+            tensors["perturbed"] = result.perturbed
+        tensors |= {f"sent.{name}": value for name, value in result.sent.items()}
         return Stored(tensors, _release_health(result))
 
     return context.stage("release", keys.release, compute)
+
+
+def _source(cell: Cell, keys: Keys, context: Context) -> Source:
+    from bench.victims.releases import Source
+
+    data = context.data(cell)
+    return Source(
+        model=cell.model,
+        parameters=victim(cell, keys, context).group(cell.checkpoint),
+        private=data.splits.private_train,
+        num_classes=data.dataset.num_classes,
+        image_shape=data.dataset.image_shape,
+        defense=build_defense(cell.defense.name, cell.defense.arguments()),
+        releases=cell.releases,
+        batch_size=cell.batch_size,
+        seed=cell.seed,
+        device=context.device,
+    )
 
 
 def reconstruction(cell: Cell, keys: Keys, context: Context) -> Stored:
@@ -113,29 +141,33 @@ def reconstruction(cell: Cell, keys: Keys, context: Context) -> Stored:
 
     def compute() -> Stored:
         from bench.runs.observe import observe
+        from bench.runs.observe_split import hijacked, observe_split
         from bench.victims.releases import Release
 
-        data = context.data(cell)
-        released = release(cell, keys, context)
-        observation = observe(
-            cell,
-            parameters=victim(cell, keys, context).group(cell.checkpoint),
-            release=Release(
-                images=released.tensors["images"],
-                labels=released.tensors["labels"],
-                indices=released.tensors["indices"],
-                gradients=released.group("gradients"),
-            ),
-            num_classes=data.dataset.num_classes,
-            image_shape=data.dataset.image_shape,
-            defense=build_defense(cell.defense.name, cell.defense.arguments()),
-            auxiliary=data.splits.auxiliary,
-            device=context.device,
+        data, source = context.data(cell), _source(cell, keys, context)
+        stored = release(cell, keys, context)
+        released = Release(
+            images=stored.tensors["images"],
+            labels=stored.tensors["labels"],
+            indices=stored.tensors["indices"],
+            sent=stored.group("sent"),
         )
+        seen: dict[str, Any] = {
+            "source": source,
+            "release": released,
+            "auxiliary": data.splits.auxiliary,
+        }
         attack = build_attack(cell.attack.name, cell.attack.arguments())
-        result = attack.reconstruct(observation, budget=cell.budget, seed=derive_seed(cell.seed, "attack"))
-        check_reconstruction(result, released.tensors["images"], cell.attack.label)
-        return _stored_reconstruction(result)
+        options: dict[str, Any] = {"budget": cell.budget, "seed": derive_seed(cell.seed, "attack")}
+        if cell.channel is Channel.SMASHED:
+            initial = victim(cell, keys, context).group("initial")
+            session = hijacked(cell, source=source, initial=initial, release=released, splits=data.splits)
+            result = attack.reconstruct(observe_split(cell, session=session, **seen), **options)
+            task = session.task_accuracy if session else None
+        else:
+            result, task = attack.reconstruct(observe(cell, **seen), **options), None
+        check_reconstruction(result, released.images, cell.attack.label)
+        return _stored_reconstruction(result, task)
 
     return context.stage("reconstruction", keys.reconstruction, compute)
 
@@ -168,9 +200,28 @@ def scores(cell: Cell, keys: Keys, context: Context) -> Stored:
         )
         tensors = {name: getattr(result, name).double() for name in METRICS}
         facts = {"lpips_status": lpips_status, "evaluator_accuracy": judge.meta["accuracy"]}
+        if "perturbed" in released:
+            facts |= _perturbed(released, rebuilt["images"], result.order, lpips)
         return Stored({**tensors, "order": result.order}, facts)
 
     return context.stage("scores", keys.scores, compute)
+
+
+def _perturbed(
+    released: dict[str, Tensor], rebuilt: Tensor, order: Tensor, lpips: Lpips | None
+) -> dict[str, Any]:
+    """Means against the images that the clients computed on, and of those against the originals."""
+    from bench.metrics.pairs import pair_means
+
+    shown = released["perturbed"].flatten(0, 1)
+    rows = order.to(rebuilt.device)[:, :, None, None, None].expand_as(rebuilt)
+    aligned = rebuilt.gather(1, rows).flatten(0, 1)
+    bound = pair_means(shown, released["images"].flatten(0, 1), lpips=lpips)
+    found = pair_means(aligned, shown, lpips=lpips)
+    return {
+        "perturbed": {name: finite(value) for name, value in found.items()},
+        "bound": {name: finite(value) for name, value in bound.items()},
+    }
 
 
 METRICS = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised")
@@ -203,7 +254,7 @@ def check_reconstruction(result: Reconstruction, originals: Tensor, attack: str)
         raise PluginError(f"attack {attack}: no victim has a finite reconstruction")
 
 
-def _stored_reconstruction(result: Reconstruction) -> Stored:
+def _stored_reconstruction(result: Reconstruction, task: float | None) -> Stored:
     spent = result.evaluations.double()
     cost = result.cost.detach().double()
     finite_cost = cost[cost.isfinite()]
@@ -218,6 +269,7 @@ def _stored_reconstruction(result: Reconstruction) -> Stored:
         "evaluations_mean": spent.mean().item(),
         "evaluations_max": int(spent.max().item()),
         "cost_mean": finite(finite_cost.mean().item()) if len(finite_cost) else None,
+        "task_accuracy": finite(task) if task is not None else None,
     }
     return Stored(tensors, facts)
 
@@ -226,7 +278,7 @@ def _release_health(result: Release) -> dict[str, Any]:
     """How many releases carry nothing or nothing finite, and the mean norm of the others."""
     import torch
 
-    flat = torch.cat([value.flatten(1) for value in result.gradients.values()], dim=1).double()
+    flat = torch.cat([value.flatten(1) for value in result.sent.values()], dim=1).double()
     sound = flat.isfinite().all(1)
     norms = flat[sound].norm(dim=1)
     return {

@@ -16,59 +16,99 @@ from bench.victims.training import client_releases, stream
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """N private batches and the gradients that left; the images never reach an attack.
+    """N private batches and what left of them; the images never reach an attack.
 
     Attributes:
         images: ``[N, B, C, H, W]``.
         labels: int64 ``[N, B]``.
         indices: int64 ``[N, B]`` into ``private_train``.
-        gradients: ``[N, ...]`` per parameter, after the defense.
+        sent: what left, after the defense: gradients ``[N, ...]`` by parameter, or the activations
+            ``[N, B, *Z]``.
+        perturbed: the images ``[N, B, C, H, W]`` that the clients computed on, where the defense made others
+            of them; else None.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
-    gradients: dict[str, Tensor]
+    sent: dict[str, Tensor]
+    perturbed: Tensor | None = None
 
 
-def release_gradients(
-    *,
-    model: str,
-    parameters: dict[str, Tensor],
-    private: ImageSet,
-    num_classes: int,
-    image_shape: Shape,
-    defense: Defense,
-    releases: int,
-    batch_size: int,
-    seed: int,
-    device: torch.device,
-) -> Release:
-    """The releases of N clients, one private batch each, through the hooks of the training.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where releases come from.
 
-    Batches are drawn without repetition by the seed alone: every defense, model and checkpoint of one seed
-    releases the same images, so that comparisons are paired.
+    Attributes:
+        model: architecture name.
+        parameters: the weights of the released checkpoint, as the victim was stored.
+        private: ``private_train``.
+        num_classes: K.
+        image_shape: (C, H, W).
+        defense: its hooks are applied.
+        releases: N.
+        batch_size: B.
+        seed: of the batches and of the defense's randomness.
+        device: where to compute.
+    """
+
+    model: str
+    parameters: dict[str, Tensor]
+    private: ImageSet
+    num_classes: int
+    image_shape: Shape
+    defense: Defense
+    releases: int
+    batch_size: int
+    seed: int
+    device: torch.device
+
+    @property
+    def shape(self) -> dict[str, int | Shape]:
+        """Number of classes and shape of an image, as builders take them."""
+        return {"num_classes": self.num_classes, "image_shape": self.image_shape}
+
+    def context(self, model: torch.nn.Module | None = None) -> HookContext:
+        """The randomness of the attacked releases."""
+        return HookContext(
+            generator=stream(self.seed, "release noise", self.device), batch_size=self.batch_size, model=model
+        )
+
+
+def batches(source: Source) -> tuple[Tensor, Tensor, Tensor]:
+    """Images ``[N, B, C, H, W]``, labels and indices ``[N, B]`` of the attacked releases.
+
+    Drawn without repetition by the seed alone: every defense, model and checkpoint of one seed releases the
+    same images, so that comparisons are paired.
 
     Raises:
         ValueError: fewer private images than N * B.
     """
-    if releases * batch_size > len(private):
+    wanted = source.releases * source.batch_size
+    if wanted > len(source.private):
         raise ValueError(
-            f"{releases} releases of {batch_size} need more than the {len(private)} private images"
+            f"{source.releases} releases of {source.batch_size} need more than the {len(source.private)} "
+            "private images"
         )
-    generator = stream(seed, "releases", torch.device("cpu"))
-    indices = torch.randperm(len(private), generator=generator)[: releases * batch_size]
-    indices = indices.view(releases, batch_size)
-    images, labels = private.images[indices].to(device), private.labels[indices].to(device)
-    network = defense.model(build_model(model, num_classes=num_classes, image_shape=image_shape)).to(device)
-    context = HookContext(generator=stream(seed, "release noise", device), batch_size=batch_size)
+    generator = stream(source.seed, "releases", torch.device("cpu"))
+    indices = torch.randperm(len(source.private), generator=generator)[:wanted]
+    indices = indices.view(source.releases, source.batch_size)
+    images, labels = source.private.images[indices], source.private.labels[indices]
+    return images.to(source.device), labels.to(source.device), indices
+
+
+def release_gradients(source: Source) -> Release:
+    """The gradients of N clients of a federation, one private batch each, through the hooks of the training.
+
+    Raises:
+        ValueError: fewer private images than N * B.
+    """
+    images, labels, indices = batches(source)
+    plain = build_model(source.model, num_classes=source.num_classes, image_shape=source.image_shape)
+    network = source.defense.model(plain).to(source.device)
     gradients = client_releases(
-        network, {name: value.to(device) for name, value in parameters.items()}, images, labels,
-        defense=defense, context=context, num_classes=num_classes,
+        network, {name: value.to(source.device) for name, value in source.parameters.items()}, images, labels,
+        defense=source.defense, context=source.context(), num_classes=source.num_classes,
     )  # fmt: skip
-    return Release(
-        images=images,
-        labels=labels,
-        indices=indices,
-        gradients={name: value.detach() for name, value in gradients.items()},
-    )
+    sent = {name: value.detach() for name, value in gradients.items()}
+    return Release(images=images, labels=labels, indices=indices, sent=sent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class Victim:
         converged: the accuracy of the last quarter of the curve moved by less than two points, the loss is
             below that of guessing, and all weights are finite.
         rounds: rounds run.
+        details: what else the defense wants to be known of its victim.
     """
 
     initial: dict[str, Tensor]
@@ -45,6 +46,7 @@ class Victim:
     initial_accuracy: float
     converged: bool
     rounds: int
+    details: dict[str, float] = field(default_factory=dict)
 
 
 def stream(seed: int, purpose: str, device: torch.device) -> torch.Generator:
@@ -105,7 +107,7 @@ def _loss(model: nn.Module, parameters: dict[str, Tensor], data: ImageSet) -> fl
     return nn.functional.cross_entropy(scores, data.labels[:500]).item()
 
 
-def _order(size: int, images: int, generator: torch.Generator) -> Tensor:
+def draws(size: int, images: int, generator: torch.Generator) -> Tensor:
     """Indices of ``images`` draws: complete passes over the split, each in a new order."""
     passes = math.ceil(images / size)
     orders = [torch.randperm(size, generator=generator, device=generator.device) for _ in range(passes)]
@@ -149,7 +151,7 @@ def train_victim(
     test = ImageSet(splits.private_test.images.to(device), splits.private_test.labels.to(device))
     clients = max(1, schedule.images_per_round // batch_size)
     rounds = max(1, int((epochs or schedule.epochs) * len(train) / (clients * batch_size)))
-    order = _order(len(train), rounds * clients * batch_size, stream(seed, "batches", device))
+    order = draws(len(train), rounds * clients * batch_size, stream(seed, "batches", device))
     context = HookContext(generator=stream(seed, "training noise", device), batch_size=batch_size)
     server = Server(initial, schedule, rounds)
     first_accuracy = accuracy(network, initial, test)
@@ -170,12 +172,12 @@ def train_victim(
         curve=curve,
         accuracy=curve[-1]["accuracy"],
         initial_accuracy=first_accuracy,
-        converged=_converged(curve, server.weights, num_classes),
+        converged=converged(curve, server.weights, num_classes),
         rounds=rounds,
     )
 
 
-def _converged(curve: list[dict[str, float]], weights: dict[str, Tensor], num_classes: int) -> bool:
+def converged(curve: list[dict[str, float]], weights: dict[str, Tensor], num_classes: int) -> bool:
     """Whether the accuracy stands still and the loss has left that of guessing, which stands still too."""
     tail = [point["accuracy"] for point in curve[-max(2, CURVE_POINTS // 4) :]]
     finite = all(bool(value.isfinite().all()) for value in weights.values())

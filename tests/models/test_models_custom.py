@@ -197,7 +197,10 @@ def test_the_schedule_is_ours_with_the_users_changes(folder: Path) -> None:
     ("name", "message"),
     [
         ("lenett", "did you mean 'lenet'\\?$"),
-        ("transformer", "known: convnet, lenet, resnet18; write one of .* module:function"),
+        (
+            "transformer",
+            "known: convnet, lenet, resnet18, splitnet, splitnet_deep; write one of .* module:function",
+        ),
         ("nets:", "is not module:function"),
         ("nowhere:net", "there is no module nowhere on Python's path or in"),
         ("gone.pt", "there is no file gone.pt"),

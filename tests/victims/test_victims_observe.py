@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from bench.api import Adversary, Channel, Checkpoint, GradientObservation
+from bench.api.cards import Kind
 from bench.matrix.cells import Cell, Variant
 from bench.plugins import attack_card, build_defense, discover
 from bench.runs.observe import observe
-from bench.victims.releases import Release, release_gradients
+from bench.victims.releases import Release, Source, release_gradients
 from tests.engine.observations import DIGITS, digits, weights
 
 CPU = torch.device("cpu")
@@ -35,19 +36,21 @@ def cell(attack: str, adversary: Adversary, defense: str) -> Cell:
     )
 
 
-def released(defense: str) -> Release:
-    return release_gradients(
+def source(defense: str) -> Source:
+    return Source(
         model="lenet", parameters=weights("lenet", 0), private=digits().private_train, num_classes=10,
         image_shape=DIGITS, defense=build_defense(defense, {}), releases=3, batch_size=2, seed=0, device=CPU,
     )  # fmt: skip
 
 
 def seen_by(attack: str, adversary: Adversary, defense: str) -> tuple[GradientObservation, Release]:
-    release = released(defense)
+    release = release_gradients(source(defense))
     seen = observe(
-        cell(attack, adversary, defense), parameters=weights("lenet", 0), release=release, num_classes=10,
-        image_shape=DIGITS, defense=build_defense(defense, {}), auxiliary=digits().auxiliary, device=CPU,
-    )  # fmt: skip
+        cell(attack, adversary, defense),
+        source=source(defense),
+        release=release,
+        auxiliary=digits().auxiliary,
+    )
     return seen, release
 
 
@@ -67,8 +70,13 @@ def tensors(seen: GradientObservation) -> list[Tensor]:
     return found
 
 
-@pytest.mark.parametrize("attack", sorted(discover("attack").plugins))
-@pytest.mark.parametrize("defense", sorted(discover("defense").plugins))
+def on_gradients(kind: Kind) -> list[str]:
+    plugins = discover(kind).plugins.values()
+    return sorted(item.name for item in plugins if Channel.GRADIENTS in item.card.channels)
+
+
+@pytest.mark.parametrize("attack", on_gradients("attack"))
+@pytest.mark.parametrize("defense", on_gradients("defense"))
 def test_the_naive_adversary_sees_the_release_and_nothing_of_labels_images_or_defense(
     attack: str, defense: str
 ) -> None:
@@ -77,7 +85,7 @@ def test_the_naive_adversary_sees_the_release_and_nothing_of_labels_images_or_de
     assert seen.defense is None
     assert seen.threat.adversary is Adversary.NAIVE and seen.threat.batch_size == 2
     assert seen.victims == 3 and seen.ids.tolist() == [0, 1, 2]
-    assert all(torch.equal(seen.gradients[k], v) for k, v in release.gradients.items())
+    assert all(torch.equal(seen.gradients[k], v) for k, v in release.sent.items())
     # By value, not by name: no tensor within reach is one of the private images, nor their labels.
     private = release.images.flatten(0, 1).flatten(1)
     for value in tensors(seen):
@@ -86,14 +94,14 @@ def test_the_naive_adversary_sees_the_release_and_nothing_of_labels_images_or_de
             assert not (value.flatten(1).unsqueeze(1) == private).all(2).any()
 
 
-@pytest.mark.parametrize("attack", sorted(discover("attack").plugins))
+@pytest.mark.parametrize("attack", on_gradients("attack"))
 def test_auxiliary_images_pass_only_if_the_card_asks(attack: str) -> None:
     seen, _ = seen_by(attack, Adversary.NAIVE, "none")
     asked = attack_card(attack).needs_auxiliary
     assert (seen.auxiliary is not None) == asked == seen.threat.auxiliary
 
 
-@pytest.mark.parametrize("defense", sorted(discover("defense").plugins))
+@pytest.mark.parametrize("defense", on_gradients("defense"))
 def test_the_adaptive_adversary_sees_the_defenses_view(defense: str) -> None:
     seen, _ = seen_by("dlg", Adversary.ADAPTIVE, defense)
     view = build_defense(defense, {}).view()

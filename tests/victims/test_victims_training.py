@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.api import Defense, Gradients, HookContext, ImageSet, Splits
 from bench.models.victims import schedule_of
 from bench.plugins import build_defense
-from bench.victims.releases import Release, release_gradients
+from bench.victims.releases import Release, Source, release_gradients
 from bench.victims.training import Victim, client_releases, stream, train_victim
 from tests.engine.observations import DIGITS, batches, digits, drawn, plain_gradients, weights
 
@@ -48,10 +48,19 @@ def released(
     batch_size: int = 4,
 ) -> Release:
     return release_gradients(
-        model="lenet", parameters=parameters or weights("lenet", 0), private=digits().private_train,
-        num_classes=10, image_shape=DIGITS, defense=defense, releases=releases, batch_size=batch_size,
-        seed=seed, device=CPU,
-    )  # fmt: skip
+        Source(
+            model="lenet",
+            parameters=parameters or weights("lenet", 0),
+            private=digits().private_train,
+            num_classes=10,
+            image_shape=DIGITS,
+            defense=defense,
+            releases=releases,
+            batch_size=batch_size,
+            seed=seed,
+            device=CPU,
+        )
+    )
 
 
 def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -86,9 +95,9 @@ def test_the_same_seed_gives_the_same_releases_bit_for_bit_and_another_seed_othe
     noise = build_defense("noise", {})
     first, again, other = (released(seed=seed, defense=noise) for seed in (0, 0, 1))
     assert torch.equal(first.indices, again.indices) and torch.equal(first.images, again.images)
-    assert same(first.gradients, again.gradients)
+    assert same(first.sent, again.sent)
     assert not torch.equal(first.indices, other.indices)
-    assert not any(torch.equal(first.gradients[k], other.gradients[k]) for k in first.gradients)
+    assert not any(torch.equal(first.sent[k], other.sent[k]) for k in first.sent)
 
 
 @pytest.mark.parametrize("name", ["noise", "pruning"])
@@ -105,7 +114,7 @@ def test_defenses_of_one_seed_are_compared_on_the_same_images_and_initial_weight
 def test_checkpoints_of_one_seed_release_the_same_images() -> None:
     left, right = released(), released(parameters=weights("lenet", 3))
     assert torch.equal(left.indices, right.indices)
-    assert not same(left.gradients, right.gradients)
+    assert not same(left.sent, right.sent)
 
 
 class Watched(Defense):
@@ -145,7 +154,7 @@ def test_training_with_noise_of_strength_zero_is_training_without(distribution: 
     plain, noisy = trained(), trained(defense=silent)
     assert same(plain.trained, noisy.trained)
     assert plain.curve == noisy.curve
-    assert same(released().gradients, released(defense=silent).gradients)
+    assert same(released().sent, released(defense=silent).sent)
 
 
 @pytest.mark.parametrize("model", ["lenet", "convnet"])
@@ -195,7 +204,7 @@ def test_releases_are_disjoint_and_come_from_the_private_split() -> None:
     assert some.images.shape == (7, 4, *DIGITS) and some.labels.shape == (7, 4)
     assert torch.equal(some.images, private.images[some.indices])
     assert torch.equal(some.labels, private.labels[some.indices])
-    assert all(not value.requires_grad and value.shape[0] == 7 for value in some.gradients.values())
+    assert all(not value.requires_grad and value.shape[0] == 7 for value in some.sent.values())
 
 
 def test_more_releases_than_private_images_are_refused() -> None:
@@ -220,7 +229,7 @@ def test_seeds_have_their_own_noise() -> None:
     for seed in (0, 1, 2):
         noisy = released(seed=seed, defense=build_defense("noise", {}))
         plain = released(seed=seed)
-        errors.append((noisy.gradients["classifier.bias"] - plain.gradients["classifier.bias"]).flatten())
+        errors.append((noisy.sent["classifier.bias"] - plain.sent["classifier.bias"]).flatten())
     assert not any(torch.allclose(errors[i], errors[j], atol=1e-4) for i, j in ((0, 1), (0, 2), (1, 2)))
 
 

@@ -1,0 +1,109 @@
+"""Architectures that are cut in two: the client's half sees the images, the server's half decides."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from bench.models.base import Shape, VictimModel
+
+
+class SplitModel(VictimModel):
+    """A classifier that is the server's half after the client's.
+
+    Attributes:
+        client: inputs ``[M, C, H, W]`` -> activations ``[M, *Z]``.
+        server: activations -> class scores ``[M, K]``.
+        num_classes: K.
+    """
+
+    client: nn.Module
+    server: nn.Module
+    num_classes: int
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images ``[M, C, H, W]`` as the client's half takes them, for one who knows of no defense."""
+        return images
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores ``[M, K]`` of images ``[M, C, H, W]`` in [0, 1]."""
+        scores: Tensor = self.server(self.client(self.embed(images)))
+        return scores
+
+    def training_loss(self, activations: Tensor, labels: Tensor) -> Tensor:
+        """What the server minimises over its weights; its gradient at the cut is all that a client gets.
+
+        Args:
+            activations: ``[M, *Z]``.
+            labels: ``[M]`` int64.
+        """
+        return nn.functional.cross_entropy(self.server(activations), labels)
+
+    def remade(self, image_shape: Shape) -> Self:
+        """The same architecture for inputs of another shape; draw its weights with ``initialise``."""
+        with torch.random.fork_rng(devices=[]):
+            return type(self)(self.num_classes, image_shape)
+
+
+class ClientHalf(nn.Module):
+    """The client's half as an attacker holds it: it takes images, or what a defense makes of them."""
+
+    def __init__(self, network: SplitModel, image_shape: Shape) -> None:
+        """Uses the network's own weights."""
+        super().__init__()
+        self.network = network
+        self.image_shape = tuple(image_shape)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Activations ``[M, *Z]`` of images ``[M, C, H, W]`` or of the client's own inputs."""
+        plain = tuple(inputs.shape[1:]) == self.image_shape
+        activations: Tensor = self.network.client(self.network.embed(inputs) if plain else inputs)
+        return activations
+
+
+class SplitNet(SplitModel):
+    """Two convolutions at the client; one convolution and two linear layers at the server; ReLU.
+
+    The cut is shallow: the first block keeps the resolution, only the second one pools.
+    """
+
+    pooled_blocks = (False, True)
+    """Which of the client's two blocks pool."""
+
+    def __init__(self, num_classes: int, image_shape: Shape) -> None:
+        """Builds the network for inputs ``[C, H, W]``; H and W are multiples of 8."""
+        super().__init__()
+        self.num_classes = num_classes
+        channels, height, width = image_shape
+        layers: list[nn.Module] = []
+        for wide, pooled in zip((16, 32), self.pooled_blocks, strict=True):
+            layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if pooled else []
+            channels = wide
+        self.client = nn.Sequential(*layers)
+        shrunk = 2 ** (1 + sum(self.pooled_blocks))
+        self.server = nn.Sequential(
+            nn.Conv2d(32, 64, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(64 * (height // shrunk) * (width // shrunk), 64),
+            nn.ReLU(),
+            nn.Linear(64, num_classes),
+        )
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Kaiming-normal weights and zero biases (He et al. 2015)."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+
+class DeepSplitNet(SplitNet):
+    """The same with pooling in both of the client's blocks: a deep cut."""
+
+    pooled_blocks = (True, True)

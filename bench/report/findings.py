@@ -1,0 +1,118 @@
+"""What a defense protects against those who ignore it and those who know it, beside others of equal cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.report.cards import Cards
+from bench.report.entries import Group, Row, WorstCase
+from bench.report.frames import GROUP, Results
+from bench.report.statistics import Interval
+from bench.report.summary import advantage
+from bench.report.worst import worst_case
+
+EQUAL_COST = 0.5
+"""Points of accuracy by which a rival may cost more and still count as no dearer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One defense row against two kinds of attackers.
+
+    Attributes:
+        group: where.
+        row: the defense at one strength.
+        naive: the worst case over the attackers who ignore the defense; None if there is none.
+        informed: the worst case over all attackers, those who know the defense included.
+        surprise: paired protection that is lost once attackers know the defense; positive if it is lost.
+        gain: paired protection of the informed worst case on the undefended victim.
+        rival: the other defense that protects best among those that cost no more accuracy.
+        lead: paired protection on that rival.
+    """
+
+    group: Group
+    row: Row
+    naive: WorstCase | None
+    informed: WorstCase | None
+    surprise: Interval | None = None
+    gain: Interval | None = None
+    rival: Row | None = None
+    lead: Interval | None = None
+
+
+def findings(results: Results, groups: Sequence[Group], cards: Cards) -> tuple[Finding, ...]:
+    """One finding for each defended row that some attack met, group by group.
+
+    Args:
+        results: what was read.
+        groups: the leaderboard made of it.
+        cards: tell which attacks never see the release.
+    """
+    names = results.cells.drop_duplicates("entry").set_index("entry")["attack_name"]
+    blind = {entry for entry, name in names.items() if not cards.observes_release(str(name))}
+    images = results.images[~results.images["entry"].isin(blind)]
+    by_row = {int(str(row)): frame for row, frame in images.groupby("row")}
+    return tuple(item for group in groups for item in _of(group, by_row))
+
+
+def _of(group: Group, images: Mapping[int, pd.DataFrame]) -> Iterator[Finding]:
+    base = group.baseline.worst if group.baseline else None
+    for row in group.rows:
+        if row.worst is None:
+            continue
+        frame = images[row.number]
+        naive = worst_case(frame[frame["adversary"] == "naive"], group.rank, group.key)
+        rival = _rival(row, group)
+        yield Finding(
+            group=group,
+            row=row,
+            naive=naive,
+            informed=row.worst,
+            surprise=advantage(naive, row.worst, group) if naive else None,
+            gain=advantage(row.worst, base, group) if base and not row.baseline else None,
+            rival=rival,
+            lead=advantage(row.worst, rival.worst, group) if rival and rival.worst else None,
+        )
+
+
+def _rival(row: Row, group: Group) -> Row | None:
+    """The best protected row of another defense that costs no more; None for the undefended victim."""
+    if row.baseline:
+        return None
+    others = [
+        other
+        for other in group.rows
+        if other.defense != row.defense
+        and not other.baseline
+        and other.ranked
+        and other.worst is not None
+        and other.loss.mean <= row.loss.mean + EQUAL_COST
+    ]
+    scored = [(other.worst.protection(group.rank), other) for other in others if other.worst is not None]
+    return max(scored, key=lambda item: item[0])[1] if scored else None
+
+
+def details(cells: pd.DataFrame, group: Group) -> pd.DataFrame:
+    """What the defenses of a group say of their victims: mean over seeds, by ``row`` and name."""
+    mine = cells[(cells[GROUP].astype(str) == _key(group)).all(axis=1)]
+    victims = mine.drop_duplicates(["row", "seed"])
+    frame = pd.DataFrame(
+        [{"row": row, **values} for row, values in zip(victims["row"], victims["details"], strict=True)]
+    )
+    return frame.groupby("row").mean() if len(frame.columns) > 1 else pd.DataFrame()
+
+
+def shown(cells: pd.DataFrame, group: Group) -> pd.DataFrame:
+    """Scores against the images that the clients computed on, by ``row`` and ``entry``."""
+    mine = cells[(cells[GROUP].astype(str) == _key(group)).all(axis=1)]
+    columns = [name for name in mine.columns if name.startswith(("perturbed_", "bound_", "mean_"))]
+    known = mine.dropna(subset=["perturbed_psnr"])
+    frame: pd.DataFrame = known.groupby(["row", "entry"])[columns].mean()
+    return frame
+
+
+def _key(group: Group) -> list[str]:
+    return [group.channel, group.dataset, group.model, group.checkpoint, str(group.batch_size)]

@@ -1,0 +1,140 @@
+"""``README.md`` of a results folder: the answers, defense by defense, and what each victim says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from bench.report.claims import Judged
+from bench.report.claims_page import verdicts
+from bench.report.entries import Group
+from bench.report.findings import EQUAL_COST, Finding, details, shown
+from bench.report.markdown_group import HEADS, defense, table
+from bench.report.statistics import Interval, certainly_positive
+from bench.report.text import markdown, number, percent, score
+
+_INTRO = """# Findings: what each defense protects, and from whom
+
+Every number is computed by `bench report` from the records beside this file. **Naive** attackers ignore that
+there is a defense; the **informed** worst case is over all attackers, those included who know the defense and
+its parameters. Differences are paired, on the same images, in the metric of the column; positive means that
+the defense on the left protects more; **bold** where the whole 95 % interval lies above zero. The files
+`leaderboard.md` (every attack), `claims.md` and `index.html` hold the rest."""
+
+
+def render(found: Sequence[Finding], judged: Sequence[Judged], cells: pd.DataFrame) -> str:
+    """The whole file."""
+    lines = [_INTRO]
+    for group in dict.fromkeys(item.group.key for item in found):
+        mine = [item for item in found if item.group.key == group]
+        lines += ["", *_section(mine[0].group, mine, cells)]
+    return "\n".join([*lines, "", "## Claims", "", *verdicts(judged)]).rstrip() + "\n"
+
+
+def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Iterator[str]:
+    yield f"## {markdown(group.title)}"
+    yield ""
+    rank = HEADS[group.rank]
+    head = [
+        "defense", "accuracy %", "loss, points", f"naive {rank}", f"informed {rank}", "identified ↑ %",
+        "strongest attack", "lost to knowledge", "gain on undefended", "rival of equal cost", "lead on it",
+    ]  # fmt: skip
+    yield from table(head, map(_row, found))
+    yield ""
+    yield (
+        f"The rival is the other defense that protects best among those that cost at most {EQUAL_COST:g} "
+        "points more accuracy."
+    )
+    yield from _details(group, found, cells)
+    yield from _shown(group, found, cells)
+
+
+def _row(item: Finding) -> list[str]:
+    rank, row = item.group.rank, item.row
+    return [
+        defense(row),
+        percent(row.utility.mean),
+        number(row.loss.mean, 1),
+        score(rank, item.naive.scores[rank]) if item.naive else "–",
+        score(rank, item.informed.scores[rank]) if item.informed else "–",
+        score("identified", item.informed.scores["identified"]) if item.informed else "–",
+        markdown(item.informed.strongest) if item.informed else "–",
+        _difference(item.surprise, rank),
+        _difference(item.gain, rank),
+        defense(item.rival) if item.rival else "–",
+        _difference(item.lead, rank),
+    ]
+
+
+def _difference(value: Interval | None, rank: str) -> str:
+    if value is None:
+        return "–"
+    text = score(rank, value)
+    return f"**{text}**" if certainly_positive(value) else text
+
+
+def _details(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Iterator[str]:
+    """A table for each defense that measures something of its victims."""
+    frame = details(cells, group)
+    if frame.empty:
+        return
+    rows = {item.row.number: item for item in found if item.row.number in frame.index}
+    for name in dict.fromkeys(item.row.defense for item in rows.values()):
+        mine = frame.loc[[number for number, item in rows.items() if item.row.defense == name]]
+        mine = mine.dropna(axis=1, how="all")
+        if mine.empty or not len(mine.columns):
+            continue
+        yield ""
+        yield f"What the victims of {markdown(name)} say of themselves (`private_test`, mean of the seeds):"
+        yield ""
+        head = ["", *(defense(rows[int(str(number))].row) for number in mine.index)]
+        body = [
+            [markdown(str(column).replace("_", " ")), *(number(value, 3) for value in mine[column])]
+            for column in mine.columns
+        ]
+        yield from table(head, body)
+
+
+def _shown(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Iterator[str]:
+    """Attacks against the original and against what the clients made of it."""
+    frame = shown(cells, group)
+    if frame.empty:
+        return
+    yield ""
+    yield (
+        "Where the clients change their images before they compute, the same reconstructions against the "
+        "original and against the changed image (means of the seeds; the bound is the changed image):"
+    )
+    yield ""
+    head = [
+        "defense",
+        "attack",
+        *(f"{HEADS[name]} to {to}" for to in ("original", "changed") for name in _PAIR),
+    ]
+    yield from table(head, list(_shown_rows(found, frame)), text=2)
+
+
+_PAIR = ("psnr", "ssim", "lpips")
+
+
+def _shown_rows(found: Sequence[Finding], frame: pd.DataFrame) -> Iterator[list[str]]:
+    for item in found:
+        if item.row.number not in frame.index.get_level_values("row"):
+            continue
+        mine = frame.loc[item.row.number]
+        bound = [_value(name, float(str(mine[f"bound_{name}"].iloc[0]))) for name in _PAIR]
+        yield [defense(item.row), "the changed image (bound)", *bound, *["–"] * 3]
+        for entry in item.row.attacks:
+            if entry.number in mine.index:
+                scores = mine.loc[entry.number]
+                cells = [
+                    _value(name, float(str(scores[f"{part}_{name}"])))
+                    for part in ("mean", "perturbed")
+                    for name in _PAIR
+                ]
+                yield [defense(item.row), markdown(entry.name), *cells]
+
+
+def _value(name: str, value: float) -> str:
+    return number(value, 1 if name == "psnr" else 3)

@@ -1,0 +1,226 @@
+"""Split learning: what passes the cut, and that nothing else is needed to train both halves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bench.api import Adversary, Channel, Defense, HookContext, IncompatibleError, Phase
+from bench.api.threat import Access
+from bench.matrix import Filters, Matrix, expand
+from bench.models.names import SPLIT
+from bench.models.split import SplitModel
+from bench.plugins import attack_card, discover
+from bench.victims.releases import Source, release_gradients
+from bench.victims.session import HijackedTraining
+from bench.victims.split import Client, HonestServer, build_split, predicted, train_split
+from bench.victims.split_releases import release_activations
+from bench.victims.training import stream
+from tests.engine.observations import DIGITS, digits
+
+CPU = torch.device("cpu")
+MODEL = "splitnet_deep"
+
+
+class Shifted(Defense):
+    """Changes what the clients compute on and what leaves, so that both hooks are seen at work."""
+
+    def inputs(self, images: Tensor, labels: Tensor, context: HookContext) -> tuple[Tensor, Tensor]:
+        return images * (0.5 if context.phase is Phase.TRAIN else 0.25), labels
+
+    def smashed(self, activations: Tensor, context: HookContext) -> Tensor:
+        noise = torch.randn(activations.shape, generator=context.generator)
+        return activations + 0.1 * noise
+
+
+def network(seed: int = 0, defense: Defense | None = None) -> SplitModel:
+    built = build_split(MODEL, num_classes=10, image_shape=DIGITS, defense=defense or Defense())
+    built.initialise(stream(seed, "weights", CPU))
+    return built
+
+
+def context(model: nn.Module, phase: Phase = Phase.TRAIN) -> HookContext:
+    return HookContext(generator=torch.Generator().manual_seed(0), batch_size=4, phase=phase, model=model)
+
+
+def source(defense: Defense | None = None) -> Source:
+    return Source(
+        model=MODEL,
+        parameters=dict(network().state_dict()),
+        private=digits().private_train,
+        num_classes=10,
+        image_shape=DIGITS,
+        defense=defense or Defense(),
+        releases=3,
+        batch_size=2,
+        seed=0,
+        device=CPU,
+    )
+
+
+def test_the_protocol_gives_both_halves_the_gradient_of_the_whole() -> None:
+    """Two tensors pass the cut, and together they are back-propagation through the whole network."""
+    split, images, labels = network(), digits().private_train.images[:4], digits().private_train.labels[:4]
+    whole = {name: value.detach().clone().requires_grad_() for name, value in split.named_parameters()}
+    loss = nn.functional.cross_entropy(functional_call(split, whole, (images,)), labels)
+    wanted = dict(zip(whole, torch.autograd.grad(loss, list(whole.values())), strict=True))
+    client = Client(split, Defense(), context(split), 0.0)
+    server = HonestServer(split, 0.0)
+    sent = client.send(images, labels)
+    assert not sent.requires_grad and sent.grad_fn is None
+    answer = server.answer(sent, labels, 0.0)
+    assert not answer.requires_grad and answer.shape == sent.shape
+    assert all(value.grad is None for value in split.client.parameters())
+    client.receive(answer, 0.0)
+    for name, value in split.named_parameters():
+        assert value.grad is not None
+        torch.testing.assert_close(value.grad, wanted[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_client_steps_once_for_each_batch() -> None:
+    split = network()
+    client = Client(split, Defense(), context(split), 0.1)
+    with pytest.raises(RuntimeError, match="sent nothing"):
+        client.receive(torch.zeros(1), 0.1)
+    sent = client.send(digits().private_train.images[:2], digits().private_train.labels[:2])
+    before = [value.clone() for value in split.server.parameters()]
+    client.receive(torch.ones_like(sent), 0.1)
+    assert all(map(torch.equal, before, split.server.parameters()))
+    with pytest.raises(RuntimeError, match="sent nothing"):
+        client.receive(torch.ones_like(sent), 0.1)
+
+
+def test_training_learns_and_repeats_itself() -> None:
+    def train(seed: int) -> tuple[float, Tensor]:
+        victim = train_split(
+            model=MODEL, splits=digits(), num_classes=10, image_shape=DIGITS, defense=Defense(), epochs=1,
+            seed=seed, device=CPU,
+        )  # fmt: skip
+        assert victim.curve[-1]["accuracy"] == victim.accuracy > victim.initial_accuracy + 0.3
+        return victim.accuracy, victim.trained["client.0.weight"]
+
+    first, again, other = train(0), train(0), train(1)
+    assert first[0] == again[0] and torch.equal(first[1], again[1])
+    assert not torch.equal(first[1], other[1])
+
+
+def test_a_network_in_one_piece_is_refused() -> None:
+    with pytest.raises(IncompatibleError, match="lenet is not cut"):
+        build_split("lenet", num_classes=10, image_shape=DIGITS, defense=Defense())
+
+
+def test_an_answer_does_not_depend_on_the_neighbours() -> None:
+    split, test = network(), digits().private_test
+    few = replace(test, images=test.images[:5], labels=test.labels[:5])
+    alone = replace(test, images=test.images[3:4], labels=test.labels[3:4])
+    scores = [predicted(split, data, defense=Defense(), context=context(split)) for data in (few, alone)]
+    torch.testing.assert_close(scores[0][3:4], scores[1])
+
+
+def test_releases_pass_the_hooks_and_show_what_the_clients_computed_on() -> None:
+    plain, changed = release_activations(source()), release_activations(source(Shifted()))
+    again = release_activations(source(Shifted()))
+    assert torch.equal(plain.images, changed.images) and torch.equal(plain.indices, changed.indices)
+    assert plain.perturbed is None
+    assert changed.perturbed is not None and torch.equal(changed.perturbed, 0.5 * changed.images)
+    assert torch.equal(changed.sent["activations"], again.sent["activations"])
+    clean = network().client(0.5 * plain.images.flatten(0, 1)).unflatten(0, (3, 2))
+    spread = (changed.sent["activations"] - clean).std()
+    assert 0.09 < spread < 0.11
+
+
+def test_both_channels_of_one_seed_release_the_same_images() -> None:
+    lenet = release_gradients(replace(source(), model="splitnet_deep"))
+    assert torch.equal(lenet.images, release_activations(source()).images)
+
+
+def hijacked() -> HijackedTraining:
+    private = digits().private_train
+    return HijackedTraining(
+        network(),
+        private=private,
+        test=digits().private_test,
+        attacked=(private.images[:4, None], private.labels[:4, None]),
+        defense=Defense(),
+        rate=0.01,
+        batch_size=8,
+        seed=0,
+    )
+
+
+def test_hijacked_clients_obey_and_their_release_follows_their_weights() -> None:
+    session = hijacked()
+    before = session.release()
+    assert before.shape[:2] == (4, 1) and not before.requires_grad
+    sent = session.send()
+    assert sent.shape[0] == 8 and not sent.requires_grad
+    session.answer(torch.ones_like(sent))
+    after = session.release()
+    assert not torch.equal(before, after)
+    assert after.mean() < before.mean(), "a step against a gradient of ones makes the activations smaller"
+
+
+def test_the_task_is_measured_on_images_that_the_attacker_never_sees() -> None:
+    session = hijacked()
+    assert session.task_accuracy is None
+    session.report(lambda activations: torch.nn.functional.one_hot(torch.full((len(activations),), 3), 10))
+    share = (digits().private_test.labels == 3).double().mean().item()
+    assert session.task_accuracy == pytest.approx(share)
+
+
+SMASHED = [name for name, item in discover("attack").plugins.items() if Channel.SMASHED in item.card.channels]
+
+
+@pytest.mark.parametrize("attack", SMASHED)
+def test_only_the_declared_access_passes_the_door(attack: str) -> None:
+    from bench.check import split_material
+
+    place = split_material.source(Defense())
+    seen = split_material.observation(attack, place, split_material.released(place))
+    access = attack_card(attack).access
+    assert (seen.client is not None) == (access is Access.WEIGHTS)
+    assert (seen.query is not None) == (access is Access.QUERY)
+    assert (seen.session is not None) == (access is Access.ACTIVE)
+    assert (seen.auxiliary is not None) == attack_card(attack).needs_auxiliary
+    assert seen.labels is None and seen.defense is None and seen.threat.adversary is Adversary.NAIVE
+    theirs = {name: value for name, value in place.parameters.items() if name.startswith("client")}
+    blank = dict(seen.model.state_dict())
+    assert not any(torch.equal(blank[name], value) for name, value in theirs.items() if "weight" in name)
+
+
+def test_a_matrix_says_why_a_channel_does_not_fit() -> None:
+    matrix = Matrix.model_validate(
+        {
+            "name": "mixed",
+            "version": 1,
+            "description": "x",
+            "seeds": [0],
+            "block": [
+                {
+                    "channel": "smashed",
+                    "datasets": ["mnist5k"],
+                    "models": ["lenet", MODEL],
+                    "checkpoints": ["trained"],
+                    "batch_sizes": [1],
+                    "releases": 2,
+                    "budget": 10,
+                    "attacks": ["prior", "dlg"],
+                    "adversaries": ["naive"],
+                    "defenses": ["none", "pruning"],
+                }
+            ],
+        }
+    )
+    reasons = {
+        (cell.model, cell.attack.name, cell.defense.name): cell.incompatible
+        for cell in expand(matrix, Filters())
+    }
+    assert reasons[MODEL, "prior", "none"] == ""
+    assert reasons["lenet", "prior", "none"] == "lenet is not cut into a client's and a server's half"
+    assert reasons[MODEL, "dlg", "none"] == "dlg is made for the channel gradients"
+    assert reasons[MODEL, "prior", "pruning"] == "pruning is made for the channel gradients"
+    assert MODEL in SPLIT
