@@ -120,6 +120,8 @@ def resolve(kind: Kind, name: str, parameters: Mapping[str, Value], *, where: st
     for key, value in parameters.items():
         if key not in card.parameters:
             raise unknown(f"parameter of {kind} {name}", key, card.parameters, where=where)
+        if isinstance(value, bool) and isinstance(card.parameters[key].default, str):
+            value = str(value).lower()  # the word true, where a word is asked for
         if problem := card.parameters[key].problem(value):
             prefix = f"{where}: " if where else ""
             raise UsageError(f"{prefix}{kind} {name}: {key}: {problem}")

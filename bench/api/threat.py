@@ -30,6 +30,16 @@ class Access(StrEnum):
     ACTIVE = "active"
     """It is the server of the training, and answers with gradients of its choice."""
 
+    @property
+    def words(self) -> str:
+        """What the attacker has, for people."""
+        return {
+            Access.WEIGHTS: "its weights (white box)",
+            Access.QUERY: "its answers to images of the attacker",
+            Access.ARCHITECTURE: "its layers and their sizes alone",
+            Access.ACTIVE: "its obedience: the attacker is the server of the training",
+        }[self]
+
 
 class Adversary(StrEnum):
     """Whether the attacker knows the defense and its parameters (Kerckhoffs) or ignores that there is one."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.api.threat import Adversary
+from bench.api.threat import Adversary, Channel
 from bench.cli.text import clean, columns, value_text
 
 if TYPE_CHECKING:
@@ -103,7 +103,10 @@ def _nature(card: Card) -> tuple[str, Pairs]:
     return "data", _dataset(card)
 
 
-_PUBLIC = "architecture, global weights, batch size, number of classes, image shape"
+_PUBLIC = {
+    Channel.GRADIENTS: "architecture, global weights, batch size, number of classes, image shape",
+    Channel.SMASHED: "architecture, the server's half, batch size, number of classes, image shape",
+}
 _KNOWLEDGE = {
     Adversary.NAIVE: "naive: ignores that there is a defense",
     Adversary.ADAPTIVE: "adaptive: knows the defense",
@@ -114,7 +117,9 @@ def _attack(card: AttackCard) -> Pairs:
     limit = card.max_batch_size
     yield "channels", ", ".join(card.channels)
     yield "adversaries", "; ".join(_KNOWLEDGE[adversary] for adversary in card.adversaries)
-    yield "always", _PUBLIC
+    yield "always", "; ".join(_PUBLIC[channel] for channel in card.channels)
+    if card.access:
+        yield "client's half", card.access.words
     yield "release", "yes" if card.observes_release else "no: a prior that ignores it"
     yield "private labels", "needed" if card.needs_labels else "no"
     yield "auxiliary images", "needed" if card.needs_auxiliary else "no"

@@ -21,6 +21,8 @@ from bench.report.text import number, score
 
 Json = dict[str, Any]
 
+_SEEN = {"gradients": "gradients", "smashed": "activations at the cut (smashed data)"}
+
 
 class Drawers:
     """Collects the entries and what they share: pictures and plug-ins.
@@ -120,7 +122,9 @@ class Drawers:
             "knows the defense and its parameters" if entry.adversary == "adaptive" else "ignores the defense"
         )
         sees = (
-            "nothing: it never sees the release" if entry.floor else f"{group.channel} of one private batch"
+            "nothing: it never sees the release"
+            if entry.floor
+            else f"{_SEEN[group.channel]} of one private batch"
         )
         lines = [
             ["observes", "nothing: it never sees the release" if entry.floor else sees],
@@ -133,6 +137,8 @@ class Drawers:
             lines.append(["private labels", "given" if card.needs_labels else "not given"])
             auxiliary = "other images of the same distribution" if card.needs_auxiliary else "none"
             lines.append(["auxiliary data", auxiliary])
+            if card.access is not None:
+                lines.append(["of the client's half", card.access.words])
         return lines
 
     def _plugin(self, role: str, name: str) -> str:
