@@ -108,23 +108,26 @@ def observes_only(subject: Subject) -> str:
 
 
 def access(subject: Subject) -> str:
-    """It refuses to work without what its card declares."""
-    seen, card, refused = _plain(subject), card_of(subject), []
-    for part in _PARTS:
-        if getattr(seen, part) is None:
-            continue
-        try:
-            lacking: dict[str, Any] = {part: None}
-            _run(subject, replace(seen, **lacking))
-        except IncompatibleError:
-            refused.append(part)
-        else:
+    """It refuses to work without what its card declares, before some defense at least."""
+    card, given = card_of(subject), _plain(subject)
+    asked = [part for part in _PARTS if getattr(given, part) is not None]
+    for part in asked:
+        if not any(_refuses(subject, _seen(subject, *view), part) for view in _views(subject)):
             raise Broken(
                 f"works without observation.{part}, which its card asks for (access = {card.access}, "
                 f"needs_auxiliary = {str(card.needs_auxiliary).lower()})",
                 "declare less, or raise IncompatibleError(reason)",
             )
-    return f"needs what it declares: {', '.join(refused) or 'the activations alone'}"
+    return f"needs what it declares: {', '.join(asked) or 'the activations alone'}"
+
+
+def _refuses(subject: Subject, seen: SmashedObservation, part: str) -> bool:
+    lacking: dict[str, Any] = {part: None}
+    try:
+        _run(subject, replace(seen, **lacking))
+    except IncompatibleError:
+        return True
+    return False
 
 
 def deterministic(subject: Subject) -> str:

@@ -1,9 +1,10 @@
-"""Adam on the sign of the gradient, for many victims at once."""
+"""Adam for many victims at once: on the sign of the gradient, or as AMSGrad."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import cos, pi
 
 import torch
 from torch import Tensor
@@ -67,3 +68,56 @@ class SignedAdam:
             point = project(point - rate * moved / spread)
         spent = torch.full(point.shape[:1], iterations, dtype=torch.long, device=point.device)
         return Optimum(best, best_cost, spent)
+
+
+Scheduled = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+"""``(point [M, ...], share of the step) -> costs [M], slopes``; the share falls from 1 to 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AMSGrad:
+    """Adam that never forgets the largest second moment (Reddi et al. 2018), with cosine decay to zero.
+
+    Attributes:
+        learning_rate: of the first step.
+        betas: decay of both moments.
+    """
+
+    learning_rate: float
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def minimise(
+        self,
+        objective: Scheduled,
+        start: Tensor,
+        *,
+        iterations: int,
+        project: Callable[[Tensor], Tensor] = lambda point: point,
+    ) -> Optimum:
+        """Runs the schedule once on every row; rows share nothing.
+
+        Args:
+            objective: costs and slopes of M rows; it may change with the share of the step.
+            start: ``[M, ...]``.
+            iterations: evaluations per row.
+            project: applied to the point after each step, e.g. a box.
+
+        Returns:
+            Each row's iterate of lowest cost, in the shape of the start.
+        """
+        point = best = project(start)
+        first, second, largest = (torch.zeros_like(point) for _ in range(3))
+        cost = torch.full(point.shape[:1], torch.inf, dtype=point.dtype, device=point.device)
+        for turn in range(1, iterations + 1):
+            share = 0.5 * (1 + cos(pi * turn / iterations))
+            here, slope = objective(point, share)
+            better = (here < cost).view(-1, *[1] * (point.ndim - 1))
+            best, cost = torch.where(better, point, best), torch.fmin(here, cost)
+            slope = slope.nan_to_num(0.0, 0.0, 0.0)
+            first = torch.lerp(slope, first, self.betas[0])
+            second = torch.lerp(slope.square(), second, self.betas[1])
+            largest = torch.maximum(largest, second)
+            spread = (largest / (1 - self.betas[1] ** turn)).sqrt() + 1e-12
+            point = project(point - self.learning_rate * share * first / (1 - self.betas[0] ** turn) / spread)
+        spent = torch.full(point.shape[:1], iterations, dtype=torch.long, device=point.device)
+        return Optimum(best, cost, spent)

@@ -1,0 +1,113 @@
+"""How well inputs explain the activations seen, image by image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from bench.api import SmashedObservation
+from bench.api.defense import DefenseView
+
+_NAME = "activations"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """Weights of the total variation of an image.
+
+    Attributes:
+        start: beside the relative error; it falls to zero with the square of the step.
+        incomplete: beside the relative error of entries that were sent, if others were not; it stays.
+        nats: beside a negative log-likelihood; it stays.
+    """
+
+    start: float
+    incomplete: float
+    nats: float
+
+
+@dataclass(frozen=True)
+class Features:
+    """The squared error of the activations of M independent images, or what an informed attacker knows.
+
+    Attributes:
+        client: the client's half, inputs ``[M, *S] -> [M, *Z]``.
+        seen: ``[M, *Z]``.
+        view: what the informed attacker knows.
+        sent: bool ``[M, *Z]``, entries that carry information; None where all do.
+        gain: by which the defense multiplies the entries that it sends.
+        tv: the weight of total variation that stays to the end, per image.
+        tv_start: the weight that falls to zero with the square of the step.
+    """
+
+    client: nn.Module
+    seen: Tensor
+    view: DefenseView | None
+    sent: Tensor | None
+    gain: float
+    tv: float
+    tv_start: float
+
+    def select(self, rows: Tensor) -> Self:
+        """The same for some of the images."""
+        sent = None if self.sent is None else self.sent[rows]
+        own = (self.seen[rows], self.view, sent, self.gain, self.tv, self.tv_start)
+        return type(self)(self.client, *own)
+
+    def match(self, activations: Tensor) -> Tensor:
+        """``[M]``: -log p in nats where the defense has a density, else the error by the energy seen."""
+        if self.view is not None and self.view.negative_log_likelihood is not None:
+            # Every image as a release of its own: images are independent, so each has its own cost.
+            return self.view.negative_log_likelihood(
+                {_NAME: activations[:, None]}, {_NAME: self.seen[:, None]}
+            )
+        mine, seen = self.gain * activations, self.seen
+        if self.sent is not None:
+            mine, seen = mine * self.sent, seen * self.sent
+        energy = seen.square().flatten(1).sum(1).clamp_min(torch.finfo(seen.dtype).tiny)
+        return (mine - seen).square().flatten(1).sum(1) / energy
+
+    def __call__(self, inputs: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        """Costs ``[M]`` and slopes of inputs ``[M, *S]`` when a step has the given share of the first one.
+
+        The slopes hold the vanishing part of the prior, the costs do not: they are compared over time.
+        """
+        leaf = inputs.detach().requires_grad_()
+        with torch.enable_grad():
+            roughness = _total_variation(leaf)
+            cost = self.match(self.client(leaf)) + self.tv * roughness
+            led = cost + self.tv_start * share**2 * roughness
+            (slope,) = torch.autograd.grad(led.sum(), leaf)
+        return cost.detach(), slope
+
+
+def features(seen: SmashedObservation, client: nn.Module, prior: Prior, *, seed: int) -> Features:
+    """The matching for all images of an observation, ``[N * B, *Z]``."""
+    view, released = seen.defense, seen.activations
+    flat = released.flatten(0, 1)
+    if view is not None and view.negative_log_likelihood is not None:
+        return Features(client, flat, view, None, 1.0, prior.nats, 0.0)
+    if view is not None and view.transmitted is not None:
+        sent = view.transmitted({_NAME: released})[_NAME].flatten(0, 1)
+        return Features(client, flat, view, sent, _gain(view, released, seed), prior.incomplete, prior.start)
+    return Features(client, flat, view, None, 1.0, 0.0, prior.start)
+
+
+def _gain(view: DefenseView, released: Tensor, seed: int) -> float:
+    """What is sent of activations that are all one, on average: how much larger than they were they leave."""
+    if view.release is None or view.transmitted is None:
+        return 1.0
+    generator = torch.Generator(device=released.device).manual_seed(seed)
+    trial = view.release(torch.ones_like(released), generator)
+    sent = view.transmitted({_NAME: trial})[_NAME]
+    return float(trial[sent].mean()) if sent.any() else 1.0
+
+
+def _total_variation(images: Tensor) -> Tensor:
+    """Mean |dx| + mean |dy| of each image ``[M, C, H, W]``; ``[M]``."""
+    across = (images[..., :, 1:] - images[..., :, :-1]).abs().flatten(1).mean(1)
+    down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).mean(1)
+    return across + down
