@@ -17,11 +17,13 @@ class SplitModel(VictimModel):
         client: inputs ``[M, C, H, W]`` -> activations ``[M, *Z]``.
         server: activations -> class scores ``[M, K]``.
         num_classes: K.
+        image_shape: (C, H, W) of the client's inputs.
     """
 
     client: nn.Module
     server: nn.Module
     num_classes: int
+    image_shape: Shape
 
     def embed(self, images: Tensor) -> Tensor:
         """Images ``[M, C, H, W]`` as the client's half takes them, for one who knows of no defense."""
@@ -76,6 +78,7 @@ class SplitNet(SplitModel):
         """Builds the network for inputs ``[C, H, W]``; H and W are multiples of 8."""
         super().__init__()
         self.num_classes = num_classes
+        self.image_shape = image_shape
         channels, height, width = image_shape
         layers: list[nn.Module] = []
         for wide, pooled in zip((16, 32), self.pooled_blocks, strict=True):

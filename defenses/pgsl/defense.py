@@ -8,7 +8,7 @@ from bench.api import Defense, DefenseView, HookContext, ImageSet, IncompatibleE
 from bench.defenses.pgsl.downsample import attacked_of
 from bench.defenses.pgsl.maps import MapRule, chosen_labels
 from bench.defenses.pgsl.measured import measured
-from bench.defenses.pgsl.network import PGSLNetwork, image_shape_of
+from bench.defenses.pgsl.network import PGSLNetwork
 from bench.defenses.pgsl.recovery import Recovery
 from bench.defenses.pgsl.surrogate import train_surrogate
 from bench.defenses.pgsl.transform import PGSLTransform
@@ -58,7 +58,7 @@ class PGSL(Defense):
         """Remakes both halves for carriers, with three streams at the server (Sections IV-B to IV-E)."""
         if not isinstance(model, SplitModel):
             raise IncompatibleError("pgsl defends networks that are cut into a client's and a server's half")
-        return PGSLNetwork(model, image_shape_of(model), self.recovery)
+        return PGSLNetwork(model, self.recovery)
 
     def prepare(self, model: nn.Module, private: ImageSet, context: HookContext) -> None:
         """The client trains its surrogate; a joint map needs none."""

@@ -9,14 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bench.api import IncompatibleError
-from bench.defenses.pgsl.downsample import Shape, carrier_shape, pack
+from bench.defenses.pgsl.downsample import carrier_shape, pack
 from bench.defenses.pgsl.fusion import ConvolutionSum, Streams, decision
 from bench.defenses.pgsl.maps import Classifier
 from bench.defenses.pgsl.recovery import Recovery
 from bench.defenses.pgsl.surrogate import Surrogate
 from bench.models.split import SplitModel
-
-LARGEST_SIDE = 256
 
 
 class ThreeStreams(nn.Module):
@@ -61,15 +59,16 @@ class PGSLNetwork(SplitModel):
 
     server: ThreeStreams
 
-    def __init__(self, plain: SplitModel, image_shape: Shape, recovery: Recovery) -> None:
-        """Remakes an undefended network for carriers of images (C, H, W).
+    def __init__(self, plain: SplitModel, recovery: Recovery) -> None:
+        """Remakes an undefended network for carriers of its images.
 
         Raises:
             IncompatibleError: the images have odd sides, or what leaves the client are no feature maps.
         """
         super().__init__()
         self.num_classes = plain.num_classes
-        self.carrier_shape = carrier_shape(image_shape)
+        self.image_shape = plain.image_shape
+        self.carrier_shape = carrier_shape(plain.image_shape)
         self._draft = partial(plain.remade, self.carrier_shape)
         first, *others = (self._draft() for _ in Streams._fields)
         with torch.no_grad():
@@ -80,7 +79,7 @@ class PGSLNetwork(SplitModel):
         heads = (first.server, others[0].server, others[1].server)
         with torch.random.fork_rng(devices=[]):
             self.server = ThreeStreams(heads, sent.shape[1], recovery)
-            self.surrogate = Surrogate(plain.num_classes, image_shape).requires_grad_(False)
+            self.surrogate = Surrogate(plain.num_classes, plain.image_shape).requires_grad_(False)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draws the client and the attacked stream as one plain network, then the rest."""
@@ -112,21 +111,3 @@ class PGSLNetwork(SplitModel):
         """The streams' cross-entropies together; only the fused one's gradient reaches the client."""
         streams = self.server.streams(activations, protocol=True)
         return torch.stack([cross_entropy(scores, labels) for scores in streams]).sum()
-
-
-def image_shape_of(plain: SplitModel) -> Shape:
-    """The shape (C, H, W) of a network's images, found by trial: square ones, with sides of a multiple of 8.
-
-    Raises:
-        IncompatibleError: the network takes none of them.
-    """
-    first = next((layer for layer in plain.client.modules() if isinstance(layer, nn.Conv2d)), None)
-    channels = 1 if first is None else first.in_channels
-    for side in range(8, LARGEST_SIDE + 1, 8):
-        try:
-            with torch.no_grad():
-                plain(torch.zeros(1, channels, side, side))
-        except RuntimeError:  # the linear layer behind the convolutions is of another size
-            continue
-        return channels, side, side
-    raise IncompatibleError("pgsl cannot tell for which images the network was made")
