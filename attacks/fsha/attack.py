@@ -22,7 +22,7 @@ class FSHA(SmashedAttack):
         self,
         *,
         pilot_share: float = 0.3,
-        pilot_rate: float = 1e-3,
+        pilot_rate: float = 2e-3,
         critic_rate: float = 1e-3,
         penalty: float = 10.0,
         batch: int = 32,

@@ -84,7 +84,9 @@ class Pilot:
         return view.release(codes[:, None], self.generator)[:, 0]
 
     def loss(self, size: int) -> Tensor:
-        """Mean squared error of decoded auxiliary images."""
+        """Cross-entropy of each decoded pixel with that of the auxiliary image, as a share of white.
+
+        Behind a sigmoid the squared error of mostly black images has no slope left to leave black again.
+        """
         images, labels = self.batch(size)
-        error: Tensor = (self.decoder(self.codes(images, labels)) - images).square().mean()
-        return error
+        return nn.functional.binary_cross_entropy(self.decoder(self.codes(images, labels)), images)

@@ -14,7 +14,7 @@ _AT_ONCE = 250
 
 
 class InverseNetwork(SmashedAttack):
-    """Asks the client's half for the activations of images it owns, and learns the way back (Section 4.3)."""
+    """Asks the client's half for the activations of images it owns, and learns the way back (black box)."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ _LEARNING = 0.4
 
 
 class RMLE(SmashedAttack):
-    """Finds inputs of the client's half whose activations are the observed ones (Section 4.2)."""
+    """Finds inputs of the client's half whose activations are the observed ones: the white-box attack."""
 
     def __init__(
         self,

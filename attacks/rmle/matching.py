@@ -31,7 +31,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Features:
-    """The squared error of the activations of M independent images, or what an informed attacker knows.
+    """The squared error of the activations of M independent images, or a likelihood of them.
 
     Attributes:
         client: the client's half, inputs ``[M, *S] -> [M, *Z]``.
