@@ -34,7 +34,6 @@ class QueryFree(SmashedAttack):
         batch: int = 32,
         learning_rate: float = 3e-2,
         tv: float = 1.0,
-        tv_nats: float = 3000.0,
     ) -> None:
         """Sets the shadow's training, and the rate and the prior of the inversion."""
         self.shadow_share = shadow_share
@@ -43,7 +42,6 @@ class QueryFree(SmashedAttack):
         self.batch = batch
         self.learning_rate = learning_rate
         self.tv = tv
-        self.tv_nats = tv_nats
 
     def reconstruct(self, observation: SmashedObservation, *, budget: int, seed: int) -> Reconstruction:
         """A share of the budget trains the shadow; what is left inverts all releases at once.
@@ -101,8 +99,7 @@ class QueryFree(SmashedAttack):
         Returns:
             What a client may have fed its network, ``[N, B, ...]``, and the distances ``[N]`` left.
         """
-        match, likelihood = matching(observation)
-        weight = self.tv_nats if likelihood else self.tv
+        match = matching(observation)
         transform = observation.defense.transform if observation.defense else None
         shape = transform.shape(observation.image_shape) if transform else observation.image_shape
         size = (*observation.activations.shape[:2], *shape)
@@ -113,7 +110,7 @@ class QueryFree(SmashedAttack):
             shown = imitation.perturbed(flat) if imitation else flat
             cost = match(shadow(flat).unflatten(0, size[:2]))
             optimiser.zero_grad()
-            (cost + weight * total_variation(shown.unflatten(0, size[:2]))).sum().backward()
+            (cost + self.tv * total_variation(shown.unflatten(0, size[:2]))).sum().backward()
             optimiser.step()
             with torch.no_grad():
                 inputs.copy_(transform.project(inputs) if transform else inputs.clamp(0, 1))

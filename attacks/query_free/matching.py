@@ -15,21 +15,18 @@ Match = Callable[[Tensor], Tensor]
 _NAME = "activations"
 
 
-def matching(observation: SmashedObservation) -> tuple[Match, bool]:
-    """The distance from what was released, and whether it is a likelihood in nats.
+def matching(observation: SmashedObservation) -> Match:
+    """The mean squared error, over the entries that carry information where the defense withholds some.
 
-    A known density of the defense is its negative log-likelihood. Else it is the mean squared error, over the
-    entries that carry information where the defense withholds some.
+    A known likelihood of the noise is not used: it takes all that is left for noise, where most of it is the
+    shadow's own error, and leaves the prior next to nothing to say.
     """
     seen, view = observation.activations, observation.defense
-    if view is not None and view.negative_log_likelihood is not None:
-        likelihood = view.negative_log_likelihood
-        return lambda made: likelihood({_NAME: made}, {_NAME: seen}), True
-    if view is not None and view.transmitted is not None:
-        mask = view.transmitted({_NAME: seen})[_NAME].to(seen)
-        sent, gain = mask.flatten(1).sum(1).clamp_min(1), _gain(view, seen)
-        return lambda made: (mask * (gain * made - seen)).square().flatten(1).sum(1) / sent, False
-    return lambda made: (made - seen).square().flatten(1).mean(1), False
+    if view is None or view.transmitted is None:
+        return lambda made: (made - seen).square().flatten(1).mean(1)
+    mask = view.transmitted({_NAME: seen})[_NAME].to(seen)
+    sent, gain = mask.flatten(1).sum(1).clamp_min(1), _gain(view, seen)
+    return lambda made: (mask * (gain * made - seen)).square().flatten(1).sum(1) / sent
 
 
 def _gain(view: DefenseView, like: Tensor) -> float:

@@ -105,7 +105,8 @@ class Record(Part):
         try:
             Cell.from_json(value)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a cell: {type(error).__name__}: {error}") from None
+            words = " ".join(str(error).split())  # a key may hold any character, line ends included
+            raise ValueError(f"not a cell: {type(error).__name__}: {words}") from None
         return value
 
     def encode(self) -> bytes:
