@@ -21,7 +21,7 @@ from bench.check.findings import Verdict
 from bench.check.place import Subject
 from bench.check.run import promises, try_promise
 from bench.plugins import FOLDERS, Plugin, build_attack, build_defense, discover
-from bench.runs.stages import check_reconstruction
+from bench.runs.reconstructions import check_reconstruction
 from tests.victims.test_victims_folder import photographs
 
 PLUGINS: list[Plugin] = [plugin for kind in FOLDERS for plugin in discover(kind).plugins.values()]

@@ -16,7 +16,7 @@ _CLASSIFIED = 2000
 
 
 class FSHA(SmashedAttack):
-    """Has the clients' half map into the code space of a pilot whose inverse is known ."""
+    """Has the clients' half map into the code space of a pilot whose inverse is known."""
 
     def __init__(
         self,

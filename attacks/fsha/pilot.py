@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.api import ImageSet, Imitation, IncompatibleError, SmashedObservation
 from bench.attacks.fsha.networks import Decoder, draw
-from bench.models.split import ClientHalf, SplitModel
+from bench.models.split import ClientHalf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,7 @@ class Pilot:
         generator: of all draws.
     """
 
-    half: nn.Module
+    half: ClientHalf
     decoder: Decoder
     observation: SmashedObservation
     auxiliary: ImageSet
@@ -42,18 +41,17 @@ class Pilot:
             IncompatibleError: the codes are no feature maps.
         """
         code, device = tuple(observation.activations.shape[2:]), observation.activations.device
-        model = copy.deepcopy(observation.model).cpu()
-        if len(code) != 3 or not isinstance(model, SplitModel):
-            raise IncompatibleError("the decoder takes feature maps [C, H, W] of a network cut in two")
-        generator = torch.Generator().manual_seed(seed)
-        model.initialise(generator)
+        if len(code) != 3:
+            raise IncompatibleError("the decoder takes feature maps [C, H, W]")
+        half = ClientHalf.drawn(observation.model, observation.image_shape, seed=seed, device=device)
+        generator = torch.Generator().manual_seed(seed + 1)
         with torch.random.fork_rng(devices=[]):
             decoder = Decoder((code[0], code[1], code[2]), observation.image_shape)
         draw(decoder, generator)
         view = observation.defense
         transform = view.transform if view else None
         return cls(
-            half=ClientHalf(model.to(device), observation.image_shape),
+            half=half,
             decoder=decoder.to(device),
             observation=observation,
             auxiliary=auxiliary,
@@ -65,7 +63,6 @@ class Pilot:
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Of both networks."""
-        assert isinstance(self.half, ClientHalf)
         yield from self.half.network.client.parameters()
         yield from self.decoder.parameters()
 

@@ -19,7 +19,7 @@ from bench.api import (
 from bench.attacks.query_free.matching import matching
 from bench.engine import total_variation
 from bench.engine.restoration import Restoration
-from bench.models.split import ClientHalf, SplitModel
+from bench.models.split import ClientHalf
 
 
 class QueryFree(SmashedAttack):
@@ -54,7 +54,9 @@ class QueryFree(SmashedAttack):
         if observation.auxiliary is None:
             raise IncompatibleError("the shadow client is trained on auxiliary images")
         imitation = _imitation(observation, observation.auxiliary, seed)
-        shadow = _blank(observation, seed)
+        shadow = ClientHalf.drawn(
+            observation.model, observation.image_shape, seed=seed, device=observation.activations.device
+        )
         training = int(self.shadow_share * budget)
         restoring = min(int(self.restoration_share * budget), budget - training) if imitation else 0
         self._train(shadow, observation, observation.auxiliary, imitation, steps=training, seed=seed)
@@ -116,15 +118,6 @@ class QueryFree(SmashedAttack):
                 inputs.copy_(transform.project(inputs) if transform else inputs.clamp(0, 1))
         found = inputs.detach()
         return found, match(shadow(found.flatten(0, 1)).unflatten(0, size[:2]))
-
-
-def _blank(observation: SmashedObservation, seed: int) -> ClientHalf:
-    """The client's architecture with weights of the attacker's own."""
-    model = copy.deepcopy(observation.model).cpu()
-    if not isinstance(model, SplitModel):
-        raise IncompatibleError("the shadow needs an architecture that is cut into two halves")
-    model.initialise(torch.Generator().manual_seed(seed))
-    return ClientHalf(model.to(observation.activations.device), observation.image_shape)
 
 
 def _imitation(observation: SmashedObservation, auxiliary: ImageSet, seed: int) -> Imitation | None:

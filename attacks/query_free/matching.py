@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from bench.api import DefenseView, SmashedObservation
+from bench.api import SmashedObservation
+from bench.engine.transmission import ACTIVATIONS, transmission_gain
 
 Match = Callable[[Tensor], Tensor]
 """``activations [N, B, *Z] -> [N]``."""
-
-_NAME = "activations"
 
 
 def matching(observation: SmashedObservation) -> Match:
@@ -24,15 +22,6 @@ def matching(observation: SmashedObservation) -> Match:
     seen, view = observation.activations, observation.defense
     if view is None or view.transmitted is None:
         return lambda made: (made - seen).square().flatten(1).mean(1)
-    mask = view.transmitted({_NAME: seen})[_NAME].to(seen)
-    sent, gain = mask.flatten(1).sum(1).clamp_min(1), _gain(view, seen)
+    mask = view.transmitted({ACTIVATIONS: seen})[ACTIVATIONS].to(seen)
+    sent, gain = mask.flatten(1).sum(1).clamp_min(1), transmission_gain(view, seen)
     return lambda made: (mask * (gain * made - seen)).square().flatten(1).sum(1) / sent
-
-
-def _gain(view: DefenseView, like: Tensor) -> float:
-    """By how much the defense scales what it does transmit, read off a release of ones."""
-    if view.release is None:
-        return 1.0
-    released = view.release(torch.ones_like(like), torch.Generator().manual_seed(0))
-    sent = released[released != 0]
-    return sent.mean().item() if sent.numel() else 1.0

@@ -102,7 +102,7 @@ class RMLE(SmashedAttack):
         seed: int,
     ) -> Optimum:
         """Inputs ``[N * B, *shape]`` that explain the activations; each image has its own restarts."""
-        objective = features(seen, client, self.prior, seed=seed)
+        objective = features(seen, client, self.prior)
         grey = objective.seen.new_full((len(objective.seen), *shape), 0.5)
 
         def start(attempt: int) -> Tensor:

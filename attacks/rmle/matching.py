@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from bench.api import SmashedObservation
 from bench.api.defense import DefenseView
-
-_NAME = "activations"
+from bench.engine.transmission import ACTIVATIONS, transmission_gain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class Features:
         if self.view is not None and self.view.negative_log_likelihood is not None:
             # Every image as a release of its own: images are independent, so each has its own cost.
             return self.view.negative_log_likelihood(
-                {_NAME: activations[:, None]}, {_NAME: self.seen[:, None]}
+                {ACTIVATIONS: activations[:, None]}, {ACTIVATIONS: self.seen[:, None]}
             )
         mine, seen = self.gain * activations, self.seen
         if self.sent is not None:
@@ -84,26 +83,18 @@ class Features:
         return cost.detach(), slope
 
 
-def features(seen: SmashedObservation, client: nn.Module, prior: Prior, *, seed: int) -> Features:
+def features(seen: SmashedObservation, client: nn.Module, prior: Prior) -> Features:
     """The matching for all images of an observation, ``[N * B, *Z]``."""
     view, released = seen.defense, seen.activations
     flat = released.flatten(0, 1)
     if view is not None and view.negative_log_likelihood is not None:
         return Features(client, flat, view, None, 1.0, prior.nats, 0.0)
     if view is not None and view.transmitted is not None:
-        sent = view.transmitted({_NAME: released})[_NAME].flatten(0, 1)
-        return Features(client, flat, view, sent, _gain(view, released, seed), prior.incomplete, prior.start)
+        sent = view.transmitted({ACTIVATIONS: released})[ACTIVATIONS].flatten(0, 1)
+        return Features(
+            client, flat, view, sent, transmission_gain(view, released), prior.incomplete, prior.start
+        )
     return Features(client, flat, view, None, 1.0, 0.0, prior.start)
-
-
-def _gain(view: DefenseView, released: Tensor, seed: int) -> float:
-    """What is sent of activations that are all one, on average: how much larger than they were they leave."""
-    if view.release is None or view.transmitted is None:
-        return 1.0
-    generator = torch.Generator(device=released.device).manual_seed(seed)
-    trial = view.release(torch.ones_like(released), generator)
-    sent = view.transmitted({_NAME: trial})[_NAME]
-    return float(trial[sent].mean()) if sent.any() else 1.0
 
 
 def _total_variation(images: Tensor) -> Tensor:

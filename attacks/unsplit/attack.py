@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from itertools import chain, cycle, islice, repeat
 
 import torch
 from torch import Tensor, nn
 
-from bench.api import IncompatibleError, Reconstruction, SmashedAttack, SmashedObservation
+from bench.api import Reconstruction, SmashedAttack, SmashedObservation
 from bench.engine import total_variation
-from bench.models.split import ClientHalf, SplitModel
+from bench.models.split import ClientHalf
 
 _GREY = 0.5
 """Every pixel's start."""
@@ -38,7 +37,9 @@ class UnSplit(SmashedAttack):
 
     def reconstruct(self, observation: SmashedObservation, *, budget: int, seed: int) -> Reconstruction:
         """All images of all victims share one clone, for they left through one client's half."""
-        clone = _clone(observation, seed)
+        clone = ClientHalf.drawn(
+            observation.model, observation.image_shape, seed=seed, device=observation.activations.device
+        )
         victims, batch = observation.activations.shape[:2]
         size = (victims, batch, *observation.image_shape)
         images = torch.full(size, _GREY, device=observation.activations.device).requires_grad_()
@@ -61,15 +62,6 @@ class UnSplit(SmashedAttack):
     def _turns(self) -> Iterator[bool]:
         """Endless: whether the next step is one of the images, or one of the clone."""
         return cycle(chain(repeat(True, self.steps), repeat(False, self.steps)))
-
-
-def _clone(observation: SmashedObservation, seed: int) -> ClientHalf:
-    """The client's architecture with weights of its own."""
-    model = copy.deepcopy(observation.model).cpu()
-    if not isinstance(model, SplitModel):
-        raise IncompatibleError("the clone needs an architecture that is cut into two halves")
-    model.initialise(torch.Generator().manual_seed(seed))
-    return ClientHalf(model.to(observation.activations.device), observation.image_shape)
 
 
 def _distance(clone: nn.Module, images: Tensor, activations: Tensor) -> Tensor:

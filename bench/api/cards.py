@@ -137,6 +137,12 @@ class AttackCard(_Configurable):
             raise ValueError("max_batch_size and max_batch_reason: give both or none")
         return reason
 
+    @model_validator(mode="after")
+    def _split_learning_needs_an_access(self) -> AttackCard:
+        if Channel.SMASHED in self.channels and self.observes_release and self.access is None:
+            raise ValueError(f"access: channel smashed needs one of {', '.join(Access)}")
+        return self
+
 
 class DefenseCard(_Configurable):
     """Card of a defense."""

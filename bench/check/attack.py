@@ -19,7 +19,7 @@ from bench.check.guard import guarded, no_files, no_global_randomness
 from bench.check.place import Subject
 from bench.check.trial import card_of, run, seen_by, sizes, views
 from bench.plugins import find
-from bench.runs.stages import check_reconstruction
+from bench.runs.reconstructions import check_reconstruction
 
 _UNIT = 10.0
 """Grey values beyond this are no dummy of a standard normal start but another unit, such as 0..255."""

@@ -30,7 +30,7 @@ from bench.check.place import Subject
 from bench.check.trial import card_of
 from bench.metrics import psnr
 from bench.plugins import build_defense, defense_card, discover, find
-from bench.runs.stages import check_reconstruction
+from bench.runs.reconstructions import check_reconstruction
 from bench.victims.releases import Release
 
 _SIZES = (1, 2)

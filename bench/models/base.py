@@ -15,3 +15,12 @@ class VictimModel(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draws all weights in place, on the generator's device."""
         raise NotImplementedError
+
+
+def draw_kaiming(network: nn.Module, generator: torch.Generator) -> None:
+    """Draws all convolutions and linear layers: Kaiming-normal weights, zero biases (He et al. 2015)."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

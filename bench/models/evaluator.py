@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from bench.models.base import Shape
+from bench.models.base import Shape, draw_kaiming
 
 
 class Evaluator(nn.Module):
@@ -38,8 +38,4 @@ class Evaluator(nn.Module):
 
     def initialise(self, generator: torch.Generator) -> None:
         """Kaiming-normal weights, from the generator alone."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        draw_kaiming(self, generator)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from bench.models.base import Shape, VictimModel
+from bench.api.errors import IncompatibleError
+from bench.models.base import Shape, VictimModel, draw_kaiming
 
 
 class SplitModel(VictimModel):
@@ -58,6 +60,19 @@ class ClientHalf(nn.Module):
         self.network = network
         self.image_shape = tuple(image_shape)
 
+    @classmethod
+    def drawn(cls, architecture: nn.Module, image_shape: Shape, *, seed: int, device: torch.device) -> Self:
+        """A half of the attacker's own: the architecture with weights drawn from ``seed``.
+
+        Raises:
+            IncompatibleError: the architecture is not cut in two.
+        """
+        network = copy.deepcopy(architecture).cpu()
+        if not isinstance(network, SplitModel):
+            raise IncompatibleError("the attack needs an architecture that is cut into two halves")
+        network.initialise(torch.Generator().manual_seed(seed))
+        return cls(network.to(device), image_shape)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Activations ``[M, *Z]`` of images ``[M, C, H, W]`` or of the client's own inputs."""
         plain = tuple(inputs.shape[1:]) == self.image_shape
@@ -99,11 +114,7 @@ class SplitNet(SplitModel):
 
     def initialise(self, generator: torch.Generator) -> None:
         """Kaiming-normal weights and zero biases (He et al. 2015)."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        draw_kaiming(self, generator)
 
 
 class DeepSplitNet(SplitNet):

@@ -72,15 +72,18 @@ def _of(group: Group, images: Mapping[int, pd.DataFrame]) -> Iterator[Finding]:
             naive=naive,
             informed=row.worst,
             surprise=advantage(naive, row.worst, group) if naive else None,
-            gain=advantage(row.worst, base, group) if base and not row.baseline else None,
+            gain=advantage(row.worst, base, group) if base and row.ranked and not row.baseline else None,
             rival=rival,
             lead=advantage(row.worst, rival.worst, group) if rival and rival.worst else None,
         )
 
 
 def _rival(row: Row, group: Group) -> Row | None:
-    """The best protected row of another defense that costs no more; None for the undefended victim."""
-    if row.baseline:
+    """The best protected row of another defense that costs no more.
+
+    None for the undefended victim, and for a row that lacks an attack which others had to stand.
+    """
+    if row.baseline or not row.ranked:
         return None
     others = [
         other

@@ -10,7 +10,7 @@ from bench.report.claims import Judged
 from bench.report.claims_page import verdicts
 from bench.report.entries import Group
 from bench.report.findings import EQUAL_COST, Finding, details, shown
-from bench.report.markdown_group import HEADS, defense, table
+from bench.report.markdown_group import HEADS, defense, flags, table
 from bench.report.statistics import Interval, certainly_positive
 from bench.report.text import markdown, number, percent, score
 
@@ -53,7 +53,7 @@ def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Ite
 def _row(item: Finding) -> list[str]:
     rank, row = item.group.rank, item.row
     return [
-        defense(row),
+        f"{defense(row)} {flags(row)}".rstrip(),
         percent(row.utility.mean),
         number(row.loss.mean, 1),
         score(rank, item.naive.scores[rank]) if item.naive else "–",

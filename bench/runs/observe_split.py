@@ -6,11 +6,12 @@ import copy
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.api.dataset import ImageSet, Splits
 from bench.api.smashed import Query, SmashedObservation
 from bench.api.threat import Access, Adversary, ThreatModel
+from bench.engine.transmission import ACTIVATIONS
 from bench.matrix.cells import Cell
 from bench.models.split import ClientHalf, SplitModel
 from bench.models.victims import schedule_of
@@ -18,7 +19,7 @@ from bench.plugins import attack_card
 from bench.victims.releases import Release, Source
 from bench.victims.session import HijackedTraining
 from bench.victims.split import build_split
-from bench.victims.split_releases import ACTIVATIONS, loaded
+from bench.victims.split_releases import loaded
 from bench.victims.training import stream
 
 
@@ -35,8 +36,8 @@ def observe_split(
         session: passes only with access ``active``.
     """
     card = attack_card(cell.attack.name)
-    network = _frozen(loaded(source))
-    half = ClientHalf(network, source.image_shape)
+    network = loaded(source).requires_grad_(False)
+    half = _half(network, source)
     return SmashedObservation(
         threat=ThreatModel(
             channel=cell.channel,
@@ -78,12 +79,14 @@ def hijacked(
     )
 
 
-def _frozen(network: SplitModel) -> SplitModel:
-    """The attacker differentiates by inputs; the victim's weights are what they are."""
-    return network.requires_grad_(False)
+def _half(network: SplitModel, source: Source) -> ClientHalf:
+    """The client's half alone: what else a client keeps, such as a helper of its own, is blank in it."""
+    shell = _blank(source)
+    shell.client.load_state_dict(network.client.state_dict())
+    return ClientHalf(shell.requires_grad_(False), source.image_shape)
 
 
-def _blank(source: Source) -> nn.Module:
+def _blank(source: Source) -> SplitModel:
     """The architecture with weights of its own, drawn apart from everything that the victim drew."""
     network = build_split(
         source.model,

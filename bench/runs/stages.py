@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.api.errors import PluginError
 from bench.api.threat import Channel
 from bench.matrix.cells import Cell
 from bench.plugins import build_attack, build_defense
 from bench.runs.context import Context, Data
 from bench.runs.identity import Keys, derive_seed
+from bench.runs.reconstructions import check_reconstruction, stored_reconstruction
 from bench.runs.record import finite
 from bench.runs.store import Stored
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.api.attack import Reconstruction
     from bench.metrics.perceptual import Lpips
     from bench.victims.releases import Release, Source
     from bench.victims.training import Victim
@@ -167,7 +166,7 @@ def reconstruction(cell: Cell, keys: Keys, context: Context) -> Stored:
         else:
             result, task = attack.reconstruct(observe(cell, **seen), **options), None
         check_reconstruction(result, released.images, cell.attack.label)
-        return _stored_reconstruction(result, task)
+        return stored_reconstruction(result, task)
 
     return context.stage("reconstruction", keys.reconstruction, compute)
 
@@ -225,53 +224,6 @@ def _perturbed(
 
 
 METRICS = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised")
-
-
-def check_reconstruction(result: Reconstruction, originals: Tensor, attack: str) -> None:
-    """Refuses what cannot be scored; single victims that diverged can be, as such.
-
-    Raises:
-        PluginError: a wrong type, shape or dtype, or not one finite image.
-    """
-    import torch
-
-    releases, batch = originals.shape[:2]
-    wanted: dict[str, tuple[object, tuple[int, ...]]] = {
-        "images": (getattr(result, "images", None), tuple(originals.shape)),
-        "cost": (getattr(result, "cost", None), (releases,)),
-        "evaluations": (getattr(result, "evaluations", None), (releases,)),
-    }
-    if getattr(result, "labels", None) is not None:
-        wanted["labels"] = (result.labels, (releases, batch))
-    for name, (value, shape) in wanted.items():
-        if not isinstance(value, torch.Tensor):
-            raise PluginError(f"attack {attack}: {name} is no tensor but {type(value).__name__}")
-        if tuple(value.shape) != shape:
-            raise PluginError(f"attack {attack}: {name} has shape {tuple(value.shape)}, expected {shape}")
-    if result.images.dtype != torch.float32:
-        raise PluginError(f"attack {attack}: images are {result.images.dtype}, expected torch.float32")
-    if not bool(result.images.isfinite().flatten(2).all(2).any()):
-        raise PluginError(f"attack {attack}: no victim has a finite reconstruction")
-
-
-def _stored_reconstruction(result: Reconstruction, task: float | None) -> Stored:
-    spent = result.evaluations.double()
-    cost = result.cost.detach().double()
-    finite_cost = cost[cost.isfinite()]
-    tensors = {
-        "images": result.images.detach().clamp(0, 1),
-        "cost": cost,
-        "evaluations": result.evaluations,
-    }
-    if result.labels is not None:
-        tensors["labels"] = result.labels
-    facts = {
-        "evaluations_mean": spent.mean().item(),
-        "evaluations_max": int(spent.max().item()),
-        "cost_mean": finite(finite_cost.mean().item()) if len(finite_cost) else None,
-        "task_accuracy": finite(task) if task is not None else None,
-    }
-    return Stored(tensors, facts)
 
 
 def _release_health(result: Release) -> dict[str, Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from bench.engine.transmission import ACTIVATIONS
 from bench.models.split import SplitModel
 from bench.victims.releases import Release, Source, batches
 from bench.victims.split import build_split, send
-
-ACTIVATIONS = "activations"
-"""What the only tensor of such a release is called."""
 
 
 def loaded(source: Source) -> SplitModel:

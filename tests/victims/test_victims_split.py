@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from bench.api.threat import Access
 from bench.matrix import Filters, Matrix, expand
 from bench.models.names import SPLIT
 from bench.models.split import SplitModel
-from bench.plugins import attack_card, discover
+from bench.plugins import attack_card, build_defense, discover
 from bench.victims.releases import Source, release_gradients
 from bench.victims.session import HijackedTraining
 from bench.victims.split import Client, HonestServer, build_split, predicted, train_split
@@ -190,6 +191,24 @@ def test_only_the_declared_access_passes_the_door(attack: str) -> None:
     theirs = {name: value for name, value in place.parameters.items() if name.startswith("client")}
     blank = dict(seen.model.state_dict())
     assert not any(torch.equal(blank[name], value) for name, value in theirs.items() if "weight" in name)
+
+
+@pytest.mark.parametrize("adversary", list(Adversary))
+@pytest.mark.parametrize("attack", SMASHED)
+def test_a_helper_that_the_client_keeps_is_not_within_reach(attack: str, adversary: Adversary) -> None:
+    """PGSL's clients train a classifier of their own: not even the white box sees its weights."""
+    from bench.check import split_material
+
+    place = split_material.source(build_defense("pgsl", {}))
+    secret = {k: v for k, v in place.parameters.items() if k.startswith("surrogate") and v.std() > 0}
+    assert secret
+    sent = split_material.released(place)
+    seen = split_material.observation(attack, place, sent, adversary=adversary)
+    reached = [seen.model, seen.server, *([seen.client] if seen.client else [])]
+    if seen.query is not None:
+        reached += [cell.cell_contents for cell in inspect.unwrap(seen.query).__closure__ or ()]
+    values = [value for module in reached for value in module.state_dict().values()]
+    assert not any(a.shape == b.shape and torch.equal(a, b) for a in values for b in secret.values())
 
 
 def test_a_matrix_says_why_a_channel_does_not_fit() -> None:
