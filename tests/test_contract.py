@@ -31,14 +31,11 @@ DEFENSES: dict[str, DefenseCard] = {}
 for _item in PLUGINS:
     if isinstance(_item.card, AttackCard) and Channel.GRADIENTS in _item.card.channels:
         ATTACKS[_item.name] = _item.card
-    if isinstance(_item.card, DefenseCard) and Channel.GRADIENTS in _item.card.channels:
+    _federal = Channel.GRADIENTS in getattr(_item.card, "channels", ())
+    if isinstance(_item.card, DefenseCard) and _federal and not _item.card.needs_split:
         DEFENSES[_item.name] = _item.card
 SLOW = ("imports", "floor")
 """A fresh process, and a thousand evaluations."""
-
-
-def channels(plugin: Plugin) -> tuple[Channel, ...]:
-    return getattr(plugin.card, "channels", (Channel.GRADIENTS,))
 
 
 def promise(plugin: Plugin, name: str) -> Any:
@@ -60,7 +57,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize(
     ("plugin", "name"),
-    [promise(plugin, name) for plugin in PLUGINS for name in promises(plugin.kind, channels(plugin))],
+    [promise(plugin, name) for plugin in PLUGINS for name in promises(plugin.kind, plugin.card)],
 )
 def test_a_plugin_keeps_its_promise(plugin: Plugin, name: str, request: pytest.FixtureRequest) -> None:
     paths = [key for key, item in plugin.card.parameters.items() if item.path]

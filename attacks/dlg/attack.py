@@ -9,10 +9,12 @@ from bench.api import Attack, GradientObservation, Reconstruction
 from bench.engine import (
     LBFGS,
     Euclidean,
+    InputSpace,
     Objective,
     Optimum,
     PixelsAndLabels,
     Stopping,
+    incomplete,
     informed,
     search,
     total_variation,
@@ -45,10 +47,12 @@ class DLG(Attack):
 
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
         """Dummy pixels and label logits start at N(0, 1); failed starts are drawn again."""
+        space = InputSpace.of(observation, budget=budget, seed=seed)
+        observation = space.observation
         matching, likelihood = informed(observation, Euclidean)
         unknowns = PixelsAndLabels.of(observation)
         weight = self.tv_nats if likelihood else self.tv
-        priors = ((weight, total_variation),) if observation.defense else ()
+        priors = ((weight, total_variation),) if incomplete(observation) else ()
         hopeless = torch.inf if likelihood else self.hopeless
         stopping = Stopping(progress=1e-2) if likelihood else Stopping(target=self.target, hopeless=hopeless)
 
@@ -61,12 +65,15 @@ class DLG(Attack):
         found = search(
             observation,
             attempt,
-            budget=budget,
+            budget=space.budget,
             failed=lambda cost: cost > hopeless,
             restarts=self.restarts,
             chunk=victims_at_once(observation, unknowns=size, pairs=self.optimiser.history),
         )
         images, labels = unknowns.decode(found.point)
         return Reconstruction(
-            images=images, cost=found.cost, evaluations=found.evaluations, labels=labels.argmax(-1)
+            images=space.images(images),
+            cost=found.cost,
+            evaluations=found.evaluations + space.learning,
+            labels=labels.argmax(-1),
         )

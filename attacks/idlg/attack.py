@@ -9,10 +9,12 @@ from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruc
 from bench.engine import (
     LBFGS,
     Euclidean,
+    InputSpace,
     Objective,
     Optimum,
     Pixels,
     Stopping,
+    incomplete,
     informed,
     search,
     single_labels,
@@ -53,9 +55,11 @@ class IDLG(Attack):
         if observation.batch_size != 1:
             raise IncompatibleError("the sign rule for labels holds for B = 1 only")
         labels = single_labels(observation)
+        space = InputSpace.of(observation, budget=budget, seed=seed)
+        observation = space.observation
         matching, likelihood = informed(observation, Euclidean)
         weight = self.tv_nats if likelihood else self.tv
-        priors = ((weight, total_variation),) if observation.defense else ()
+        priors = ((weight, total_variation),) if incomplete(observation) else ()
         hopeless = torch.inf if likelihood else self.hopeless
         stopping = Stopping(progress=1e-2) if likelihood else Stopping(target=self.target, hopeless=hopeless)
 
@@ -69,10 +73,15 @@ class IDLG(Attack):
         found = search(
             observation,
             attempt,
-            budget=budget,
+            budget=space.budget,
             failed=lambda cost: cost > hopeless,
             restarts=self.restarts,
             chunk=victims_at_once(observation, unknowns=size, pairs=self.optimiser.history),
         )
         images, _ = Pixels.of(observation, labels).decode(found.point)
-        return Reconstruction(images=images, cost=found.cost, evaluations=found.evaluations, labels=labels)
+        return Reconstruction(
+            images=space.images(images),
+            cost=found.cost,
+            evaluations=found.evaluations + space.learning,
+            labels=labels,
+        )

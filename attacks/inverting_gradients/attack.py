@@ -7,6 +7,7 @@ from torch import Tensor
 from bench.api import Attack, GradientObservation, Reconstruction
 from bench.engine import (
     Cosine,
+    InputSpace,
     Objective,
     Optimum,
     Pixels,
@@ -37,17 +38,17 @@ class InvertingGradients(Attack):
         """One schedule from N(0, 1) for every victim; labels are inferred from the last layer beforehand."""
         infer = single_labels if observation.batch_size == 1 else count_labels
         labels = infer(observation)
+        space = InputSpace.of(observation, budget=budget, seed=seed)
+        observation = space.observation
         matching, likelihood = informed(observation, Cosine)
         priors = ((self.tv_nats if likelihood else self.tv, total_variation),)
-        iterations = min(budget, self.iterations)
+        iterations = min(space.budget, self.iterations)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             unknowns = Pixels.of(seen, infer(seen))
             objective = Objective(seen, unknowns, matching, priors)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
-            return self.optimiser.minimise(
-                objective, start, iterations=iterations, project=lambda point: point.clamp(0, 1)
-            )
+            return self.optimiser.minimise(objective, start, iterations=iterations, project=space.project)
 
         found = search(
             observation,
@@ -58,4 +59,9 @@ class InvertingGradients(Attack):
             chunk=victims_at_once(observation, unknowns=Pixels.of(observation, labels).size),
         )
         images, _ = Pixels.of(observation, labels).decode(found.point)
-        return Reconstruction(images=images, cost=found.cost, evaluations=found.evaluations, labels=labels)
+        return Reconstruction(
+            images=space.images(images),
+            cost=found.cost,
+            evaluations=found.evaluations + space.learning,
+            labels=labels,
+        )

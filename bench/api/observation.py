@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 Gradients = Mapping[str, Tensor]
 """Parameter name -> ``[N, *parameter shape]``: the gradients of N releases."""
 
+BatchLoss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor], Tensor]
+"""``(weights, still, images [B, ...], targets [B, K]) -> scalar``: one client's loss.
+
+``weights`` are those to be differentiated; ``still`` holds all weights, as constants.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GradientObservation:
     """N releases of the channel ``gradients``: the update of one private batch each.
 
-    The victim's loss is the mean cross-entropy over the B images of the batch; this is public, as are the
-    architecture and the global weights that the server broadcast.
+    The victim's loss is the mean cross-entropy over the B images of the batch, unless ``loss`` says
+    otherwise; this is public, as are the architecture and the global weights that the server broadcast.
 
     Attributes:
         threat: the declared powers of this attacker.
@@ -32,7 +38,8 @@ class GradientObservation:
         parameters: the global weights, one tensor per name, shared by all victims (``per_victim_weights``
             false) or with a leading dimension N.
         per_victim_weights: whether ``parameters`` carry a leading dimension N.
-        gradients: what was released, ``[N, ...]`` per parameter.
+        gradients: what was released, ``[N, ...]`` per parameter; on networks that are cut in two perhaps of
+            some parameters only.
         image_shape: (C, H, W).
         num_classes: K.
         ids: int64 ``[N]``, the attacker's own numbering of the releases. Random starts are drawn by it, so
@@ -42,6 +49,7 @@ class GradientObservation:
         auxiliary: images of the same distribution; only if ``threat.auxiliary``.
         statistics: what the BatchNorm layers normalised by, by buffer name: ``[C]`` of all victims where
             ``threat.batch_norm`` is ``eval``, ``[N, C]`` of each where it is ``known``; else None.
+        loss: how the loss depends on the weights, where it is not the cross-entropy of the model's scores.
     """
 
     threat: ThreatModel
@@ -56,6 +64,7 @@ class GradientObservation:
     defense: DefenseView | None = None
     auxiliary: ImageSet | None = None
     statistics: Mapping[str, Tensor] | None = None
+    loss: BatchLoss | None = None
 
     @property
     def victims(self) -> int:

@@ -13,6 +13,11 @@ class Channel(StrEnum):
     """Federated learning: the update of one private batch."""
     SMASHED = "smashed"
     """Split learning: the activations of the client's layers on one private batch."""
+    CLIENT_GRADIENTS = "client_gradients"
+    """Split learning: the gradient of the client's weights on one private batch; all weights are known.
+
+    On networks that are cut in two, :attr:`GRADIENTS` means the gradients of both halves.
+    """
 
 
 class Access(StrEnum):

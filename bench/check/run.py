@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from bench.api.cards import Kind
+from bench.api.cards import Card, Kind
 from bench.api.errors import BenchError
 from bench.api.threat import Channel
 from bench.check import (
@@ -96,14 +96,15 @@ _SPLIT: dict[Kind, dict[str, Check]] = {
 """Promises of plug-ins that are made for split learning alone."""
 
 
-def promises(kind: Kind, channels: tuple[Channel, ...] = (Channel.GRADIENTS,)) -> dict[str, Check]:
+def promises(kind: Kind, card: Card | None = None) -> dict[str, Check]:
     """All promises of a plug-in by name, in the order in which they are tried.
 
     Args:
         kind: of the plug-in.
-        channels: that its card declares; a data set's has none.
+        card: its own, which says whether it is made for split learning; None: it is not.
     """
-    split = kind in _SPLIT and Channel.GRADIENTS not in channels
+    federal = Channel.GRADIENTS in getattr(card, "channels", (Channel.GRADIENTS,))
+    split = kind in _SPLIT and (getattr(card, "needs_split", False) or not federal)
     return {**_FIRST, **(_SPLIT if split else _PROMISES)[kind]}
 
 
@@ -113,7 +114,7 @@ def _of(subject: Subject) -> dict[str, Check]:
         declared = find(subject.kind, subject.name).card
     except BenchError:
         return promises(subject.kind)
-    return promises(subject.kind, getattr(declared, "channels", (Channel.GRADIENTS,)))
+    return promises(subject.kind, declared)
 
 
 def check(

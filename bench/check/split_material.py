@@ -82,8 +82,15 @@ def observation(
     attack: str, place: Source, sent: Release, *, adversary: Adversary = Adversary.NAIVE, few: bool = True
 ) -> SmashedObservation:
     """What this attack may see, through the door of a real cell."""
-    splits = material.data().splits
-    cell = Cell(
+    splits, asked = material.data().splits, cell(attack, place, adversary=adversary)
+    session = hijacked(asked, source=place, initial=place.parameters, release=sent, splits=splits)
+    auxiliary = material.few(splits.auxiliary, _CLIENT_IMAGES) if few else splits.auxiliary
+    return observe_split(asked, source=place, release=sent, auxiliary=auxiliary, session=session)
+
+
+def cell(attack: str, place: Source, *, adversary: Adversary) -> Cell:
+    """A small cell in which the attack meets releases from that place."""
+    return Cell(
         dataset=Variant(name="", parameters=(), label=""),
         model=place.model,
         checkpoint=Checkpoint.INITIAL,
@@ -97,9 +104,6 @@ def observation(
         seed=0,
         budget=material.BUDGET,
     )
-    session = hijacked(cell, source=place, initial=place.parameters, release=sent, splits=splits)
-    auxiliary = material.few(splits.auxiliary, _CLIENT_IMAGES) if few else splits.auxiliary
-    return observe_split(cell, source=place, release=sent, auxiliary=auxiliary, session=session)
 
 
 def shown(seen: SmashedObservation) -> list[Tensor]:

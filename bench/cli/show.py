@@ -105,6 +105,7 @@ def _nature(card: Card) -> tuple[str, Pairs]:
 
 _PUBLIC = {
     Channel.GRADIENTS: "architecture, global weights, batch size, number of classes, image shape",
+    Channel.CLIENT_GRADIENTS: "architecture, weights of both halves, batch size, classes, image shape",
     Channel.SMASHED: "architecture, the server's half, batch size, number of classes, image shape",
 }
 _KNOWLEDGE = {

@@ -9,9 +9,10 @@ stopping rule; :mod:`~bench.engine.search` restarts the victims whose attempt fa
 from bench.engine.adam import SignedAdam
 from bench.engine.cgls import cgls
 from bench.engine.generative import GeneratorWeights, Latents
+from bench.engine.inputs import InputSpace
 from bench.engine.labels import count_labels, single_labels
 from bench.engine.lbfgs import LBFGS
-from bench.engine.matching import Cosine, Euclidean, Matching, informed
+from bench.engine.matching import Cosine, Euclidean, Matching, incomplete, informed
 from bench.engine.memory import victims_at_once
 from bench.engine.objective import Objective
 from bench.engine.optimum import Optimum, Stopping
@@ -25,6 +26,7 @@ __all__ = [
     "Cosine",
     "Euclidean",
     "GeneratorWeights",
+    "InputSpace",
     "Latents",
     "Matching",
     "Objective",
@@ -35,6 +37,7 @@ __all__ = [
     "Stopping",
     "cgls",
     "count_labels",
+    "incomplete",
     "informed",
     "latent_divergence",
     "search",

@@ -7,13 +7,13 @@ dummy images. No layer needs a hand-written rule.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from bench.api.observation import Gradients
+from bench.api.observation import BatchLoss, Gradients
 from bench.engine.normalisation import evaluating, own_statistics
 
 GradientMap = Callable[[Tensor, Tensor], Gradients]
@@ -52,6 +52,8 @@ def gradient_map(
     per_victim_weights: bool,
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
     statistics: Mapping[str, Tensor] | None = None,
+    batch_loss: BatchLoss | None = None,
+    names: Iterable[str] | None = None,
 ) -> GradientMap:
     """The map from private batches to the gradients that their clients compute.
 
@@ -62,6 +64,8 @@ def gradient_map(
         loss: ``(scores [B, K], targets [B, K]) -> scalar``.
         statistics: public running statistics ``[C]`` by buffer name, by which BatchNorm layers normalise;
             None: by those of the victim's own batch, or what an evaluating network brings.
+        batch_loss: takes the place of ``loss`` of the model's scores.
+        names: of the weights to differentiate, in the order of the result; None: all.
 
     Returns:
         ``(images [N, B, C, H, W], targets [N, B, K]) -> {name: [N, ...]}``, differentiable in both.
@@ -69,16 +73,20 @@ def gradient_map(
     network = model if statistics is None else evaluating(model)
     fixed = dict(statistics or {})
 
-    def batch_loss(weights: dict[str, Tensor], images: Tensor, targets: Tensor) -> Tensor:
-        return loss(functional_call(network, {**weights, **fixed}, (images,)), targets)
+    def of_scores(
+        weights: Mapping[str, Tensor], still: Mapping[str, Tensor], images: Tensor, targets: Tensor
+    ) -> Tensor:
+        return loss(functional_call(network, {**still, **weights, **fixed}, (images,)), targets)
 
     if statistics is None and model.training:
         network = own_statistics(model)
-    weights = {name: value.detach() for name, value in parameters.items()}
-    batched = vmap(grad(batch_loss), in_dims=(0 if per_victim_weights else None, 0, 0))
+    still = {name: value.detach() for name, value in parameters.items()}
+    weights = {name: still[name] for name in (parameters if names is None else names)}
+    own = 0 if per_victim_weights else None
+    batched = vmap(grad(batch_loss or of_scores), in_dims=(own, own, 0, 0))
 
     def gradients(images: Tensor, targets: Tensor) -> Gradients:
-        result: Gradients = batched(weights, images, targets)
+        result: Gradients = batched(weights, still, images, targets)
         return result
 
     return gradients

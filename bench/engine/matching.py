@@ -70,6 +70,14 @@ class Cosine:
         return 1 - (left * right).sum(1) / norms
 
 
+def incomplete(observation: GradientObservation) -> bool:
+    """Whether a known defense keeps something of the gradient back, so that a prior on images must help."""
+    view = observation.defense
+    if view is None:
+        return False
+    return view.negative_log_likelihood is not None or view.transmitted is not None
+
+
 def informed(
     observation: GradientObservation, default: Callable[[Transmitted | None], Matching]
 ) -> tuple[Matching, bool]:

@@ -44,6 +44,8 @@ class Objective:
             seen.parameters,
             per_victim_weights=seen.per_victim_weights,
             statistics=seen.statistics if evaluating else None,
+            batch_loss=seen.loss,
+            names=seen.gradients,
         )
 
     def costs(self, point: Tensor) -> tuple[Tensor, Tensor]:

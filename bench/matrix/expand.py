@@ -151,8 +151,11 @@ def incompatible(
         if channel not in channels:
             return f"{name} is made for the channel {' and '.join(channels)}"
     whole = model in MODELS and model not in SPLIT
-    if whole and (channel is Channel.SMASHED or guard.needs_split):
+    if whole and (channel is not Channel.GRADIENTS or guard.needs_split):
         return f"{model} is not cut into a client's and a server's half"
+    federal = Channel.CLIENT_GRADIENTS not in guard.channels
+    if model in SPLIT and channel is Channel.GRADIENTS and federal:
+        return f"{defense.name} is made for federated learning, and {model} is trained by split learning"
     if card.max_batch_size is not None and batch_size > card.max_batch_size:
         return card.max_batch_reason
     if adversary is Adversary.ADAPTIVE and not guard.adaptive_view:

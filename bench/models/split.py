@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from bench.api.errors import IncompatibleError
 from bench.models.base import Shape, VictimModel, draw_kaiming
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""``scores [M, K], targets -> scalar``."""
 
 
 class SplitModel(VictimModel):
@@ -36,14 +41,19 @@ class SplitModel(VictimModel):
         scores: Tensor = self.server(self.client(self.embed(images)))
         return scores
 
-    def training_loss(self, activations: Tensor, labels: Tensor) -> Tensor:
+    def training_loss(
+        self, activations: Tensor, targets: Tensor, *, still: Tensor | None = None, loss: Loss = cross_entropy
+    ) -> Tensor:
         """What the server minimises over its weights; its gradient at the cut is all that a client gets.
 
         Args:
             activations: ``[M, *Z]``.
-            labels: ``[M]`` int64.
+            targets: ``[M]`` int64, or ``[M, K]`` probabilities.
+            still: the same values, for the parts of the server that return no gradient to the client; None:
+                the activations, detached.
+            loss: of scores ``[M, K]`` and targets.
         """
-        return nn.functional.cross_entropy(self.server(activations), labels)
+        return loss(self.server(activations), targets)
 
     def remade(self, image_shape: Shape) -> Self:
         """The same architecture for inputs of another shape; draw its weights with ``initialise``."""
@@ -121,3 +131,34 @@ class DeepSplitNet(SplitNet):
     """The same with pooling in both of the client's blocks: a deep cut."""
 
     pooled_blocks = (True, True)
+
+
+class SplitLeNet(SplitModel):
+    """The sigmoid LeNet of the gradient-inversion literature, cut after its second convolution.
+
+    Layers and start are those of :class:`~bench.models.victims.LeNet`.
+    """
+
+    def __init__(self, num_classes: int, image_shape: Shape) -> None:
+        """Builds the network for inputs ``[C, H, W]``; H and W are multiples of 4."""
+        super().__init__()
+        self.num_classes = num_classes
+        self.image_shape = image_shape
+        channels, height, width = image_shape
+        self.client = nn.Sequential(
+            nn.Conv2d(channels, 12, 5, stride=2, padding=2),
+            nn.Sigmoid(),
+            nn.Conv2d(12, 12, 5, stride=2, padding=2),
+            nn.Sigmoid(),
+        )
+        self.server = nn.Sequential(
+            nn.Conv2d(12, 12, 5, stride=1, padding=2),
+            nn.Sigmoid(),
+            nn.Flatten(),
+            nn.Linear(12 * (height // 4) * (width // 4), num_classes),
+        )
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draws all weights and biases from U(-0.5, 0.5)."""
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.5, 0.5, generator=generator)

@@ -12,7 +12,7 @@ from bench.models.base import Shape, VictimModel
 from bench.models.names import MODELS
 from bench.models.resnet import ResNet18
 from bench.models.spec import parse_model
-from bench.models.split import DeepSplitNet, SplitNet
+from bench.models.split import DeepSplitNet, SplitLeNet, SplitNet
 
 
 class LeNet(VictimModel):
@@ -135,6 +135,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "splitnet_deep": Architecture(
         DeepSplitNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.002, server="adam")
+    ),
+    "split_lenet": Architecture(
+        SplitLeNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.015, server="adam")
     ),
 }
 

@@ -17,29 +17,31 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.cards import Kind
-from bench.api.threat import Channel
 from bench.matrix.cells import Cell, Variant
 from bench.models.names import MODELS, SPLIT
 from bench.models.spec import parse_model
 from bench.plugins import dataset_card, find
 from bench.runs.sources import PACKAGE, content_digest, digest, plugin_files
 
-FORMAT = 3
-"""Raise it when :mod:`bench.runs.stages` comes to mean something else: all that is stored is then stale."""
+FORMAT = 4
+"""Raise it when :mod:`bench.runs.stages` or :mod:`bench.runs.learning` come to mean something else.
+
+All that is stored is then stale.
+"""
 
 DTYPE = "float32"
 
 
 def _roots(stage: str, cell: Cell) -> tuple[str, ...]:
     """Where a stage enters the code; what these files import is found by reading them."""
-    smashed = cell.channel is Channel.SMASHED
     # A user's own network may be cut in two; that is known when it is built.
     federated = cell.model in MODELS and cell.model not in SPLIT
+    seen = ("runs/observe.py",) if federated else ("runs/observe_split.py", "runs/observe.py")
     return {
         "victim": ("victims/training.py",) if federated else ("victims/split.py",),
         "evaluator": ("victims/evaluator.py",),
-        "release": ("victims/split_releases.py",) if smashed else ("victims/releases.py",),
-        "reconstruction": ("runs/observe_split.py",) if smashed else ("runs/observe.py",),
+        "release": ("victims/releases.py",) if federated else ("victims/split_releases.py",),
+        "reconstruction": seen,
         "scores": ("metrics/score.py", "metrics/perceptual.py", "metrics/pairs.py"),
     }[stage]
 

@@ -1,4 +1,4 @@
-"""The same door in split learning: what passes depends on the attacker's access to the client's half."""
+"""The same door in split learning: what passes depends on what leaked, and on the attacker's access."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.api.dataset import ImageSet, Splits
+from bench.api.defense import DefenseView
+from bench.api.observation import GradientObservation
 from bench.api.smashed import Query, SmashedObservation
 from bench.api.threat import Access, Adversary, ThreatModel
 from bench.engine.transmission import ACTIVATIONS
@@ -19,7 +21,7 @@ from bench.plugins import attack_card
 from bench.victims.releases import Release, Source
 from bench.victims.session import HijackedTraining
 from bench.victims.split import build_split
-from bench.victims.split_releases import loaded
+from bench.victims.split_releases import CLIENT, SERVER, batch_loss, loaded
 from bench.victims.training import stream
 
 
@@ -32,18 +34,19 @@ def observe_split(
         cell: names the attack, whose card declares its access, and its adversary.
         source: the server's half passes, the client's half only as far as the access goes.
         release: only its activations pass.
-        auxiliary: passes only to attacks whose card asks for it.
+        auxiliary: passes only to attacks whose card asks for it, and to those who must undo a transform.
         session: passes only with access ``active``.
     """
     card = attack_card(cell.attack.name)
     network = loaded(source).requires_grad_(False)
-    half = _half(network, source)
+    half, view = _half(network, source), _view(cell, source)
+    owned = card.needs_auxiliary or (view is not None and view.transform is not None)
     return SmashedObservation(
         threat=ThreatModel(
             channel=cell.channel,
             adversary=cell.adversary,
             batch_size=cell.batch_size,
-            auxiliary=card.needs_auxiliary,
+            auxiliary=owned,
             access=card.access,
         ),
         activations=release.sent[ACTIVATIONS].to(source.device),
@@ -55,9 +58,45 @@ def observe_split(
         client=half if card.access is Access.WEIGHTS else None,
         query=_black_box(half) if card.access is Access.QUERY else None,
         session=session if card.access is Access.ACTIVE else None,
-        defense=source.defense.view() if cell.adversary is Adversary.ADAPTIVE else None,
-        auxiliary=auxiliary if card.needs_auxiliary else None,
+        defense=view,
+        auxiliary=auxiliary if owned else None,
     )
+
+
+def observe_weight_gradients(
+    cell: Cell, *, source: Source, release: Release, auxiliary: ImageSet
+) -> GradientObservation:
+    """Builds the observation of a cell's attack on gradients of one half or of both.
+
+    Args:
+        cell: names the attack and its adversary.
+        source: both halves' weights and the training loss pass; what else a client keeps does not.
+        release: only its gradients pass.
+        auxiliary: passes only to attacks whose card asks for it, and to those who must undo a transform.
+    """
+    card, view = attack_card(cell.attack.name), _view(cell, source)
+    owned = card.needs_auxiliary or (view is not None and view.transform is not None)
+    network = _blank(source).requires_grad_(False)
+    known = {k: v.to(source.device) for k, v in source.parameters.items() if k.startswith((CLIENT, SERVER))}
+    return GradientObservation(
+        threat=ThreatModel(
+            channel=cell.channel, adversary=cell.adversary, batch_size=cell.batch_size, auxiliary=owned
+        ),
+        model=network,
+        parameters=known,
+        per_victim_weights=False,
+        gradients={name: release.sent[name].to(source.device) for name in known if name in release.sent},
+        image_shape=source.image_shape,
+        num_classes=source.num_classes,
+        ids=torch.arange(cell.releases, device=source.device),
+        defense=view,
+        auxiliary=auxiliary if owned else None,
+        loss=batch_loss(network),
+    )
+
+
+def _view(cell: Cell, source: Source) -> DefenseView | None:
+    return source.defense.view() if cell.adversary is Adversary.ADAPTIVE else None
 
 
 def hijacked(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.api.threat import Channel
 from bench.matrix.cells import Cell
-from bench.plugins import build_attack, build_defense
+from bench.plugins import build_defense
 from bench.runs.context import Context, Data
 from bench.runs.identity import Keys, derive_seed
+from bench.runs.learning import attacked, released, train
 from bench.runs.reconstructions import check_reconstruction, stored_reconstruction
 from bench.runs.record import finite
 from bench.runs.store import Stored
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from bench.metrics.perceptual import Lpips
     from bench.victims.releases import Release, Source
-    from bench.victims.training import Victim
 
 POOL = 200
 """Private images, other than those released, among which a reconstruction must find its original."""
@@ -32,8 +31,7 @@ def victim(cell: Cell, keys: Keys, context: Context) -> Stored:
     """Trains the victim under its defense: ``initial.*`` and ``trained.*`` weights, accuracy, curve."""
 
     def compute() -> Stored:
-        data = context.data(cell)
-        result = _train(cell, data, context)
+        result = train(cell, context.data(cell), context.device)
         tensors = {f"initial.{name}": value for name, value in result.initial.items()}
         tensors |= {f"trained.{name}": value for name, value in result.trained.items()}
         facts: dict[str, Any] = {
@@ -47,31 +45,6 @@ def victim(cell: Cell, keys: Keys, context: Context) -> Stored:
         return Stored(tensors, facts)
 
     return context.stage("victim", keys.victim, compute)
-
-
-def _train(cell: Cell, data: Data, context: Context) -> Victim:
-    """By federated learning, or by split learning where the network is cut in two."""
-    from bench.models.split import SplitModel
-    from bench.models.victims import build_model
-    from bench.victims.split import train_split
-    from bench.victims.training import train_victim
-
-    shape: dict[str, Any] = {
-        "num_classes": data.dataset.num_classes,
-        "image_shape": data.dataset.image_shape,
-    }
-    common: dict[str, Any] = {
-        **shape,
-        "model": cell.model,
-        "splits": data.splits,
-        "defense": build_defense(cell.defense.name, cell.defense.arguments()),
-        "epochs": cell.epochs,
-        "seed": cell.seed,
-        "device": context.device,
-    }
-    if isinstance(build_model(cell.model, **shape), SplitModel):
-        return train_split(**common)
-    return train_victim(batch_size=cell.batch_size, **common)
 
 
 def evaluator(cell: Cell, keys: Keys, context: Context) -> Stored:
@@ -102,12 +75,7 @@ def release(cell: Cell, keys: Keys, context: Context) -> Stored:
     """Draws private batches and releases them through the defense: images, labels, ``sent.*``."""
 
     def compute() -> Stored:
-        from bench.victims.releases import release_gradients
-        from bench.victims.split_releases import release_activations
-
-        source = _source(cell, keys, context)
-        smashed = cell.channel is Channel.SMASHED
-        result = release_activations(source) if smashed else release_gradients(source)
+        result = released(cell, context.data(cell), _source(cell, keys, context))
         tensors = {"images": result.images, "labels": result.labels, "indices": result.indices}
         if result.perturbed is not None:
             tensors["perturbed"] = result.perturbed
@@ -139,33 +107,18 @@ def reconstruction(cell: Cell, keys: Keys, context: Context) -> Stored:
     """Runs the attack on what it may observe: images, labels if recovered, what it spent."""
 
     def compute() -> Stored:
-        from bench.runs.observe import observe
-        from bench.runs.observe_split import hijacked, observe_split
         from bench.victims.releases import Release
 
-        data, source = context.data(cell), _source(cell, keys, context)
         stored = release(cell, keys, context)
-        released = Release(
+        seen = Release(
             images=stored.tensors["images"],
             labels=stored.tensors["labels"],
             indices=stored.tensors["indices"],
             sent=stored.group("sent"),
         )
-        seen: dict[str, Any] = {
-            "source": source,
-            "release": released,
-            "auxiliary": data.splits.auxiliary,
-        }
-        attack = build_attack(cell.attack.name, cell.attack.arguments())
-        options: dict[str, Any] = {"budget": cell.budget, "seed": derive_seed(cell.seed, "attack")}
-        if cell.channel is Channel.SMASHED:
-            initial = victim(cell, keys, context).group("initial")
-            session = hijacked(cell, source=source, initial=initial, release=released, splits=data.splits)
-            result = attack.reconstruct(observe_split(cell, session=session, **seen), **options)
-            task = session.task_accuracy if session else None
-        else:
-            result, task = attack.reconstruct(observe(cell, **seen), **options), None
-        check_reconstruction(result, released.images, cell.attack.label)
+        source, initial = _source(cell, keys, context), victim(cell, keys, context).group("initial")
+        result, task = attacked(cell, context.data(cell), source, seen, initial)
+        check_reconstruction(result, seen.images, cell.attack.label)
         return stored_reconstruction(result, task)
 
     return context.stage("reconstruction", keys.reconstruction, compute)

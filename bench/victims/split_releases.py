@@ -1,13 +1,22 @@
-"""What a victim of split learning releases: the activations at the cut."""
+"""What a victim of split learning releases: activations at the cut, or gradients of its weights."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Mapping
 
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from bench.api.observation import BatchLoss
+from bench.engine.gradients import cross_entropy
 from bench.engine.transmission import ACTIVATIONS
 from bench.models.split import SplitModel
 from bench.victims.releases import Release, Source, batches
 from bench.victims.split import build_split, send
+
+CLIENT, SERVER = "client.", "server."
+"""How the names of both halves' weights begin."""
 
 
 def loaded(source: Source) -> SplitModel:
@@ -37,12 +46,84 @@ def release_activations(source: Source) -> Release:
     images, labels, indices = batches(source)
     network = loaded(source)
     inputs, sent = send(network, images, labels, defense=source.defense, context=source.context(network))
-    shown = source.defense.perturbed(inputs)
-    changed = shown.shape == images.shape and not torch.equal(shown, images)
     return Release(
         images=images,
         labels=labels,
         indices=indices,
         sent={ACTIVATIONS: sent},
-        perturbed=shown if changed else None,
+        perturbed=_perturbed(inputs, images, source),
     )
+
+
+def release_weight_gradients(source: Source, *, halves: tuple[str, ...]) -> Release:
+    """The gradients of N clients' batches by the protocol: one round each, after which nobody takes a step.
+
+    Args:
+        source: where the releases come from.
+        halves: whose weights, :data:`CLIENT` and :data:`SERVER`.
+
+    Raises:
+        ValueError: fewer private images than N * B.
+        IncompatibleError: the architecture is not cut in two.
+    """
+    images, labels, indices = batches(source)
+    network = loaded(source)
+    context = source.context(network)
+    weights = {name: value for name, value in network.named_parameters() if name.startswith(halves)}
+    inputs, sent = send(network, images, labels, defense=source.defense, context=context)
+    rounds: list[tuple[Tensor, ...]] = []
+    for victim in range(source.releases):
+        own = source.defense.loss(inputs[victim, None], sent[victim, None], context)
+        total = own + network.training_loss(sent[victim], labels[victim])
+        rounds.append(torch.autograd.grad(total, tuple(weights.values()), retain_graph=True))
+    return Release(
+        images=images,
+        labels=labels,
+        indices=indices,
+        sent={name: torch.stack([one[at] for one in rounds]) for at, name in enumerate(weights)},
+        perturbed=_perturbed(inputs, images, source),
+    )
+
+
+def _perturbed(inputs: Tensor, images: Tensor, source: Source) -> Tensor | None:
+    """What the clients computed on, if the defense made other images of theirs."""
+    shown = source.defense.perturbed(inputs.detach())
+    changed = shown.shape == images.shape and not torch.equal(shown, images)
+    return shown if changed else None
+
+
+def batch_loss(network: SplitModel, *, loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy) -> BatchLoss:
+    """The loss of a round as an attacker computes it, from a batch of images or of the clients' inputs.
+
+    What the server's half withholds from the client gets the activations of constant weights: it has no
+    gradient in the client's weights, but one in the images, which an attacker needs.
+    """
+
+    def value(
+        weights: Mapping[str, Tensor], still: Mapping[str, Tensor], images: Tensor, targets: Tensor
+    ) -> Tensor:
+        inputs = network.embed(images)
+        activations = functional_call(network.client, _half(CLIENT, {**still, **weights}), (inputs,))
+        constant = functional_call(network.client, _half(CLIENT, still), (inputs,))
+        decided = _Server(network, loss)
+        server = {f"network.{name}": weight for name, weight in {**still, **weights}.items()}
+        result: Tensor = functional_call(decided, server, (activations, constant, targets))
+        return result
+
+    return value
+
+
+class _Server(torch.nn.Module):
+    """The training loss as a module, so that its weights can be exchanged."""
+
+    def __init__(self, network: SplitModel, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+
+    def forward(self, activations: Tensor, still: Tensor, targets: Tensor) -> Tensor:
+        return self.network.training_loss(activations, targets, still=still, loss=self.loss)
+
+
+def _half(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -14,7 +14,7 @@ from bench.defenses.pgsl.fusion import ConvolutionSum, Streams, decision
 from bench.defenses.pgsl.maps import Classifier
 from bench.defenses.pgsl.recovery import Recovery
 from bench.defenses.pgsl.surrogate import Surrogate
-from bench.models.split import SplitModel
+from bench.models.split import Loss, SplitModel
 
 
 class ThreeStreams(nn.Module):
@@ -29,18 +29,21 @@ class ThreeStreams(nn.Module):
         self.fusion = ConvolutionSum(channels)
         self.recovery = recovery
 
-    def streams(self, activations: Tensor, *, protocol: bool = False) -> Streams:
+    def streams(self, activations: Tensor, *, still: Tensor | None = None) -> Streams:
         """The three streams' scores.
 
         Args:
             activations: ``[M, Z, h, w]``.
-            protocol: only the fused stream passes a gradient on to the activations, as in the training.
+            still: the same values, and all that the attacked and the recovered stream see in the training:
+                only the fused stream passes a gradient on to the activations.
         """
-        recovered = self.recovery(activations)
-        fused = self.fusion(activations, recovered)
-        if protocol:
-            activations, recovered = activations.detach(), recovered.detach()
-        return Streams(self.attacked(activations), self.recovered(recovered), self.fused(fused))
+        fixed = activations.detach() if still is None else still
+        found = self.recovery(fixed)
+        recovered = self.recovery.passed(activations, found, fixed)
+        fused = self.fused(self.fusion(activations, recovered))
+        if still is None:
+            return Streams(self.attacked(activations), self.recovered(recovered), fused)
+        return Streams(self.attacked(still), self.recovered(found), fused)
 
     def forward(self, activations: Tensor) -> Tensor:
         """The fused decision, log-probabilities ``[M, K]``."""
@@ -107,7 +110,10 @@ class PGSLNetwork(SplitModel):
         """Scores ``[M, K]`` of the fused stream for images without a map: what a joint map differentiates."""
         return self.server.streams(self.client(self.embed(images))).fused
 
-    def training_loss(self, activations: Tensor, labels: Tensor) -> Tensor:
-        """The streams' cross-entropies together; only the fused one's gradient reaches the client."""
-        streams = self.server.streams(activations, protocol=True)
-        return torch.stack([cross_entropy(scores, labels) for scores in streams]).sum()
+    def training_loss(
+        self, activations: Tensor, targets: Tensor, *, still: Tensor | None = None, loss: Loss = cross_entropy
+    ) -> Tensor:
+        """The streams' losses together; only the fused one's gradient reaches the client."""
+        fixed = activations.detach() if still is None else still
+        streams = self.server.streams(activations, still=fixed)
+        return torch.stack([loss(scores, targets) for scores in streams]).sum()

@@ -33,14 +33,25 @@ class Recovery:
     differentiation: str
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """The recovered activations ``[M, *Z]``; a sample is the matrix of its channels by its pixels."""
-        passes = self.differentiation == "straight_through"
+        """The recovered activations ``[M, *Z]``; a sample is the matrix of its channels by its pixels.
+
+        Its true derivative, which the training does not use (see :meth:`passed`), is there for an attacker.
+        """
         if self.mode == "identity":
-            return activations if passes else activations.detach()
-        fixed = activations.detach()
-        low_rank = self.low_rank(fixed.flatten(2) if fixed.ndim > 2 else fixed[:, None]).view_as(fixed)
-        found = low_rank if self.mode == "low_rank" else fixed - low_rank
-        return activations + (found - fixed) if passes else found
+            return activations
+        matrices = activations.flatten(2) if activations.ndim > 2 else activations[:, None]
+        low_rank = self.low_rank(matrices).view_as(activations)
+        return low_rank if self.mode == "low_rank" else activations - low_rank
+
+    def passed(self, activations: Tensor, found: Tensor, still: Tensor) -> Tensor:
+        """``found`` with the derivative that the training uses.
+
+        Args:
+            activations: z, ``[M, *Z]``.
+            found: the recovered activations.
+            still: the values of z, from which ``found`` was computed.
+        """
+        return activations + (found - still) if self.differentiation == "straight_through" else found
 
     def low_rank(self, matrices: Tensor) -> Tensor:
         """The last iterate M for each matrix z of ``[M, rows, columns]``.
@@ -51,7 +62,11 @@ class Recovery:
         wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.transpose(1, 2)
         # Double precision: squaring halves the digits. A diverged network must give NaN, not an error.
         exact = wide.double().nan_to_num(0.0, 0.0, 0.0)
-        squares, vectors = torch.linalg.eigh(exact @ exact.mT)
+        gram = exact @ exact.mT
+        # Equal eigenvalues, as of silent channels, have no derivative: 1e-12 of their sum keeps them apart.
+        ranks = torch.linspace(0, 1e-12, gram.shape[1], dtype=gram.dtype, device=gram.device)
+        size = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
+        squares, vectors = torch.linalg.eigh(gram + torch.diag_embed(size[:, None] * ranks))
         singular = squares.clamp_min(0).sqrt()
         kept = self.shrink(singular) / torch.where(singular > 0, singular, 1.0)
         smooth = (vectors * kept[:, None]) @ vectors.mT

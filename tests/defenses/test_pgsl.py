@@ -182,10 +182,29 @@ def test_modes_of_recovery_add_up_and_pass_gradients_as_declared() -> None:
     low, rest, same = (recovery(mode)(z) for mode in ("low_rank", "residual", "identity"))
     torch.testing.assert_close(low + rest, z)
     assert torch.equal(same, z)
+    still = z.detach()
     for mode in ("low_rank", "residual", "identity"):
-        (slope,) = torch.autograd.grad(recovery(mode)(z).sum(), z)
+        through, none = recovery(mode), recovery(mode, differentiation="none")
+        (slope,) = torch.autograd.grad(through.passed(z, through(still), still).sum(), z)
         assert torch.equal(slope, torch.ones_like(z))
-        assert not recovery(mode, differentiation="none")(z).requires_grad
+        assert not none.passed(z, none(still), still).requires_grad
+
+
+@pytest.mark.parametrize("scale", ["relative", "absolute"])
+@pytest.mark.parametrize("mode", ["low_rank", "residual"])
+def test_an_attacker_has_the_true_derivative_of_the_recovery(mode: str, scale: str) -> None:
+    z = torch.randn(2, 5, 3, 4, generator=draw(0), dtype=torch.float64)
+    z[:, 1] = 0  # silent channels have equal singular values
+    z[:, 3] = 0
+
+    def of_others(others: Tensor) -> Tensor:
+        full = z.clone()
+        full[:, [0, 2, 4]] = others
+        return recovery(mode, threshold_scale=scale, threshold=0.4)(full)
+
+    assert torch.autograd.gradcheck(of_others, z[:, [0, 2, 4]].clone().requires_grad_())
+    slope = torch.autograd.grad(recovery(mode)(z.requires_grad_()).square().sum(), z)[0]
+    assert slope.isfinite().all()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

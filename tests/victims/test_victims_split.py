@@ -12,14 +12,22 @@ from torch.func import functional_call
 
 from bench.api import Adversary, Channel, Defense, HookContext, IncompatibleError, Phase
 from bench.api.threat import Access
+from bench.engine.gradients import gradient_map, one_hot
 from bench.matrix import Filters, Matrix, expand
 from bench.models.names import SPLIT
 from bench.models.split import SplitModel
 from bench.plugins import attack_card, build_defense, discover
+from bench.runs.observe_split import observe_weight_gradients
 from bench.victims.releases import Source, release_gradients
 from bench.victims.session import HijackedTraining
 from bench.victims.split import Client, HonestServer, build_split, predicted, train_split
-from bench.victims.split_releases import release_activations
+from bench.victims.split_releases import (
+    CLIENT,
+    SERVER,
+    batch_loss,
+    release_activations,
+    release_weight_gradients,
+)
 from bench.victims.training import stream
 from tests.engine.observations import DIGITS, digits
 
@@ -139,6 +147,71 @@ def test_both_channels_of_one_seed_release_the_same_images() -> None:
     assert torch.equal(lenet.images, release_activations(source()).images)
 
 
+@pytest.mark.parametrize("model", ["splitnet_deep", "split_lenet"])
+@pytest.mark.parametrize("defense", ["none", "pgsl"])
+def test_an_attackers_gradient_is_the_one_that_the_protocol_gives(defense: str, model: str) -> None:
+    """One round of the protocol for each client against one batched call of the engine."""
+    guard = build_defense(defense, {})
+    split = build_split(model, num_classes=10, image_shape=DIGITS, defense=guard)
+    split.initialise(stream(1, "weights", CPU))
+    place = replace(source(guard), model=model, parameters=dict(split.state_dict()))
+    both = release_weight_gradients(place, halves=(CLIENT, SERVER))
+    part = release_weight_gradients(place, halves=(CLIENT,))
+    assert set(part.sent) == {name for name in both.sent if name.startswith(CLIENT)}
+    inputs, _ = guard.inputs(both.images, both.labels, place.context(split))
+    known = {name: value for name, value in place.parameters.items() if name.startswith((CLIENT, SERVER))}
+    for sent in (both.sent, part.sent):
+        gradients = gradient_map(
+            split, known, per_victim_weights=False, batch_loss=batch_loss(split), names=tuple(sent)
+        )
+        made = gradients(inputs, one_hot(both.labels, 10))
+        assert list(made) == list(sent)
+        for name, value in sent.items():
+            assert (made[name] - value).abs().max() <= 1e-4 * value.abs().max()
+
+
+@pytest.mark.parametrize("mode", ["low_rank", "residual"])
+def test_an_attacker_can_differentiate_what_the_protocol_withholds(mode: str) -> None:
+    """Streams that return no gradient to the client still depend on its image."""
+    guard = build_defense("pgsl", {"recovery": mode})
+    split = build_split("split_lenet", num_classes=10, image_shape=(1, 8, 8), defense=guard).double()
+    for value in split.parameters():
+        nn.init.uniform_(value, -0.5, 0.5, generator=torch.Generator().manual_seed(value.numel()))
+    known = {k: v.detach() for k, v in split.named_parameters() if k.startswith((CLIENT, SERVER))}
+    names = ["client.0.weight", *(f"server.{stream}.3.bias" for stream in ("attacked", "recovered", "fused"))]
+    gradients = gradient_map(
+        split, known, per_victim_weights=False, batch_loss=batch_loss(split), names=names
+    )
+    targets = one_hot(torch.tensor([[3]]), 10, torch.float64)
+    images = torch.rand(1, 1, 5, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def of_images(batch: Tensor) -> tuple[Tensor, ...]:
+        return tuple(gradients(batch, targets).values())
+
+    assert torch.autograd.gradcheck(of_images, images.requires_grad_(), atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("channel", [Channel.GRADIENTS, Channel.CLIENT_GRADIENTS])
+@pytest.mark.parametrize("adversary", list(Adversary))
+def test_what_passes_the_door_of_weight_gradients(adversary: Adversary, channel: Channel) -> None:
+    from bench.check import split_material
+
+    place = split_material.source(build_defense("pgsl", {}))
+    halves = (CLIENT, SERVER) if channel is Channel.GRADIENTS else (CLIENT,)
+    sent = release_weight_gradients(place, halves=halves)
+    cell = replace(split_material.cell("dlg", place, adversary=adversary), channel=channel)
+    seen = observe_weight_gradients(cell, source=place, release=sent, auxiliary=digits().auxiliary)
+    informed = adversary is Adversary.ADAPTIVE
+    assert seen.threat.channel is channel and seen.threat.adversary is adversary and seen.labels is None
+    assert (seen.defense is not None) == (seen.auxiliary is not None) == seen.threat.auxiliary == informed
+    assert all(name.startswith(halves) for name in seen.gradients) and set(seen.gradients) == set(sent.sent)
+    assert all(name.startswith((CLIENT, SERVER)) for name in seen.parameters)
+    secret = {k: v for k, v in place.parameters.items() if k.startswith("surrogate") and v.std() > 0}
+    values = [*seen.model.state_dict().values(), *seen.parameters.values()]
+    assert secret
+    assert not any(a.shape == b.shape and torch.equal(a, b) for a in values for b in secret.values())
+
+
 def hijacked() -> HijackedTraining:
     private = digits().private_train
     return HijackedTraining(
@@ -230,7 +303,18 @@ def test_a_matrix_says_why_a_channel_does_not_fit() -> None:
                     "attacks": ["prior", "dlg"],
                     "adversaries": ["naive"],
                     "defenses": ["none", "pruning"],
-                }
+                },
+                {
+                    "datasets": ["mnist5k"],
+                    "models": [MODEL],
+                    "checkpoints": ["trained"],
+                    "batch_sizes": [1],
+                    "releases": 2,
+                    "budget": 10,
+                    "attacks": ["idlg"],
+                    "adversaries": ["naive"],
+                    "defenses": ["none", "pruning", "pgsl"],
+                },
             ],
         }
     )
@@ -240,6 +324,8 @@ def test_a_matrix_says_why_a_channel_does_not_fit() -> None:
     }
     assert reasons[MODEL, "prior", "none"] == ""
     assert reasons["lenet", "prior", "none"] == "lenet is not cut into a client's and a server's half"
-    assert reasons[MODEL, "dlg", "none"] == "dlg is made for the channel gradients"
+    assert reasons[MODEL, "dlg", "none"] == "dlg is made for the channel gradients and client_gradients"
     assert reasons[MODEL, "prior", "pruning"] == "pruning is made for the channel gradients"
     assert MODEL in SPLIT
+    assert reasons[MODEL, "idlg", "none"] == reasons[MODEL, "idlg", "pgsl"] == ""
+    assert "pruning is made for federated learning" in reasons[MODEL, "idlg", "pruning"]

@@ -21,7 +21,11 @@ from bench.report.text import number, score
 
 Json = dict[str, Any]
 
-_SEEN = {"gradients": "gradients", "smashed": "activations at the cut (smashed data)"}
+_SEEN = {
+    "gradients": "gradients",
+    "smashed": "activations at the cut (smashed data)",
+    "client_gradients": "gradients of the client's half",
+}
 
 
 class Drawers:

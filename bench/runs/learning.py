@@ -1,0 +1,100 @@
+"""Which protocol a cell's victim follows: how it is trained, what leaves it, what its attacker sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.api.errors import IncompatibleError
+from bench.api.threat import Channel
+from bench.matrix.cells import Cell
+from bench.plugins import build_attack, build_defense, defense_card
+from bench.runs.context import Data
+from bench.runs.identity import derive_seed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from bench.api.attack import Reconstruction
+    from bench.victims.releases import Release, Source
+    from bench.victims.training import Victim
+
+
+def _shape(data: Data) -> dict[str, Any]:
+    return {"num_classes": data.dataset.num_classes, "image_shape": data.dataset.image_shape}
+
+
+def splits_network(cell: Cell, data: Data) -> bool:
+    """Whether the victim's network is cut in two, and therefore trained by split learning.
+
+    Raises:
+        IncompatibleError: it is, and the defense changes what the clients of a federation send.
+    """
+    from bench.models.split import SplitModel
+    from bench.models.victims import build_model
+
+    split = isinstance(build_model(cell.model, **_shape(data)), SplitModel)
+    federal = Channel.CLIENT_GRADIENTS not in defense_card(cell.defense.name).channels
+    if split and cell.channel is Channel.GRADIENTS and federal:
+        raise IncompatibleError(f"{cell.defense.name} is made for federated learning")
+    return split
+
+
+def train(cell: Cell, data: Data, device: torch.device) -> Victim:
+    """Trains the victim by its protocol."""
+    from bench.victims.split import train_split
+    from bench.victims.training import train_victim
+
+    common: dict[str, Any] = {
+        **_shape(data),
+        "model": cell.model,
+        "splits": data.splits,
+        "defense": build_defense(cell.defense.name, cell.defense.arguments()),
+        "epochs": cell.epochs,
+        "seed": cell.seed,
+        "device": device,
+    }
+    if splits_network(cell, data):
+        return train_split(**common)
+    return train_victim(batch_size=cell.batch_size, **common)
+
+
+def released(cell: Cell, data: Data, source: Source) -> Release:
+    """What leaves the victim on the cell's channel."""
+    from bench.victims.releases import release_gradients
+    from bench.victims.split_releases import CLIENT, SERVER, release_activations, release_weight_gradients
+
+    if cell.channel is Channel.SMASHED:
+        return release_activations(source)
+    if cell.channel is Channel.CLIENT_GRADIENTS:
+        return release_weight_gradients(source, halves=(CLIENT,))
+    if splits_network(cell, data):
+        return release_weight_gradients(source, halves=(CLIENT, SERVER))
+    return release_gradients(source)
+
+
+def attacked(
+    cell: Cell, data: Data, source: Source, release: Release, initial: dict[str, Tensor]
+) -> tuple[Reconstruction, float | None]:
+    """What the attack rebuilds, and the task's accuracy where it is the server of a training.
+
+    Args:
+        cell: the cell.
+        data: its auxiliary images may pass to the attack.
+        source: where the release comes from.
+        release: what of it passes is decided by the observation.
+        initial: the weights of round 0, from which the clients of an active attacker start.
+    """
+    from bench.runs.observe import observe
+    from bench.runs.observe_split import hijacked, observe_split, observe_weight_gradients
+
+    seen: dict[str, Any] = {"source": source, "release": release, "auxiliary": data.splits.auxiliary}
+    attack = build_attack(cell.attack.name, cell.attack.arguments())
+    options: dict[str, Any] = {"budget": cell.budget, "seed": derive_seed(cell.seed, "attack")}
+    if cell.channel is Channel.SMASHED:
+        session = hijacked(cell, source=source, initial=initial, release=release, splits=data.splits)
+        found = attack.reconstruct(observe_split(cell, session=session, **seen), **options)
+        return found, session.task_accuracy if session else None
+    if splits_network(cell, data):
+        return attack.reconstruct(observe_weight_gradients(cell, **seen), **options), None
+    return attack.reconstruct(observe(cell, **seen), **options), None
