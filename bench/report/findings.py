@@ -112,6 +112,7 @@ def shown(cells: pd.DataFrame, group: Group) -> pd.DataFrame:
     """Scores against the images that the clients computed on, by ``row`` and ``entry``."""
     mine = cells[(cells[GROUP].astype(str) == _key(group)).all(axis=1)]
     columns = [name for name in mine.columns if name.startswith(("perturbed_", "bound_", "mean_"))]
+    columns.append("evaluator_accuracy")
     known = mine.dropna(subset=["perturbed_psnr"])
     frame: pd.DataFrame = known.groupby(["row", "entry"])[columns].mean()
     return frame

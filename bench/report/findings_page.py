@@ -104,13 +104,17 @@ def _shown(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Itera
     yield ""
     yield (
         "Where the clients change their images before they compute, the same reconstructions against the "
-        "original and against the changed image (means of the seeds; the bound is the changed image):"
+        "original and against the changed image (means of the seeds; the bound is the changed image). "
+        "**Recognised** is the accuracy of a plain model, the evaluator, trained on unchanged images "
+        f"of others; on unchanged test images it has {percent(frame['evaluator_accuracy'].mean())} %:"
     )
     yield ""
     head = [
         "defense",
         "attack",
-        *(f"{HEADS[name]} to {to}" for to in ("original", "changed") for name in _PAIR),
+        *(f"{HEADS[name]} to original" for name in _PAIR),
+        "recognised ↑ %",
+        *(f"{HEADS[name]} to changed" for name in _PAIR),
     ]
     yield from table(head, list(_shown_rows(found, frame)), text=2)
 
@@ -124,16 +128,17 @@ def _shown_rows(found: Sequence[Finding], frame: pd.DataFrame) -> Iterator[list[
             continue
         mine = frame.loc[item.row.number]
         bound = [_value(name, float(str(mine[f"bound_{name}"].iloc[0]))) for name in _PAIR]
-        yield [defense(item.row), "the changed image (bound)", *bound, *["–"] * 3]
+        seen = percent(float(str(mine["bound_recognised"].iloc[0])))
+        yield [defense(item.row), "the changed image (bound)", *bound, seen, *["–"] * 3]
         for entry in item.row.attacks:
             if entry.number in mine.index:
                 scores = mine.loc[entry.number]
-                cells = [
-                    _value(name, float(str(scores[f"{part}_{name}"])))
+                original, changed = (
+                    [_value(name, float(str(scores[f"{part}_{name}"]))) for name in _PAIR]
                     for part in ("mean", "perturbed")
-                    for name in _PAIR
-                ]
-                yield [defense(item.row), markdown(entry.name), *cells]
+                )
+                seen = percent(float(str(scores["mean_recognised"])))
+                yield [defense(item.row), markdown(entry.name), *original, seen, *changed]
 
 
 def _value(name: str, value: float) -> str:

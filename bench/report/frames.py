@@ -32,7 +32,7 @@ _NUMBERS = {
     "release": ["zero", "nonfinite", "norm_mean"],
     "means": METRICS,
     "perturbed": ["psnr", "ssim", "lpips"],
-    "bound": ["psnr", "ssim", "lpips"],
+    "bound": ["psnr", "ssim", "lpips", "recognised"],
     "seconds": ["victim", "release", "reconstruction", "scores"],
 }
 _PREFIX = {

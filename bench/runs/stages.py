@@ -6,6 +6,7 @@ stored results: raise :data:`bench.runs.identity.FORMAT`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.matrix.cells import Cell
@@ -136,6 +137,12 @@ def scores(cell: Cell, keys: Keys, context: Context) -> Stored:
         rebuilt = reconstruction(cell, keys, context).tensors
         judge = evaluator(cell, keys, context)
         lpips, lpips_status = context.lpips()
+        classify = load_evaluator(
+            judge.tensors,
+            num_classes=data.dataset.num_classes,
+            image_shape=data.dataset.image_shape,
+            device=context.device,
+        )
         result = score_releases(
             released["images"],
             rebuilt["images"],
@@ -143,24 +150,23 @@ def scores(cell: Cell, keys: Keys, context: Context) -> Stored:
             rebuilt.get("labels"),
             pool=_pool(data, released["indices"], cell.seed),
             lpips=lpips,
-            evaluator=load_evaluator(
-                judge.tensors,
-                num_classes=data.dataset.num_classes,
-                image_shape=data.dataset.image_shape,
-                device=context.device,
-            ),
+            evaluator=classify,
         )
         tensors = {name: getattr(result, name).double() for name in METRICS}
         facts = {"lpips_status": lpips_status, "evaluator_accuracy": judge.meta["accuracy"]}
         if "perturbed" in released:
-            facts |= _perturbed(released, rebuilt["images"], result.order, lpips)
+            facts |= _perturbed(released, rebuilt["images"], result.order, lpips, classify)
         return Stored({**tensors, "order": result.order}, facts)
 
     return context.stage("scores", keys.scores, compute)
 
 
 def _perturbed(
-    released: dict[str, Tensor], rebuilt: Tensor, order: Tensor, lpips: Lpips | None
+    released: dict[str, Tensor],
+    rebuilt: Tensor,
+    order: Tensor,
+    lpips: Lpips | None,
+    classify: Callable[[Tensor], Tensor],
 ) -> dict[str, Any]:
     """Means against the images that the clients computed on, and of those against the originals."""
     from bench.metrics.pairs import pair_means
@@ -169,6 +175,8 @@ def _perturbed(
     rows = order.to(rebuilt.device)[:, :, None, None, None].expand_as(rebuilt)
     aligned = rebuilt.gather(1, rows).flatten(0, 1)
     bound = pair_means(shown, released["images"].flatten(0, 1), lpips=lpips)
+    right = classify(shown).argmax(1).cpu() == released["labels"].flatten().cpu()
+    bound["recognised"] = right.double().mean().item()
     found = pair_means(aligned, shown, lpips=lpips)
     return {
         "perturbed": {name: finite(value) for name, value in found.items()},
