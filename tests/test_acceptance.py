@@ -126,17 +126,14 @@ def photos() -> Tensor:
     return torch.stack(rows).unsqueeze(1).clamp(0, 1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="known shortfall: of four photographs one or two pass 49 dB, the others end at 27 to 46 dB, with "
-    "either history, and with 10,000 evaluations as well",
-)
 @pytest.mark.parametrize("own", [False, True], ids=["shared", "per-victim"])
 def test_idlg_rebuilds_colour_photographs(own: bool) -> None:
+    """In single precision the search ends at 27 to 57 dB, however long it may go on."""
     images = photos()
     labels = torch.randint(10, (4, 1), generator=torch.Generator().manual_seed(0))
     seen = observation("lenet", images, labels, seeds=[0, 1, 2, 3] if own else 0)
-    found = build_attack("idlg", {}).reconstruct(seen, budget=4000, seed=0)
+    exact = {"precision": "double", "target": 1e-12, "progress": 1e-3}
+    found = build_attack("idlg", exact).reconstruct(seen, budget=4000, seed=0)
     decibels = psnr(found.images.flatten(0, 1), images.flatten(0, 1))
     print(f"photos: {[round(d, 1) for d in decibels.tolist()]}, evaluations {found.evaluations.tolist()}")
     assert found.labels is not None and torch.equal(found.labels, labels)

@@ -20,6 +20,7 @@ from bench.check import material
 from bench.check.findings import Verdict
 from bench.check.place import Subject
 from bench.check.run import promises, try_promise
+from bench.engine.precision import in_double
 from bench.plugins import FOLDERS, Plugin, build_attack, build_defense, discover
 from bench.runs.reconstructions import check_reconstruction
 from tests.victims.test_victims_folder import photographs
@@ -129,7 +130,7 @@ def test_another_seed_gives_another_reconstruction(attack: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_the_order_of_the_victims_does_not_matter(attack: str) -> None:
-    observation = material.in_float64(seen(attack, ATTACKS[attack].adversaries[0], next(iter(DEFENSES)), 1))
+    observation = in_double(seen(attack, ATTACKS[attack].adversaries[0], next(iter(DEFENSES)), 1))
     order = torch.tensor([2, 0, 1])
     plain, turned = run(attack, observation), run(attack, observation.select(order))
     if ATTACKS[attack].observes_release:
@@ -141,8 +142,8 @@ def test_photographs_are_enough_for_the_promises(photos: str) -> None:
 
 
 def test_replacing_the_model_leaves_the_cached_observation_alone() -> None:
-    """``in_float64`` must not turn the shared network into double precision."""
+    """``in_double`` must not turn the shared network into double precision."""
     attack = next(iter(ATTACKS))
     observation = seen(attack, ATTACKS[attack].adversaries[0], next(iter(DEFENSES)), 1)
-    material.in_float64(replace(observation))
+    in_double(replace(observation))
     assert all(value.dtype == torch.float32 for value in observation.model.parameters())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from bench.api import Attack, GradientObservation, Reconstruction
@@ -21,6 +20,7 @@ from bench.engine import (
     victims_at_once,
 )
 from bench.engine.parametrise import starts
+from bench.engine.precision import in_double
 
 
 class DLG(Attack):
@@ -32,6 +32,8 @@ class DLG(Attack):
         history: int = 100,
         line_search: str = "wolfe",
         target: float = 3e-9,
+        progress: float = 0.05,
+        precision: str = "single",
         hopeless: float = 0.3,
         restarts: int = 2,
         tv: float = 3e-4,
@@ -39,8 +41,8 @@ class DLG(Attack):
     ) -> None:
         """Sets the optimiser, the stopping rule and the weights of the informed attacker's prior."""
         self.optimiser = LBFGS(history=history, line_search=line_search)
-        self.target = target
-        self.hopeless = hopeless
+        self.stopping = Stopping(target=target, progress=progress, hopeless=hopeless)
+        self.precision = precision
         self.restarts = restarts
         self.tv = tv
         self.tv_nats = tv_nats
@@ -48,13 +50,13 @@ class DLG(Attack):
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
         """Dummy pixels and label logits start at N(0, 1); failed starts are drawn again."""
         space = InputSpace.of(observation, budget=budget, seed=seed)
-        observation = space.observation
+        observation = in_double(space.observation) if self.precision == "double" else space.observation
         matching, likelihood = informed(observation, Euclidean)
         unknowns = PixelsAndLabels.of(observation)
         weight = self.tv_nats if likelihood else self.tv
         priors = ((weight, total_variation),) if incomplete(observation) else ()
-        hopeless = torch.inf if likelihood else self.hopeless
-        stopping = Stopping(progress=1e-2) if likelihood else Stopping(target=self.target, hopeless=hopeless)
+        # A likelihood has no known scale.
+        stopping = Stopping(progress=1e-2) if likelihood else self.stopping
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             objective = Objective(seen, unknowns, matching, priors)
@@ -66,14 +68,14 @@ class DLG(Attack):
             observation,
             attempt,
             budget=space.budget,
-            failed=lambda cost: cost > hopeless,
+            failed=lambda cost: cost > stopping.hopeless,
             restarts=self.restarts,
             chunk=victims_at_once(observation, unknowns=size, pairs=self.optimiser.history),
         )
         images, labels = unknowns.decode(found.point)
         return Reconstruction(
-            images=space.images(images),
-            cost=found.cost,
+            images=space.images(images).float(),
+            cost=found.cost.float(),
             evaluations=found.evaluations + space.learning,
             labels=labels.argmax(-1),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
@@ -22,6 +21,7 @@ from bench.engine import (
     victims_at_once,
 )
 from bench.engine.parametrise import starts
+from bench.engine.precision import in_double
 
 
 class IDLG(Attack):
@@ -33,6 +33,8 @@ class IDLG(Attack):
         history: int = 100,
         line_search: str = "wolfe",
         target: float = 3e-9,
+        progress: float = 0.05,
+        precision: str = "single",
         hopeless: float = 0.3,
         restarts: int = 2,
         tv: float = 3e-4,
@@ -40,8 +42,8 @@ class IDLG(Attack):
     ) -> None:
         """Sets the optimiser, the stopping rule and the weights of the informed attacker's prior."""
         self.optimiser = LBFGS(history=history, line_search=line_search)
-        self.target = target
-        self.hopeless = hopeless
+        self.stopping = Stopping(target=target, progress=progress, hopeless=hopeless)
+        self.precision = precision
         self.restarts = restarts
         self.tv = tv
         self.tv_nats = tv_nats
@@ -56,12 +58,12 @@ class IDLG(Attack):
             raise IncompatibleError("the sign rule for labels holds for B = 1 only")
         labels = single_labels(observation)
         space = InputSpace.of(observation, budget=budget, seed=seed)
-        observation = space.observation
+        observation = in_double(space.observation) if self.precision == "double" else space.observation
         matching, likelihood = informed(observation, Euclidean)
         weight = self.tv_nats if likelihood else self.tv
         priors = ((weight, total_variation),) if incomplete(observation) else ()
-        hopeless = torch.inf if likelihood else self.hopeless
-        stopping = Stopping(progress=1e-2) if likelihood else Stopping(target=self.target, hopeless=hopeless)
+        # A likelihood has no known scale.
+        stopping = Stopping(progress=1e-2) if likelihood else self.stopping
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             unknowns = Pixels.of(seen, single_labels(seen))
@@ -74,14 +76,14 @@ class IDLG(Attack):
             observation,
             attempt,
             budget=space.budget,
-            failed=lambda cost: cost > hopeless,
+            failed=lambda cost: cost > stopping.hopeless,
             restarts=self.restarts,
             chunk=victims_at_once(observation, unknowns=size, pairs=self.optimiser.history),
         )
         images, _ = Pixels.of(observation, labels).decode(found.point)
         return Reconstruction(
-            images=space.images(images),
-            cost=found.cost,
+            images=space.images(images).float(),
+            cost=found.cost.float(),
             evaluations=found.evaluations + space.learning,
             labels=labels,
         )

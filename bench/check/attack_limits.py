@@ -15,6 +15,7 @@ from bench.check.findings import Broken, Note, Skipped
 from bench.check.guard import Evaluations
 from bench.check.place import Subject
 from bench.check.trial import card_of, run, seen_by, sizes, views
+from bench.engine.precision import in_double
 from bench.metrics import psnr
 
 
@@ -55,7 +56,7 @@ def batched_is_single(subject: Subject) -> str:
             released = material.release(defense, batch_size=size)
             seen = material.observation(card, released, adversary=adversary, defense=defense)
             try:
-                seen = material.in_float64(seen)
+                seen = in_double(seen)
                 together, exact = run(subject, seen), True
             except RuntimeError:  # it makes float32 tensors whatever the release is: allowed, but less exact
                 seen = material.observation(card, released, adversary=adversary, defense=defense)

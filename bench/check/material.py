@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -167,14 +166,4 @@ def at_floor(card: AttackCard, model: str, checkpoint: Checkpoint) -> tuple[Grad
     return (
         replace(seen, auxiliary=data().splits.auxiliary if card.needs_auxiliary else None),
         released,
-    )
-
-
-def in_float64(seen: GradientObservation) -> GradientObservation:
-    """The same in double precision, where the order of sums leaves no visible trace."""
-    return replace(
-        seen,
-        model=copy.deepcopy(seen.model).double(),
-        parameters={name: value.double() for name, value in seen.parameters.items()},
-        gradients={name: value.double() for name, value in seen.gradients.items()},
     )
