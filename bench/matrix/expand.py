@@ -172,7 +172,8 @@ def _cells(choice: _Choice, seed: int) -> Iterator[Cell]:
         shapes, choice.defenses, choice.attacks
     ):
         declared = attack_card(attack.name).adversaries
-        for adversary in (item for item in block.adversaries if item in declared):
+        adversaries = (item for item in block.adversaries if item in declared)
+        for adversary, budget in product(adversaries, block.budgets):
             yield Cell(
                 dataset=dataset,
                 model=model,
@@ -185,7 +186,7 @@ def _cells(choice: _Choice, seed: int) -> Iterator[Cell]:
                 attack=attack,
                 adversary=adversary,
                 seed=seed,
-                budget=block.budget,
+                budget=budget,
                 incompatible=incompatible(attack, defense, adversary, batch, block.channel, model),
             )
 

@@ -41,11 +41,16 @@ class Block(BaseModel):
     checkpoints: list[Checkpoint] = Field(min_length=1)
     batch_sizes: list[Positive] = Field(min_length=1)
     releases: Positive
-    budget: Positive
+    budget: Positive | Annotated[list[Positive], Field(min_length=1)]
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     attacks: list[Entry] = Field(min_length=1)
     adversaries: list[Adversary] = Field(min_length=1)
     defenses: list[Entry] = Field(min_length=1)
+
+    @property
+    def budgets(self) -> list[int]:
+        """All budgets; with several of them, tables show the largest one and figures all."""
+        return self.budget if isinstance(self.budget, list) else [self.budget]
 
     @field_validator("datasets", "attacks", "defenses", mode="before")
     @classmethod

@@ -21,6 +21,7 @@ GROUP = ["channel", "dataset", "model", "checkpoint", "batch_size"]
 ROW = ["defense", "strength"]
 ATTACK = ["attack", "adversary"]
 KEYS = [*GROUP, *ROW, *ATTACK, "seed"]
+"""What names a question of the tables; of several budgets, the largest one answers it."""
 IMAGE = ["seed", "release", "image"]
 METRICS = ["psnr", "ssim", "lpips", "identified", "label_correct", "recognised"]
 DONE = "done"
@@ -94,7 +95,7 @@ def read_results(directory: Path) -> Results:
     found, repeats = _read_records(directory / "records", problems)
     cells = _numbered(found)
     cells["badge"] = read_badges(directory, cells, problems)
-    images = _read_images(directory / "images.csv.gz", problems)
+    images = _without(_read_images(directory / "images.csv.gz", problems), repeats, cells)
     joined = _joined(images, cells, problems)
     return Results(cells, joined, tuple(problems), repeats)
 
@@ -173,10 +174,10 @@ def _read_records(folder: Path, problems: list[str]) -> tuple[pd.DataFrame, pd.D
         [*KEYS, "budget", "releases", "epochs", "id"], na_position="first", kind="stable"
     )
     double = frame.duplicated(KEYS, keep="last")
-    if double.any():
+    if (unwanted := frame.duplicated([*KEYS, "budget"], keep="last")).any():
         problems.append(
-            f"{int(double.sum())} records answer the same question as another with a larger budget, more "
-            "releases or epochs; they are not shown"
+            f"{int(unwanted.sum())} records answer the same question as another with more releases or "
+            "epochs; they are not shown"
         )
     return frame[~double].reset_index(drop=True), frame[double].reset_index(drop=True)
 
@@ -192,7 +193,7 @@ _TEXT = {"dataset", "model", "checkpoint", "channel", "attack", "adversary", "de
 
 
 def _read_images(path: Path, problems: list[str]) -> pd.DataFrame:
-    columns = list(dict.fromkeys([*KEYS, *IMAGE, *METRICS, "status"]))
+    columns = list(dict.fromkeys([*KEYS, "budget", *IMAGE, *METRICS, "status"]))
     empty = pd.DataFrame({name: pd.Series(dtype=object if name in _TEXT else float) for name in columns})
     if not path.is_file():
         return empty
@@ -221,12 +222,19 @@ def _numeric(column: pd.Series[str]) -> pd.Series[float]:
     return pd.to_numeric(words, errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
 
 
+def _without(images: pd.DataFrame, repeats: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """All images but those of budgets that no table shows."""
+    name = [*KEYS, "budget"]
+    small = pd.MultiIndex.from_frame(repeats[name]).difference(pd.MultiIndex.from_frame(cells[name]))
+    return images[~pd.MultiIndex.from_frame(images[name]).isin(small)]
+
+
 def _joined(images: pd.DataFrame, cells: pd.DataFrame, problems: list[str]) -> pd.DataFrame:
     """The images of done records only, each once, in an order that does not depend on the files'."""
-    done = cells.loc[cells["status"] == DONE, [*KEYS, "row", "entry", "accuracy"]]
+    done = cells.loc[cells["status"] == DONE, [*KEYS, "budget", "row", "entry", "accuracy"]]
     done = done.rename(columns={"accuracy": "utility"})
-    done = done.astype({"batch_size": float, "seed": float})
-    frame = images.merge(done, on=KEYS, how="inner")
+    done = done.astype({"batch_size": float, "seed": float, "budget": float})
+    frame = images.merge(done, on=[*KEYS, "budget"], how="inner").drop(columns="budget")
     if orphans := len(images) - len(frame):
         problems.append(f"{orphans} image rows belong to no readable record of a done cell; not used")
     frame = frame.sort_values(["entry", *IMAGE, *METRICS], kind="stable")

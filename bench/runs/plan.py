@@ -69,7 +69,7 @@ def check_rows_are_distinct(
 ) -> list[str]:
     """Makes sure that every row of the tables means one cell.
 
-    Rows do not name releases, budget and epochs: two cells that differ in nothing else cannot share a folder.
+    Rows do not name releases and epochs: two cells that differ in nothing else cannot share a folder.
 
     Returns:
         Ids of records without measurements that another cell of the same rows now replaces.

@@ -32,11 +32,12 @@ KEYS = (
     "defense",
     "strength",
     "seed",
+    "budget",
 )
 PLACE = ("release", "image")
 MEASURES = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised")
 COLUMNS = (*KEYS, *PLACE, *MEASURES, "status", "reason")
-_NUMBERS = frozenset({"batch_size", "strength", "seed", "release", "image"})
+_NUMBERS = frozenset({"batch_size", "strength", "seed", "budget", "release", "image"})
 _BOOLEANS = frozenset({"identified", "label_correct", "recognised"})
 
 Row = tuple[str, ...]
@@ -60,6 +61,7 @@ def key_of(cell: Cell) -> Row:
         cell.defense.label,
         strength,
         str(cell.seed),
+        str(cell.budget),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from bench.api.errors import UsageError
-from bench.matrix import Cell, Filters, expand, load_matrix
+from bench.matrix import Cell, Filters, Matrix, expand, load_matrix
 from tests.api.plugin_folders import BLOCK, STEPS, Folders
 
 BLURS = [{"name": "blur", "scale": [0.1, 0.2]}]
@@ -119,3 +119,26 @@ def test_an_attack_only_plays_the_adversaries_that_it_declares(folders: Folders)
     ]
     with pytest.raises(UsageError, match="no cell is left"):
         cells_of(folders, {"attacks": ["simple"], "adversaries": ["adaptive"]})
+
+
+def test_a_block_may_have_several_budgets() -> None:
+    block = {
+        "datasets": ["mnist5k"],
+        "models": ["lenet"],
+        "checkpoints": ["initial"],
+        "batch_sizes": [1],
+        "releases": 2,
+        "budget": [10, 100],
+        "attacks": ["prior", "dlg"],
+        "adversaries": ["naive"],
+        "defenses": ["none"],
+    }
+    parts = {"name": "budgets", "version": 1, "description": "x", "seeds": [0]}
+    matrix = Matrix.model_validate({**parts, "block": [block]})
+    cells = expand(matrix)
+    assert [(cell.attack.name, cell.budget) for cell in cells] == [
+        ("prior", 10), ("prior", 100), ("dlg", 10), ("dlg", 100),
+    ]  # fmt: skip
+    assert len({cell.id for cell in cells}) == 4
+    with pytest.raises(ValueError, match="budget"):
+        Matrix.model_validate({**parts, "block": [{**block, "budget": []}]})

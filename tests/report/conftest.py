@@ -28,7 +28,18 @@ COLUMNS = [
         "defense",
         "strength",
     ],
-    *["seed", "release", "image", "psnr", "ssim", "lpips", "identified", "label_correct", "recognised"],
+    *[
+        "seed",
+        "budget",
+        "release",
+        "image",
+        "psnr",
+        "ssim",
+        "lpips",
+        "identified",
+        "label_correct",
+        "recognised",
+    ],
     *["status", "reason"],
 ]
 
@@ -156,6 +167,7 @@ def keys(cell: Cell) -> dict[str, Any]:
         "defense": cell.defense.label,
         "strength": "" if cell.strength is None else cell.strength,
         "seed": cell.seed,
+        "budget": cell.budget,
     }
 
 

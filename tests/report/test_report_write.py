@@ -235,8 +235,12 @@ def test_reports_need_no_torch(folder: Folder, tmp_path: Path) -> None:
 
 
 def test_the_largest_of_two_answers_is_shown(folder: Folder, cards: Cards, tmp_path: Path) -> None:
-    folder.add("strong", lpips=[0.1], budget=100)
+    folder.add("strong", lpips=[0.9], budget=100)
     folder.add("strong", lpips=[0.1], budget=500)
     page = report(folder, tmp_path, cards)["leaderboard.md"]
-    assert "1 records answer the same question" in page and "budget 500" in page
+    assert "budget 500" in page and "0.100" in page and "0.900" not in page
+    assert "same question" not in page and "image rows" not in page
+    folder.add("strong", lpips=[0.1, 0.2], budget=500)
+    page = report(folder, tmp_path, cards)["leaderboard.md"]
+    assert "1 records answer the same question" in page
     assert "1 image rows repeat an image" in page
