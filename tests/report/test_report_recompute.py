@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.matrix.cells import Cell
 from bench.report.cards import Cards
 from bench.report.write import write_report
 from tests.report.recompute import Folder as Sceptic
@@ -60,6 +62,12 @@ def differences(directory: Path, folder: Sceptic) -> tuple[list[str], set[str]]:
 
 def test_every_number_of_the_page(matrix: Callable[..., Folder], cards: Cards, tmp_path: Path) -> None:
     folder = matrix(releases=4, seeds=3, checkpoints=("trained",), batches=(2,))
+    smaller = [{**item, "budget": int(item["budget"]) // 2, "lpips": 0.9} for item in folder.images[:80]]
+    folder.images += smaller
+    for item in [item for item in folder.records if item["status"] == "done"][:20]:
+        cell = Cell.from_json(item["cell"])
+        less = replace(cell, budget=cell.budget // 2)
+        folder.records.append({**item, "id": less.id, "cell": less.to_json()})
     write_report(folder.write(tmp_path), cards=cards)
     wrong, kinds = differences(tmp_path, Sceptic(tmp_path, floor="blind", none="none"))
     assert wrong == []
