@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.report.entries import LIMITS, Group, Row
+from bench.report.frames import INCOMPATIBLE
 from bench.report.statistics import Interval, certainly_positive
 from bench.report.summary import advantage
 
@@ -69,7 +70,7 @@ def judge(groups: tuple[Group, ...], name: str) -> tuple[Judged, ...]:
 def _judged(groups: tuple[Group, ...], name: str) -> Iterator[Judged]:
     for group in groups:
         for row in group.rows:
-            if row.defense.partition("[")[0] != name or row.baseline:
+            if row.defense.partition("[")[0] != name or row.baseline or _elsewhere(row):
                 continue
             base = group.baseline
             if row.worst is None or base is None or base.worst is None or not row.ranked:
@@ -81,6 +82,13 @@ def _judged(groups: tuple[Group, ...], name: str) -> Iterator[Judged]:
             if certainly_positive(gain):
                 word = Word.HIDES if row.normalised.mean <= NEAR_FLOOR else Word.REDUCES  # NaN: reduces
             yield Judged(group=group, row=row, word=word, leak=row.worst.scores[group.rank], gain=gain)
+
+
+def _elsewhere(row: Row) -> bool:
+    """Whether the defense is not made for this setting: no attack that sees the release can be measured."""
+    seeing = [entry for entry in row.attacks if not entry.floor]
+    failures = [failure for entry in seeing for failure in entry.failures]
+    return not any(entry.done for entry in seeing) and all(f.status == INCOMPATIBLE for f in failures)
 
 
 def headline(judged: tuple[Judged, ...], name: str) -> str:

@@ -123,7 +123,8 @@ def _attack(card: AttackCard) -> Pairs:
         yield "client's half", card.access.words
     yield "release", "yes" if card.observes_release else "no: a prior that ignores it"
     yield "private labels", "needed" if card.needs_labels else "no"
-    yield "auxiliary images", "needed" if card.needs_auxiliary else "no"
+    spare = "no, but to undo a known change of the clients' images"
+    yield "auxiliary images", "needed" if card.needs_auxiliary else spare
     yield "batch size", "any" if limit is None else f"at most {limit} ({card.max_batch_reason})"
     if card.floor:
         at = f"{card.floor.model}@{card.floor.checkpoint}"

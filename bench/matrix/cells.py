@@ -92,7 +92,8 @@ class Cell:
         strength = "" if self.strength is None else f"={self.strength:g}"
         return (
             f"{self.attack.label}/{self.adversary} vs {self.defense.label}{strength} on {self.dataset.label} "
-            f"{self.model}@{self.checkpoint} B={self.batch_size} seed={self.seed}"
+            f"{self.model}@{self.checkpoint} {self.channel} B={self.batch_size} budget={self.budget} "
+            f"seed={self.seed}"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -153,8 +153,10 @@ def incompatible(
     whole = model in MODELS and model not in SPLIT
     if whole and (channel is not Channel.GRADIENTS or guard.needs_split):
         return f"{model} is not cut into a client's and a server's half"
-    federal = Channel.CLIENT_GRADIENTS not in guard.channels
-    if model in SPLIT and channel is Channel.GRADIENTS and federal:
+    spec = parse_model(model)
+    if spec.head in SPLIT and not spec.plain:
+        return f"{spec.head} is trained by split learning as it is, and takes no options"
+    if model in SPLIT and channel is Channel.GRADIENTS and guard.federal:
         return f"{defense.name} is made for federated learning, and {model} is trained by split learning"
     if card.max_batch_size is not None and batch_size > card.max_batch_size:
         return card.max_batch_reason

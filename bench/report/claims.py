@@ -45,12 +45,14 @@ class Check(BaseModel):
     at_least: float | None = None
     at_most: float | None = None
     """Bounds of the metric, both included; rates are fractions."""
+    channel: str = ""
     model: str = ""
     checkpoint: str = ""
     batch_size: int | None = None
     attack: str = ""
     """Label of the attack that measures a defense; empty is the worst case over all of them."""
-    adversary: str = "naive"
+    adversary: Literal["", "naive", "adaptive"] = ""
+    """Whether attackers know the defense. Empty: the attack named ignores it; without a name, both kinds."""
     strength_at_least: float | None = None
     strength_at_most: float | None = None
     """Of the defense whose card this is."""
@@ -182,10 +184,11 @@ def _verdict(check: Check, found: Sequence[_Found]) -> Verdict:
 
 def _groups(check: Check, groups: Sequence[Group]) -> Iterator[Group]:
     for group in groups:
+        channel = not check.channel or group.channel == check.channel
         model = not check.model or group.model == check.model
         checkpoint = not check.checkpoint or group.checkpoint == check.checkpoint
         batch = check.batch_size is None or group.batch_size == check.batch_size
-        if model and checkpoint and batch:
+        if channel and model and checkpoint and batch:
             yield group
 
 
@@ -205,17 +208,20 @@ def _defense(name: str, check: Check, groups: Sequence[Group]) -> Iterator[_Foun
                 continue
             if check.attack:
                 yield from _entry(group, row, check.attack, check)
-            elif row.worst is not None and check.metric is not None:
-                where = f"{row.name}, {_where(group)}, worst case over {row.worst.attacks} attacks"
-                yield _Found(where, row.worst.scores[check.metric])
+                continue
+            worst = row.naive if check.adversary == "naive" else row.worst
+            if worst is not None and check.metric is not None:
+                who = "attacks that ignore it" if check.adversary == "naive" else "attacks"
+                where = f"{row.name}, {_where(group)}, worst case over {worst.attacks} {who}"
+                yield _Found(where, worst.scores[check.metric])
 
 
 def _entry(group: Group, row: Row, attack: str, check: Check) -> Iterator[_Found]:
     for entry in row.attacks:
-        if (entry.attack, entry.adversary) == (attack, check.adversary) and entry.done:
+        if (entry.attack, entry.adversary) == (attack, check.adversary or "naive") and entry.done:
             assert check.metric is not None
             yield _Found(f"{entry.name} on {row.name}, {_where(group)}", entry.scores[check.metric])
 
 
 def _where(group: Group) -> str:
-    return f"{group.dataset} {group.model} {group.checkpoint}, B = {group.batch_size}"
+    return f"{group.channel}, {group.dataset} {group.model} {group.checkpoint}, B = {group.batch_size}"

@@ -104,6 +104,7 @@ class Row:
         utility: accuracy of the victims, a fraction.
         loss: accuracy lost against the undefended victims of the same seeds, in points.
         worst: None if no image was scored by all done attacks.
+        naive: the same over those attacks alone that ignore the defense.
         attacks: entries, floors last.
         normalised: normalised leakage by LPIPS: 0 is the floor, 1 the undefended victim; NaN where either
             is missing or the floor is not below the ceiling.
@@ -121,6 +122,7 @@ class Row:
     loss: Spread
     worst: WorstCase | None
     attacks: tuple[AttackEntry, ...]
+    naive: WorstCase | None = None
     normalised: Interval = NOTHING
     normalised_ssim: Interval = NOTHING
     pareto: bool = False

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.report.cards import Cards
 from bench.report.entries import Group, Row, WorstCase
-from bench.report.frames import GROUP, Results
+from bench.report.frames import GROUP
 from bench.report.statistics import Interval
 from bench.report.summary import advantage
-from bench.report.worst import worst_case
 
 EQUAL_COST = 0.5
 """Points of accuracy by which a rival may cost more and still count as no dearer."""
@@ -43,35 +41,23 @@ class Finding:
     lead: Interval | None = None
 
 
-def findings(results: Results, groups: Sequence[Group], cards: Cards) -> tuple[Finding, ...]:
-    """One finding for each defended row that some attack met, group by group.
-
-    Args:
-        results: what was read.
-        groups: the leaderboard made of it.
-        cards: tell which attacks never see the release.
-    """
-    names = results.cells.drop_duplicates("entry").set_index("entry")["attack_name"]
-    blind = {entry for entry, name in names.items() if not cards.observes_release(str(name))}
-    images = results.images[~results.images["entry"].isin(blind)]
-    by_row = {int(str(row)): frame for row, frame in images.groupby("row")}
-    return tuple(item for group in groups for item in _of(group, by_row))
+def findings(groups: Sequence[Group]) -> tuple[Finding, ...]:
+    """One finding for each defended row of a leaderboard that some attack met, group by group."""
+    return tuple(item for group in groups for item in _of(group))
 
 
-def _of(group: Group, images: Mapping[int, pd.DataFrame]) -> Iterator[Finding]:
+def _of(group: Group) -> Iterator[Finding]:
     base = group.baseline.worst if group.baseline else None
     for row in group.rows:
         if row.worst is None:
             continue
-        frame = images[row.number]
-        naive = worst_case(frame[frame["adversary"] == "naive"], group.rank, group.key)
         rival = _rival(row, group)
         yield Finding(
             group=group,
             row=row,
-            naive=naive,
+            naive=row.naive,
             informed=row.worst,
-            surprise=advantage(naive, row.worst, group) if naive else None,
+            surprise=advantage(row.naive, row.worst, group) if row.naive else None,
             gain=advantage(row.worst, base, group) if base and row.ranked and not row.baseline else None,
             rival=rival,
             lead=advantage(row.worst, rival.worst, group) if rival and rival.worst else None,

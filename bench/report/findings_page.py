@@ -105,8 +105,9 @@ def _shown(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Itera
     yield (
         "Where the clients change their images before they compute, the same reconstructions against the "
         "original and against the changed image (means of the seeds; the bound is the changed image). "
-        "**Recognised** is the accuracy of a plain model, the evaluator, trained on unchanged images "
-        f"of others; on unchanged test images it has {percent(frame['evaluator_accuracy'].mean())} %:"
+        "Informed attackers learned the way back on images of others, which attackers of undefended rows did "
+        "not have. **Recognised** is the accuracy of a plain model, the evaluator, trained on unchanged "
+        f"images of others; on unchanged test images it has {percent(frame['evaluator_accuracy'].mean())} %:"
     )
     yield ""
     head = [

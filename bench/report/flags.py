@@ -19,7 +19,8 @@ LEGEND = {
     "unconverged": "the training of at least one victim had not converged, so its accuracy is too low",
     "single-draw": "a random defense of which every victim released a single draw: its leak may be luck",
     "dead-release": "the release of at least one victim was zero or not finite",
-    "below-prior": "certainly worse (LPIPS, paired) than the floor, an attack that never saw the release",
+    "below-prior": "certainly worse (LPIPS, paired) than the floor, an attack that never saw the release; "
+    "of a row: every attack on it is, so that its leak and its gain tell of their failure, too",
     "psnr-only": "PSNR certainly better but LPIPS certainly worse than the floor",
     "budget": "its budget is not that of most attacks of the group, or it spent more than its budget",
     "below-card": "misses the PSNR that its card demands on the undefended victim: suspect implementation",

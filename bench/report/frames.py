@@ -24,8 +24,8 @@ KEYS = [*GROUP, *ROW, *ATTACK, "seed"]
 """What names a question of the tables; of several budgets, the largest one answers it."""
 IMAGE = ["seed", "release", "image"]
 METRICS = ["psnr", "ssim", "lpips", "identified", "label_correct", "recognised"]
-DONE = "done"
-INCOMPATIBLE = "incompatible"
+DONE, INCOMPATIBLE = "done", "incompatible"
+NAIVE = "naive"
 
 _NUMBERS = {
     "utility": ["accuracy", "initial_accuracy", "converged", "rounds"],
@@ -92,8 +92,8 @@ class Results:
 def read_results(directory: Path) -> Results:
     """Reads ``records/*.json`` and ``images.csv.gz``; what is unreadable is a problem, not an error."""
     problems: list[str] = []
-    found, repeats = _read_records(directory / "records", problems)
-    cells = _numbered(found)
+    cells, repeats = _read_records(directory / "records", problems)
+    cells = _numbered(cells)
     cells["badge"] = read_badges(directory, cells, problems)
     images = _without(_read_images(directory / "images.csv.gz", problems), repeats, cells)
     joined = _joined(images, cells, problems)
@@ -102,8 +102,7 @@ def read_results(directory: Path) -> Results:
 
 def _why(error: Exception) -> str:
     """An error without the path of anybody's machine."""
-    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return clean(f"{type(error).__name__}: {message}")
+    return clean(f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}")
 
 
 def _number(value: object) -> float:
@@ -170,9 +169,8 @@ def _read_records(folder: Path, problems: list[str]) -> tuple[pd.DataFrame, pd.D
             problems.append(f"records/{path.name}: skipped, not a readable record ({_why(error)})")
     kinds = {name: object if kind is str else kind for name, kind in _TYPES.items()}
     frame = pd.DataFrame(rows, columns=[*_TYPES]).astype(kinds)
-    frame = frame.sort_values(
-        [*KEYS, "budget", "releases", "epochs", "id"], na_position="first", kind="stable"
-    )
+    order = [*KEYS, "budget", "releases", "epochs", "id"]
+    frame = frame.sort_values(order, na_position="first", kind="stable")
     double = frame.duplicated(KEYS, keep="last")
     if (unwanted := frame.duplicated([*KEYS, "budget"], keep="last")).any():
         problems.append(
@@ -199,8 +197,11 @@ def _read_images(path: Path, problems: list[str]) -> pd.DataFrame:
         return empty
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
-            raw = pd.read_csv(stream, dtype=str, keep_default_na=False, usecols=columns)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+            raw = pd.read_csv(stream, dtype=str, keep_default_na=False, usecols=lambda name: name in columns)
+        if "budget" not in raw:  # written when a folder held one budget
+            raw["budget"] = ""
+        raw = raw[columns]
+    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         problems.append(f"{path.name}: unreadable, so no image is scored ({_why(error)})")
         return empty
     raw = raw[raw["status"] == DONE]
@@ -223,10 +224,13 @@ def _numeric(column: pd.Series[str]) -> pd.Series[float]:
 
 
 def _without(images: pd.DataFrame, repeats: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """All images but those of budgets that no table shows."""
+    """All images but those of budgets that no table shows; where none is named, there is one."""
     name = [*KEYS, "budget"]
-    small = pd.MultiIndex.from_frame(repeats[name]).difference(pd.MultiIndex.from_frame(cells[name]))
-    return images[~pd.MultiIndex.from_frame(images[name]).isin(small)]
+    if images["budget"].isna().all():
+        known = cells[name].astype({"batch_size": float, "seed": float, "budget": float})
+        return images.drop(columns="budget").merge(known, on=KEYS, how="left")
+    index = pd.MultiIndex.from_frame
+    return images[~index(images[name]).isin(index(repeats[name]).difference(index(cells[name])))]
 
 
 def _joined(images: pd.DataFrame, cells: pd.DataFrame, problems: list[str]) -> pd.DataFrame:
@@ -238,8 +242,7 @@ def _joined(images: pd.DataFrame, cells: pd.DataFrame, problems: list[str]) -> p
     if orphans := len(images) - len(frame):
         problems.append(f"{orphans} image rows belong to no readable record of a done cell; not used")
     frame = frame.sort_values(["entry", *IMAGE, *METRICS], kind="stable")
-    double = frame.duplicated(["entry", *IMAGE])
-    if double.any():
+    if (double := frame.duplicated(["entry", *IMAGE])).any():
         problems.append(f"{int(double.sum())} image rows repeat an image of the same cell; not used")
     frame = frame[~double].astype({name: int for name in IMAGE} | {"batch_size": int})
     places = frame.groupby([*GROUP, *IMAGE], sort=True).ngroup()

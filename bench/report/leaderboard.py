@@ -17,7 +17,7 @@ from bench.report.cards import Cards
 from bench.report.coverage import coverage
 from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Group, Rank, Row
 from bench.report.flags import attack_flags, floor_flags, misses_card, row_flags
-from bench.report.frames import DONE, GROUP, KEYS, Results
+from bench.report.frames import DONE, GROUP, KEYS, NAIVE, Results
 from bench.report.leakage import areas, with_normalised, with_pareto
 from bench.report.summary import within
 from bench.report.tallies import Failure, Spread
@@ -160,14 +160,20 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
         entry = _entry(attempts, context)
         attack_card = context.cards.attack(str(attempts["attack_name"].iloc[0]))
         done = attempts[attempts["status"] == DONE]
-        flags = attack_flags(
+        raised = attack_flags(
             entry, done, attack_card, usual_budget=context.usual_budget, weak=entry.attack in weak
         )
-        images = context.images.get(int(str(number)))
-        if images is not None and not floor.empty and not entry.floor:
-            flags += floor_flags(images, floor, context.key)
-        entries.append(replace(entry, flags=tuple(flags)))
+        own_images = context.images.get(int(str(number)))
+        if own_images is not None and not floor.empty and not entry.floor:
+            raised += floor_flags(own_images, floor, context.key)
+        entries.append(replace(entry, flags=tuple(raised)))
     entries.sort(key=lambda e: (e.floor, e.attack, e.adversary))
+    seen = [entry for entry in entries if entry.done and not entry.floor]
+    flags = row_flags(cells, own, context.cells, card)
+    if seen and all("below-prior" in entry.flags for entry in seen):
+        flags.append("below-prior")
+    images = context.images_of(seeing)
+    naive = images[images["adversary"] == NAIVE] if len(images) else images
     return Row(
         number=int(first["row"]),
         defense=str(first["defense"]),
@@ -175,9 +181,10 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
         baseline=int(first["row"]) in context.baseline,
         utility=spread(own["accuracy"]),
         loss=_loss(own, context),
-        worst=worst_case(context.images_of(seeing), context.rank, context.key),
+        worst=worst_case(images, context.rank, context.key),
+        naive=worst_case(naive, context.rank, context.key),
         attacks=tuple(entries),
-        flags=tuple(row_flags(cells, own, context.cells, card)),
+        flags=tuple(flags),
         coverage=coverage(cells, context.cells),
     )
 

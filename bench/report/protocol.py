@@ -35,8 +35,10 @@ def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
     if cells.empty:
         return ["No record was found."]
     seeds = ", ".join(map(str, sorted(cells["seed"].unique())))
+    less = results.repeats
+    smaller = f" Smaller budgets, in figures alone: {len(less):,} cells: {status_counts(less)}."
     sentences = [
-        f"{len(cells):,} cells: {status_counts(cells)}.",
+        f"{len(cells):,} cells: {status_counts(cells)}.{smaller if len(less) else ''}",
         f"Seeds {seeds}; {_range(cells['releases'])} releases per cell and seed; budget "
         f"{_range(cells['budget'])} gradient evaluations per release; {len(results.images):,} scored images.",
         "The worst case takes, image by image, the best reconstruction over all attacks that see the "

@@ -46,7 +46,7 @@ def write_report(
         gallery.write(directory, results.cells, groups)
         judged = claims.judge(groups)
         replace_file(directory / "claims.md", claims_page.render(judged).encode())
-        found = findings.findings(results, groups, cards)
+        found = findings.findings(groups)
         text = findings_page.render(found, judged, results.cells)
         replace_file(directory / "README.md", text.encode())
         source = page.Source(

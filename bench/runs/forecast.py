@@ -100,6 +100,7 @@ class Forecast:
 def _ladder(stage: str, cell: Cell) -> list[tuple[_Features, float]]:
     """What a stage's cost depends on, the most telling first, and what seconds are divided by there."""
     data, shape = cell.dataset.label, (cell.model, cell.batch_size)
+    where = (*shape, cell.channel)
     if stage == "evaluator":
         return [((stage, data), 1.0)]
     if stage == "victim":
@@ -108,16 +109,16 @@ def _ladder(stage: str, cell: Cell) -> list[tuple[_Features, float]]:
             ((stage, data, *shape, cell.epochs), 1.0),
         ]
     if stage == "release":
-        return [((stage, data, *shape, cell.releases), 1.0), ((stage, data, *shape), float(cell.releases))]
+        return [((stage, data, *where, cell.releases), 1.0), ((stage, data, *where), float(cell.releases))]
     if stage == "scores":
         images = cell.releases * cell.batch_size
         return [((stage, data, images), 1.0), ((stage, data), float(images))]
     attack, work = (cell.attack.label, cell.adversary), float(cell.releases * cell.budget)
     return [
-        ((stage, data, *shape, *attack, cell.defense.label, cell.budget, cell.releases), 1.0),
-        ((stage, data, *shape, *attack, cell.budget, cell.releases), 1.0),
-        ((stage, data, *shape, *attack), work),
-        ((stage, data, *shape), work),
+        ((stage, data, *where, *attack, cell.defense.label, cell.budget, cell.releases), 1.0),
+        ((stage, data, *where, *attack, cell.budget, cell.releases), 1.0),
+        ((stage, data, *where, *attack), work),
+        ((stage, data, *where), work),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import IncompatibleError
@@ -34,8 +35,7 @@ def splits_network(cell: Cell, data: Data) -> bool:
     from bench.models.victims import build_model
 
     split = isinstance(build_model(cell.model, **_shape(data)), SplitModel)
-    federal = Channel.CLIENT_GRADIENTS not in defense_card(cell.defense.name).channels
-    if split and cell.channel is Channel.GRADIENTS and federal:
+    if split and cell.channel is Channel.GRADIENTS and defense_card(cell.defense.name).federal:
         raise IncompatibleError(f"{cell.defense.name} is made for federated learning")
     return split
 
@@ -97,4 +97,9 @@ def attacked(
         return found, session.task_accuracy if session else None
     if splits_network(cell, data):
         return attack.reconstruct(observe_weight_gradients(cell, **seen), **options), None
-    return attack.reconstruct(observe(cell, **seen), **options), None
+    federal = observe(cell, **seen)
+    if federal.auxiliary is None and federal.defense is not None and federal.defense.transform is not None:
+        # To undo a known change of the clients' images takes images to learn from.
+        threat = replace(federal.threat, auxiliary=True)
+        federal = replace(federal, threat=threat, auxiliary=data.splits.auxiliary)
+    return attack.reconstruct(federal, **options), None

@@ -47,8 +47,8 @@ def merge(
         warn: is told of damaged files, which do not count.
 
     Raises:
-        UsageError: a source is no results folder, or two folders hold different questions (budget, releases
-            or epochs) in the same rows; nothing has been written.
+        UsageError: a source is no results folder, or two folders hold different questions (releases or
+            epochs) in the same rows; nothing has been written.
         DiskFullError: the cells committed before are whole; the same command continues.
     """
     for source in sources:

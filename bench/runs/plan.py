@@ -10,7 +10,7 @@ from bench.matrix.cells import Cell
 from bench.runs.identity import Keys
 from bench.runs.record import Record, Status
 from bench.runs.results import Snapshot
-from bench.runs.rows import Row, key_of
+from bench.runs.rows import KEYS, Row, key_of
 
 
 class State(StrEnum):
@@ -78,6 +78,7 @@ def check_rows_are_distinct(
         UsageError: naming the two cells.
     """
     owner: dict[Row, Cell] = {}
+    asked = {_question(cell): cell for cell in cells}
     for cell in cells:
         other = owner.setdefault(key_of(cell), cell)
         if other.id != cell.id:
@@ -85,7 +86,7 @@ def check_rows_are_distinct(
     replaced = []
     for record in records.values():
         old = Cell.from_json(record.cell)
-        new = owner.get(key_of(old))
+        new = owner.get(key_of(old), asked.get(_question(old)))
         if new is None or new.id == old.id:
             continue
         if record.status is Status.DONE:
@@ -95,6 +96,11 @@ def check_rows_are_distinct(
             )
         replaced.append(record.id)
     return replaced
+
+
+def _question(cell: Cell) -> Row:
+    """The key without the budget: of several budgets of a matrix all may stand, but none of another one."""
+    return tuple(value for name, value in zip(KEYS, key_of(cell), strict=True) if name != "budget")
 
 
 def _difference(first: Cell, second: Cell) -> str:

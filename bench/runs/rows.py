@@ -37,6 +37,8 @@ KEYS = (
 PLACE = ("release", "image")
 MEASURES = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised")
 COLUMNS = (*KEYS, *PLACE, *MEASURES, "status", "reason")
+_BEFORE = tuple(name for name in COLUMNS if name != "budget")
+"""The columns of files that were written when a folder held one budget."""
 _NUMBERS = frozenset({"batch_size", "strength", "seed", "budget", "release", "image"})
 _BOOLEANS = frozenset({"identified", "label_correct", "recognised"})
 
@@ -115,7 +117,7 @@ def encode(rows: Iterable[Row]) -> bytes:
 
 
 def decode(data: bytes, name: str) -> list[Row]:
-    """The rows of a CSV file with this header.
+    """The rows of a CSV file with this header; where it knows no budget, that field is empty.
 
     Raises:
         CorruptRowsError: naming the file, for other columns or a line of another length.
@@ -124,6 +126,9 @@ def decode(data: bytes, name: str) -> list[Row]:
         lines = [tuple(line) for line in csv.reader(io.StringIO(data.decode(), newline=""), strict=True)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorruptRowsError(f"{name}: {error}") from None
+    if lines and lines[0] == _BEFORE:
+        at = COLUMNS.index("budget")
+        lines = [COLUMNS, *((*line[:at], "", *line[at:]) for line in lines[1:])]
     if not lines or lines[0] != COLUMNS:
         raise CorruptRowsError(f"{name}: its columns are not {', '.join(COLUMNS)}")
     for number, line in enumerate(lines, start=1):

@@ -49,8 +49,10 @@ class Task:
     def group(self) -> tuple[str, ...]:
         """Tasks that take about equally long."""
         cell = self.cell
-        attack = (cell.attack.label, str(cell.adversary)) if self.kind is Kind.CELL else ()
-        return (self.kind, cell.dataset.label, cell.model, str(cell.batch_size), *attack)
+        common = (self.kind, cell.dataset.label, cell.model, str(cell.batch_size))
+        if self.kind is not Kind.CELL:
+            return common
+        return (*common, str(cell.channel), cell.attack.label, str(cell.adversary), str(cell.budget))
 
 
 Needs = tuple[Kind, str]

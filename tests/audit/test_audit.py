@@ -16,7 +16,7 @@ from bench.matrix import load_matrix
 from bench.report.entries import Group, Row
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
-from bench.report.tallies import Spread
+from bench.report.tallies import Failure, Spread
 
 FULL = Path(__file__).parents[2] / "results" / "full"
 SOUND = Item(promise="card", means="", verdict=Verdict.OK, message="valid")
@@ -63,6 +63,22 @@ def test_every_strength_is_judged_in_every_setting(groups: tuple[Group, ...]) ->
         assert item.gain is not None
         assert (item.word is Word.FAILS) == (not item.gain.low > 0)
         assert item.word is not Word.HIDES or item.row.normalised.mean <= 0.1
+
+
+def test_a_setting_for_which_a_defense_is_not_made_is_not_held_against_it(groups: tuple[Group, ...]) -> None:
+    group = groups[0]
+    row = next(row for row in group.rows if row.defense == "pruning")
+    reason = (Failure("incompatible", "pruning is made for the channel gradients", 3),)
+    nowhere = tuple(
+        entry if entry.floor else replace(entry, done=0, failures=reason) for entry in row.attacks
+    )
+    elsewhere = replace(group, rows=(replace(row, attacks=nowhere, worst=None),))
+    assert judge((elsewhere,), "pruning") == ()
+    failed = tuple(
+        replace(entry, failures=(Failure("failed", "it broke", 3),)) for entry in nowhere if not entry.floor
+    )
+    broken = replace(group, rows=(replace(row, attacks=failed, worst=None),))
+    assert [item.word for item in judge((broken,), "pruning")] == [Word.UNKNOWN]
 
 
 def test_the_undefended_victim_is_not_judged(groups: tuple[Group, ...]) -> None:

@@ -23,7 +23,7 @@ def test_one_entry_each_is_one_cell_a_seed(folders: Folders) -> None:
     assert first.attack.arguments() == {"steps": 10}
     assert (first.releases, first.budget, first.epochs, first.incompatible) == (4, 100, None, "")
     assert first.strength == 0.5
-    assert first.title == "guess/naive vs blur=0.5 on dots lenet@initial B=1 seed=0"
+    assert first.title == "guess/naive vs blur=0.5 on dots lenet@initial gradients B=1 budget=100 seed=0"
 
 
 def test_the_seed_is_the_outermost_loop_and_blocks_come_next(folders: Folders) -> None:

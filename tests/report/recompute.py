@@ -138,10 +138,10 @@ class Folder:
     def __init__(self, directory: Path, *, floor: str, none: str) -> None:
         self.floor, self.none = floor, none
         images = pd.read_csv(directory / "images.csv.gz")
-        images = images[images["status"] == "done"]
         question = [*GROUP, "attack", "adversary", "defense", "strength", "seed"]
         largest = images.groupby(question, dropna=False)["budget"].transform("max")
-        self.images = self._named(images[images["budget"] == largest].copy())
+        images = images[(images["budget"] == largest) & (images["status"] == "done")]
+        self.images = self._named(images.copy())
         self.images["success"] = (self.images["psnr"] > 30).where(self.images["psnr"].notna())
         self.cells = self._named(pd.read_csv(directory / "cells.csv"))
         self.memory: dict[tuple[Any, ...], Any] = {}

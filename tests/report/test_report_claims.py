@@ -151,3 +151,18 @@ def test_without_an_interval_nothing_is_reproduced(
     groups = build(read_results(folder.write(tmp_path)), cards)
     assert math.isnan(groups[0].rows[0].attacks[0].scores["lpips"].low)
     assert judge(groups)[0].verdict == "undecided"
+
+
+def test_the_worst_case_of_a_claim_is_over_the_attackers_that_it_speaks_of(
+    folder: Folder, cards: Cards, tmp_path: Path, plugins: Path
+) -> None:
+    folder.add("strong", lpips=[0.1] * 4)
+    folder.add("strong", "noise", 2.0, lpips=[0.6, 0.7] * 2)
+    folder.add("strong", "noise", 2.0, adversary="adaptive", lpips=[0.1, 0.2] * 2)
+    text = '[[check]]\nclaim = 1\nmetric = "identified"\nat_most = 0.1\n'
+    here, elsewhere = 'channel = "gradients"\n', 'channel = "smashed"\n'
+    check(plugins, f'{text}adversary = "naive"\n\n{text}{here}\n{text}{elsewhere}', "defenses/noise")
+    found = [item for item in judged(folder, tmp_path, cards) if item.plugin == "noise"]
+    assert [item.verdict for item in found[:3]] == ["reproduced", "not reproduced", "not comparable"]
+    assert "worst case over 1 attacks that ignore it" in found[0].setting
+    assert "gradients, digits lenet initial" in found[1].setting

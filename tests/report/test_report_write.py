@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 
 from bench.report.cards import Cards
+from bench.report.frames import read_results
+from bench.report.leaderboard import build
 from bench.report.write import write_report
 
 Folder = Any  # the class in conftest.py
@@ -244,3 +246,27 @@ def test_the_largest_of_two_answers_is_shown(folder: Folder, cards: Cards, tmp_p
     page = report(folder, tmp_path, cards)["leaderboard.md"]
     assert "1 records answer the same question" in page
     assert "1 image rows repeat an image" in page
+
+
+def test_rows_without_a_budget_are_those_of_the_only_one(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    folder.add("strong", lpips=[0.123, 0.123], budget=100)
+    report(folder, tmp_path / "now", cards)
+    rows = gzip.decompress((tmp_path / "now" / "images.csv.gz").read_bytes()).decode().splitlines()
+    at = rows[0].split(",").index("budget")
+    before = [",".join(part for i, part in enumerate(row.split(",")) if i != at) for row in rows]
+    old = folder.write(tmp_path / "old")
+    (old / "images.csv.gz").write_bytes(gzip.compress("\n".join(before).encode() + b"\n"))
+    write_report(old, cards=cards)
+    pages = [(tmp_path / name / "leaderboard.md").read_text() for name in ("now", "old")]
+    assert "0.123" in pages[0] and pages[0] == pages[1]
+
+
+def test_a_row_on_which_every_attack_fails_is_flagged(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        for defense, strength, leak in (("none", None, 0.1), ("noise", 1.0, 0.9)):
+            folder.add("blind", defense, strength, lpips=[0.5, 0.51], seed=seed)
+            folder.add("strong", defense, strength, lpips=[leak, leak + 0.01], seed=seed)
+    (group,) = build(read_results(folder.write(tmp_path)), cards)
+    assert {row.name: "below-prior" in row.flags for row in group.rows} == {"none": False, "noise = 1": True}

@@ -120,7 +120,7 @@ def test_rows_are_sorted_by_number_and_refuse_strangers(cells: list[Cell]) -> No
     rows = image_rows(cells[0], {name: values if name == "psnr" else values > 1 for name in names})
     packed = pack(reversed(rows))
     assert packed == pack(rows)
-    assert [row[10:12] for row in unpack(packed, "x")] == [
+    assert [row[11:13] for row in unpack(packed, "x")] == [
         (str(n), str(b)) for n in range(12) for b in range(2)
     ]
     assert unpack(packed, "x")[7][12] == ""
@@ -145,13 +145,14 @@ def test_the_plan_runs_what_is_missing_or_stale(world: World, cells: list[Cell])
 
 def test_cells_that_would_share_their_rows_are_refused(world: World, cells: list[Cell]) -> None:
     richer = replace(cells[0], budget=99)
-    with pytest.raises(UsageError, match="budget"):
-        check_rows_are_distinct([cells[0], richer], {})
+    with pytest.raises(UsageError, match="releases"):
+        check_rows_are_distinct([cells[0], replace(cells[0], releases=3)], {})
     record = _failed(cells[0]).record
     assert check_rows_are_distinct([richer], {record.id: record}) == [record.id], "a failure gives way"
     done = record.model_copy(update={"status": Status.DONE})
     with pytest.raises(UsageError, match="budget 4 and 99 wanted now; use another --out"):
         check_rows_are_distinct([richer], {done.id: done})
+    assert check_rows_are_distinct([cells[0], richer], {done.id: done}) == [], "one matrix, two budgets"
 
 
 def test_cells_wait_for_their_victim_and_let_others_pass(cells: list[Cell]) -> None:

@@ -329,3 +329,5 @@ def test_a_matrix_says_why_a_channel_does_not_fit() -> None:
     assert MODEL in SPLIT
     assert reasons[MODEL, "idlg", "none"] == reasons[MODEL, "idlg", "pgsl"] == ""
     assert "pruning is made for federated learning" in reasons[MODEL, "idlg", "pruning"]
+    optioned = next(iter(expand(matrix, Filters(models=(f"{MODEL}[epochs=1]",)))))
+    assert "takes no options" in optioned.incompatible

@@ -140,6 +140,8 @@ class Drawers:
         if card is not None:
             lines.append(["private labels", "given" if card.needs_labels else "not given"])
             auxiliary = "other images of the same distribution" if card.needs_auxiliary else "none"
+            if entry.adversary == "adaptive" and not card.needs_auxiliary:
+                auxiliary = "none, but to undo a change of the clients' images if the defense makes one"
             lines.append(["auxiliary data", auxiliary])
             if card.access is not None:
                 lines.append(["of the client's half", card.access.words])
