@@ -83,7 +83,7 @@ def test_two_machines_that_disagree_are_named(copy: World) -> None:
     first = next(o for o in Results(copy.root / "0").outcomes() if o.record.status == "done")
     folder = copy.root / "other"
     row = list(first.rows[0])
-    row[12] = "1.23456"
+    row[13] = "1.23456"
     from bench.runs.outcome import Outcome
 
     Results(folder).commit(Outcome(first.record, (tuple(row), *first.rows[1:])))

@@ -123,8 +123,8 @@ def test_rows_are_sorted_by_number_and_refuse_strangers(cells: list[Cell]) -> No
     assert [row[11:13] for row in unpack(packed, "x")] == [
         (str(n), str(b)) for n in range(12) for b in range(2)
     ]
-    assert unpack(packed, "x")[7][12] == ""
-    assert unpack(packed, "x")[2][12] == "0.285714"
+    assert unpack(packed, "x")[7][13] == ""
+    assert unpack(packed, "x")[2][13] == "0.285714"
     for broken in (packed[:-9], packed[:20] + b"zzzz" + packed[24:], b"hello"):
         with pytest.raises(CorruptRowsError, match="the name"):
             unpack(broken, "the name")
