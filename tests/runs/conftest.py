@@ -127,14 +127,14 @@ datasets = ["tiny"]
 models = ["lenet"]
 checkpoints = {checkpoints}
 batch_sizes = [1]
-releases = 2
+releases = {releases}
 budget = {budget}
 epochs = 0.2
 attacks = {attacks}
 adversaries = ["naive"]
 defenses = ["none"]
 """
-FIELDS = {"seeds": "[0]", "budget": "4", "checkpoints": '["initial", "trained"]'}
+FIELDS = {"seeds": "[0]", "budget": "4", "releases": "2", "checkpoints": '["initial", "trained"]'}
 
 RUN = """
 import json, sys

@@ -96,9 +96,9 @@ def test_what_cannot_be_merged_is_refused_before_anything_is_written(copy: World
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no records folder"):
         merge([copy.root / "0", tmp_path / "empty"], tmp_path / "merged")
-    copy.matrix("guess", budget="9", seeds="[0]")
+    copy.matrix("guess", releases="3", seeds="[0]")
     assert copy.run(out=str(copy.root / "rich")).returncode == 0
-    with pytest.raises(UsageError, match="the folders have it twice, with budget"):
+    with pytest.raises(UsageError, match="the folders have it twice, with releases"):
         merge([copy.out, copy.root / "rich"], tmp_path / "merged")
     assert not (tmp_path / "merged/records").exists()
 
