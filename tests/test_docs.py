@@ -92,3 +92,15 @@ def test_the_example_audits_a_users_own_defense(tmp_path: Path, monkeypatch: pyt
     assert "0 of them failed" in said
     assert re.search(r"lenet +initial +1 +my_defense +0\.3 ", said)
     assert re.search(r"^my_defense (holds|does not hold|cannot be judged)", said, re.MULTILINE)
+
+
+def test_the_readme_quotes_published_tables_word_for_word() -> None:
+    published = {
+        line
+        for page in ("full/leaderboard.md", "paper/README.md")
+        for line in (ROOT / "results" / page).read_text(encoding="utf-8").splitlines()
+    }
+    results = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Two commands")[0]
+    quoted = [line for line in results.splitlines() if line.startswith("|")]
+    assert len(quoted) > 10
+    assert [line for line in quoted if line not in published] == []
