@@ -188,7 +188,7 @@ def _block(block: Block) -> Pairs:
     yield "checkpoints", ", ".join(block.checkpoints)
     yield "batch sizes", ", ".join(map(str, block.batch_sizes))
     yield "releases", f"{block.releases} in each cell"
-    yield "budget", f"{', '.join(map(str, block.budgets))} evaluations for each release"
+    yield "budget", f"{', '.join(map(str, block.budget))} evaluations for each release"
     yield "epochs", "the model's own" if block.epochs is None else f"{block.epochs:g}"
     yield "attacks", _entries(block.attacks)
     yield "adversaries", ", ".join(block.adversaries)

@@ -175,7 +175,7 @@ def _cells(choice: _Choice, seed: int) -> Iterator[Cell]:
     ):
         declared = attack_card(attack.name).adversaries
         adversaries = (item for item in block.adversaries if item in declared)
-        for adversary, budget in product(adversaries, block.budgets):
+        for adversary, budget in product(adversaries, block.budget):
             yield Cell(
                 dataset=dataset,
                 model=model,

@@ -41,16 +41,17 @@ class Block(BaseModel):
     checkpoints: list[Checkpoint] = Field(min_length=1)
     batch_sizes: list[Positive] = Field(min_length=1)
     releases: Positive
-    budget: Positive | Annotated[list[Positive], Field(min_length=1)]
+    budget: list[Positive] = Field(min_length=1)
+    """With several of them, tables show the largest one and figures all."""
     epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     attacks: list[Entry] = Field(min_length=1)
     adversaries: list[Adversary] = Field(min_length=1)
     defenses: list[Entry] = Field(min_length=1)
 
-    @property
-    def budgets(self) -> list[int]:
-        """All budgets; with several of them, tables show the largest one and figures all."""
-        return self.budget if isinstance(self.budget, list) else [self.budget]
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _one_budget_is_a_list(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
 
     @field_validator("datasets", "attacks", "defenses", mode="before")
     @classmethod

@@ -165,7 +165,7 @@ def test_all_errors_of_a_matrix_file_are_one_message(folders: Folders, tmp_path:
     assert result.exit_code == 2
     lines = result.stderr.removeprefix("error: ").splitlines()
     assert sorted(line.split(": ")[:2] for line in lines) == [
-        [str(path), "block.0.budget"],
+        [str(path), "block.0.budget.0"],
         [str(path), "block.1.relaeses"],
         [str(path), "seeds"],
     ]
@@ -184,7 +184,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(folders: Folders, tmp_
     out = tmp_path / "out"
     result = run("--matrix", folders.matrix(), "--out", out, "--dry-run", "--seeds", 4, "--device", "cpu")
     assert result.exit_code == 0
-    assert "guess/naive vs blur=0.5 on dots lenet@initial B=1 seed=4" in result.stdout
+    assert "guess/naive vs blur=0.5 on dots lenet@initial gradients B=1 budget=100 seed=4" in result.stdout
     assert not out.exists()
 
 

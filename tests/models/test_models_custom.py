@@ -199,7 +199,7 @@ def test_the_schedule_is_ours_with_the_users_changes(folder: Path) -> None:
         ("lenett", "did you mean 'lenet'\\?$"),
         (
             "transformer",
-            "known: convnet, lenet, resnet18, splitnet, splitnet_deep; write one of .* module:function",
+            "known: convnet, lenet, resnet18, split_lenet, splitnet, splitnet_deep; write .* module:function",
         ),
         ("nets:", "is not module:function"),
         ("nowhere:net", "there is no module nowhere on Python's path or in"),
