@@ -20,7 +20,7 @@ from .conftest import World, build_world
 from .ray_nodes import Cluster, cluster
 
 TABLES = ("images.csv.gz", "leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex")
-SLOW = ("{name = 'toy', pause = 0.5}", "{name = 'toy', act = 'some', pause = 0.5}")
+SLOW = ("{name = 'toy', pause = 2.0}", "{name = 'toy', act = 'some', pause = 2.0}")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,8 @@ def test_a_node_dies_and_nothing_is_lost(tmp_path: Path, nodes: Cluster) -> None
     there.matrix(*SLOW, seeds="[0, 1, 2]")
     run = there.start(engine="ray", address=nodes.address)
     limit = time.monotonic() + 120
-    while len(there.records()) < 3:
+    # Both nodes must be at work, or there is nothing that the one could lose.
+    while (done := len(there.records())) < 3 or len(there.calls()) - done < 2:
         assert run.poll() is None and time.monotonic() < limit, "nothing happened"
         time.sleep(0.05)
     nodes.kill("127.0.0.3")
