@@ -92,12 +92,11 @@ class Results:
 def read_results(directory: Path) -> Results:
     """Reads ``records/*.json`` and ``images.csv.gz``; what is unreadable is a problem, not an error."""
     problems: list[str] = []
-    cells, repeats = _read_records(directory / "records", problems)
-    cells = _numbered(cells)
+    found, repeats = _read_records(directory / "records", problems)
+    cells = _numbered(found)
     cells["badge"] = read_badges(directory, cells, problems)
     images = _without(_read_images(directory / "images.csv.gz", problems), repeats, cells)
-    joined = _joined(images, cells, problems)
-    return Results(cells, joined, tuple(problems), repeats)
+    return Results(cells, _joined(images, cells, problems), tuple(problems), repeats)
 
 
 def _why(error: Exception) -> str:
