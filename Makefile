@@ -5,6 +5,7 @@ MATRIX ?= full
 # Not results/: the published tables there stay as they were committed whatever a user runs.
 OUT ?= runs/$(MATRIX)
 PYTEST_ARGS ?= -n 2
+KILLS ?= 200
 
 OMP_NUM_THREADS ?= 1
 OMP_WAIT_POLICY ?= PASSIVE
@@ -14,7 +15,7 @@ export OMP_WAIT_POLICY
 BIN = .venv/bin
 READY = .venv/.setup-done
 
-.PHONY: setup run test lint types smoke bench report clean help
+.PHONY: setup run test lint types smoke bench report chaos clean help
 
 help:
 	@echo 'make setup    build .venv with everything a run and the tests need (PYTHON=$(PYTHON))'
@@ -25,6 +26,7 @@ help:
 	@echo 'make lint     ruff: rules and format'
 	@echo 'make types    mypy --strict on an installed copy'
 	@echo 'make bench    the speed measurements: writes benchmarks/results.md (SECTIONS= for some of them only)'
+	@echo 'make chaos    kill runs of smoke@1 at random moments and compare what they leave (KILLS=$(KILLS))'
 	@echo 'make clean    remove what the targets above wrote, but .venv, runs/ and .cache/bench'
 
 setup: $(READY)
@@ -64,6 +66,9 @@ types: setup
 
 bench: setup
 	MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=2147483647 $(BIN)/python -m benchmarks $(SECTIONS)
+
+chaos: setup
+	$(BIN)/python -m tests.runs.chaos --kills $(KILLS)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

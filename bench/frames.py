@@ -165,4 +165,6 @@ class Leaderboard:
 
     def _repr_html_(self) -> str:
         columns = ["model", "checkpoint", "batch_size", "defense", "strength", "utility", "loss", "lpips"]
-        return str(self.worst[[*columns, "lpips_low", "lpips_high", "strongest_attack"]].to_html(index=False))
+        columns += ["lpips_low", "lpips_high", "strongest_attack"]
+        columns += [name for name in ("reference", "most_recognised") if name in self.worst]
+        return str(self.worst[columns].to_html(index=False))

@@ -128,7 +128,10 @@ def resolve(kind: Kind, name: str, parameters: Mapping[str, Value], *, where: st
         # "+ 0.0" turns -0.0 into 0.0: equal values must be the same cell.
         resolved[key] = float(value) + 0.0 if isinstance(card.parameters[key].default, float) else value
     for key, parameter in card.parameters.items():
-        if parameter.path and not (resolved[key] and Path(str(resolved[key])).expanduser().exists()):
+        pinned = isinstance(card, DatasetCard) and bool(card.sha256)
+        if not parameter.path or (pinned and resolved[key] == parameter.default):
+            continue  # pinned bytes may lie where the data set looks by itself
+        if not (resolved[key] and Path(str(resolved[key])).expanduser().exists()):
             prefix = f"{where}: " if where else ""
             what = f"there is no {resolved[key]}" if resolved[key] else f"write {name}[{key}=...]"
             raise UsageError(f"{prefix}{kind} {name}: {key}: {what} (seen from {Path.cwd()})")

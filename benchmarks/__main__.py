@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from bench.runs.provenance import processor
 from benchmarks import attacks, evaluations, memory, metrics, photographs, replay, scaling
 
 SECTIONS = {
@@ -24,29 +25,40 @@ RESULTS = Path(__file__).parent / "results.md"
 
 
 def main(wanted: list[str]) -> None:
-    """Runs the sections named, or all; only a complete run replaces the file."""
+    """Runs the sections named, or all; each replaces its own part of the file as soon as it is measured."""
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
         raise SystemExit(f"unknown section {', '.join(unknown)}; known: {', '.join(SECTIONS)}")
-    text = [_head()]
     for name in wanted or SECTIONS:
         title, report = SECTIONS[name]
         start = time.monotonic()
         print(f"== {name}", file=sys.stderr, flush=True)
         body = report()
         print(body, f"({time.monotonic() - start:.0f} s)", sep="\n", flush=True)
-        text += [f"## {title}", "", body, ""]
-    if not wanted:
-        RESULTS.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
-        print(f"written: {RESULTS}", file=sys.stderr)
+        write({**written(), title: body.strip()})
+    print(f"written: {RESULTS}", file=sys.stderr)
+
+
+def written() -> dict[str, str]:
+    """The sections that the file holds, by title."""
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.is_file() else ""
+    parts = (part.partition("\n") for part in f"\n{text}".split("\n## ")[1:])
+    return {title: body.strip() for title, _, body in parts}
+
+
+def write(parts: dict[str, str]) -> None:
+    """The file, its sections in the order above."""
+    text = [_head(), *(f"## {title}\n\n{parts[title]}\n" for title, _ in SECTIONS.values() if title in parts)]
+    RESULTS.write_text("\n".join(text), encoding="utf-8")
 
 
 def _head() -> str:
     return (
         "# Speed\n\n"
-        f"Written by `make bench` on {os.cpu_count()} cores, {platform.processor() or platform.machine()}, "
+        f"Written by `make bench` on {os.cpu_count()} cores, {processor()}, "
         f"Python {platform.python_version()}, torch {importlib.metadata.version('torch')}, one thread. "
-        "All ratios are within this run; CPU seconds, not wall-clock time, unless a column says so. "
+        "Every section is a run of its own, and all its ratios are within that run; CPU seconds, not "
+        "wall-clock time, unless a column says so. "
         '"The loop" is the published algorithm, one victim at a time (`benchmarks/plain.py`). '
         "Success: MSE below 1e-3.\n"
     )

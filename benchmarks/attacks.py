@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,27 +10,40 @@ from typing import Any
 from benchmarks.setting import fresh, peak_mb, table, victims
 
 BUDGET = 1200
+ITERATIONS = 240
 SUCCESS = 1e-3
-PLAIN_VICTIMS = 32
+PIECE = 16
+TURNS = 2
 SIZES = (1, 8, 64, 256)
+ONCE = 256
+"""Batches of this size are measured in the last turn only, as is the published rule."""
+
+_RULE = {"line_search": "fixed", "history": 100, "restarts": 0}
+PUBLISHED: dict[str, dict[str, Any]] = {"dlg": {**_RULE, "settled": 0.0}, "idlg": _RULE}
+"""The algorithms as published, in the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one way of attacking reached and took."""
+    """What one way of attacking reached and took; ``levels`` are the PSNR of its victims."""
 
     who: str
-    victims: int
     success: float
-    psnr: float
+    levels: tuple[float, ...]
     seconds: float
     evaluations: float
     peak_mb: float
 
     @property
+    def victims(self) -> int:
+        """How many were attacked."""
+        return len(self.levels)
+
+    @property
     def per_success(self) -> float:
-        """CPU seconds per successful reconstruction."""
-        return self.seconds / max(self.success * self.victims, 1e-9)
+        """CPU seconds per successful reconstruction; infinite if there was none."""
+        found = self.success * self.victims
+        return self.seconds / found if found else float("inf")
 
 
 def judged(who: str, images: Any, originals: Any, seconds: float, evaluations: float) -> Cost:
@@ -38,16 +52,15 @@ def judged(who: str, images: Any, originals: Any, seconds: float, evaluations: f
     flat, truth = images.flatten(0, 1), originals.flatten(0, 1)
     return Cost(
         who=who,
-        victims=len(flat),
         success=(mse(flat, truth) < SUCCESS).double().mean().item(),
-        psnr=psnr(flat, truth).nan_to_num(0.0).median().item(),
+        levels=tuple(psnr(flat, truth).nan_to_num(0.0).tolist()),
         seconds=seconds,
         evaluations=evaluations,
         peak_mb=peak_mb(),
     )
 
 
-def batched(attack: str, count: int, arguments: dict[str, Any], who: str, model: str = "lenet") -> Cost:
+def batched(model: str, attack: str, count: int, arguments: dict[str, Any], who: str) -> Cost:
     """The suite's own attack on ``count`` victims at once."""
     import torch
 
@@ -63,89 +76,99 @@ def batched(attack: str, count: int, arguments: dict[str, Any], who: str, model:
     return judged(who, found.images, seen.images, seconds, found.evaluations.double().mean().item())
 
 
-def plain(attack: str, onednn: bool, first: int, count: int) -> Cost:
+def plain(model: str, attack: str, onednn: bool, first: int, count: int) -> Cost:
     """The published loop on some victims, one after another."""
     import torch
 
     from bench.engine.gradients import one_hot
     from bench.engine.labels import single_labels
-    from benchmarks.plain import lbfgs_loop
+    from benchmarks.plain import lbfgs_loop, signed_adam_loop
 
     torch.set_num_threads(1)
-    seen = victims("lenet", first + count)
+    seen = victims(model, first + count)
     labels = one_hot(single_labels(seen.observation), 10)
-    images, spent = [], 0
+    weights, shape = dict(seen.observation.parameters), tuple(seen.images.shape[2:])
+    found = []
     with torch.backends.mkldnn.flags(enabled=onednn):
         start = time.process_time()
         for i in range(first, first + count):
-            found = lbfgs_loop(
-                seen.observation.model,
-                dict(seen.observation.parameters),
-                [value[i] for value in seen.observation.gradients.values()],
-                tuple(seen.images.shape[2:]),
-                label=None if attack == "dlg" else labels[i],
-                budget=BUDGET,
-                seed=i,
-            )
-            images.append(found.image)
-            spent += found.evaluations
+            observed = [value[i] for value in seen.observation.gradients.values()]
+            victim = (seen.observation.model, weights, observed, shape)
+            if attack == "inverting_gradients":
+                found.append(signed_adam_loop(*victim, label=labels[i], iterations=ITERATIONS, seed=i))
+            else:
+                label = None if attack == "dlg" else labels[i]
+                found.append(lbfgs_loop(*victim, label=label, budget=BUDGET, seed=i))
         seconds = time.process_time() - start
     who = "published loop" if onednn else "published loop, oneDNN off"
-    return judged(who, torch.stack(images), seen.images[first:], seconds, spent / count)
+    images = torch.stack([one.image for one in found])
+    return judged(who, images, seen.images[first:], seconds, sum(one.evaluations for one in found) / count)
 
 
 def merged(parts: list[Cost]) -> Cost:
-    """The same measurement on different victims, as one."""
+    """The same loop on different victims, as one."""
     total = sum(part.victims for part in parts)
-
-    def mean(name: str) -> float:
-        return float(sum(getattr(part, name) * part.victims for part in parts)) / total
-
     return replace(
         parts[0],
-        victims=total,
-        success=mean("success"),
-        psnr=sorted(part.psnr for part in parts)[len(parts) // 2],
+        success=sum(part.success * part.victims for part in parts) / total,
+        levels=tuple(level for part in parts for level in part.levels),
         seconds=sum(part.seconds for part in parts),
-        evaluations=mean("evaluations"),
+        evaluations=sum(part.evaluations * part.victims for part in parts) / total,
         peak_mb=max(part.peak_mb for part in parts),
     )
 
 
-def measure(attack: str) -> list[Cost]:
-    """Both loops and all batch sizes; the loops' victims are measured in turns between the batches."""
+def median(turns: list[Cost]) -> Cost:
+    """The same measurement, several times: all but the time is the same each time."""
+    return replace(turns[0], seconds=statistics.median(one.seconds for one in turns))
+
+
+def measure(model: str, attack: str) -> list[Cost]:
+    """Both loops and all batch sizes, in turns; the loops meet other victims in each turn."""
     loops: dict[bool, list[Cost]] = {True: [], False: []}
-    ours = []
-    piece = PLAIN_VICTIMS // 4
-    for turn, size in enumerate(SIZES):
+    ours: dict[str, list[Cost]] = {}
+    ways: list[tuple[str, int, dict[str, Any]]] = [(f"engine, N = {size}", size, {}) for size in SIZES]
+    if attack in PUBLISHED:
+        ways.append(("engine, published rule, N = 64", 64, PUBLISHED[attack]))
+    for turn in range(TURNS):
         for onednn in loops:
-            loops[onednn].append(fresh(plain, attack, onednn, turn * piece, piece))
-        ours.append(fresh(batched, attack, size, {}, f"engine, N = {size}"))
-    fixed = fresh(batched, attack, 64, {"line_search": "fixed", "restarts": 0}, "engine, fixed step, N = 64")
-    return [merged(loops[True]), merged(loops[False]), *ours, fixed]
+            loops[onednn].append(fresh(plain, model, attack, onednn, turn * PIECE, PIECE))
+        for who, size, arguments in ways:
+            if (size < ONCE and not arguments) or turn == TURNS - 1:
+                ours.setdefault(who, []).append(fresh(batched, model, attack, size, arguments, who))
+    return [merged(loops[True]), merged(loops[False]), *(median(ours[who]) for who, *_ in ways)]
 
 
 def report() -> str:
-    """The tables of DLG and iDLG."""
+    """The tables of DLG, iDLG and Inverting Gradients."""
     parts = []
-    for attack in ("dlg", "idlg"):
-        rows = measure(attack)
-        base, off = rows[0].per_success, rows[1].per_success
-        parts += [f"### `{attack}` on `lenet@initial`, undefended, at most {BUDGET:,} evaluations", ""]
-        parts += [table([_row(one, base, off) for one in rows]), ""]
+    for attack, model, limit in (
+        ("dlg", "lenet", f"at most {BUDGET:,} evaluations"),
+        ("idlg", "lenet", f"at most {BUDGET:,} evaluations"),
+        ("inverting_gradients", "lenet", f"{ITERATIONS} iterations"),
+        ("inverting_gradients", "convnet", f"{ITERATIONS} iterations"),
+    ):
+        rows = measure(model, attack)
+        parts += [f"### `{attack}` on `{model}@initial`, undefended, {limit}", ""]
+        parts += [table([_row(one, *rows[:2]) for one in rows]), ""]
     return "\n".join(parts)
 
 
-def _row(one: Cost, base: float, off: float) -> dict[str, str]:
+def _row(one: Cost, loop: Cost, without: Cost) -> dict[str, str]:
+    def times(base: float, own: float) -> str:
+        return f"{base / own:.1f}x" if max(base, own) < float("inf") else "n/a"
+
+    each = one.seconds / one.victims
     return {
         "": one.who,
         "victims": str(one.victims),
         "success": f"{one.success:.1%}",
-        "median PSNR": f"{one.psnr:.1f} dB",
-        "CPU s per victim": f"{one.seconds / one.victims:.3f}",
+        "median PSNR": f"{statistics.median(one.levels):.1f} dB",
+        "CPU s per victim": f"{each:.3f}",
         "CPU s per success": f"{one.per_success:.3f}",
         "evaluations": f"{one.evaluations:.0f}",
         "peak memory": f"{one.peak_mb:.0f} MB",
-        "against the loop": f"{base / one.per_success:.1f}x",
-        "against it with oneDNN off": f"{off / one.per_success:.1f}x",
+        "per victim, against the loop": times(loop.seconds / loop.victims, each),
+        "per success, against the loop": times(loop.per_success, one.per_success),
+        "against it with oneDNN off": times(without.per_success, one.per_success),
     }

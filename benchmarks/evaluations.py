@@ -91,18 +91,15 @@ def flops(model: str) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     from bench.engine.gradients import one_hot
-    from benchmarks.plain import evaluation
+    from benchmarks.plain import dummy_gradient, leaves
 
     seen = victims(model, 1)
-    once = evaluation(
-        seen.observation.model,
-        dict(seen.observation.parameters),
-        [value[0] for value in seen.observation.gradients.values()],
-        torch.rand_like(seen.images[0]),
-        one_hot(seen.labels[0], 10),
-    )
+    weights = leaves(dict(seen.observation.parameters))
+    image = torch.rand_like(seen.images[0]).requires_grad_()
+    target = one_hot(seen.labels[0], 10).requires_grad_()
     with FlopCounterMode(display=False) as counter:
-        once()
+        dummy = dummy_gradient(seen.observation.model, weights, image, target)
+        torch.stack([value.square().sum() for value in dummy]).sum().backward(inputs=[image, target])
     return float(counter.get_total_flops())
 
 

@@ -7,19 +7,20 @@ from typing import Any
 
 from benchmarks.setting import fresh, table, victims
 
-COUNT = 64
-BUDGET = 4000
+COUNT = 48
+BUDGET = 6000
 
 
 def crops(count: int, *, seed: int = 0) -> Any:
-    """Random squares of scikit-image's colour photographs at 32x32: ``[count, 1, 3, 32, 32]``."""
+    """Random squares of scikit-image's and scikit-learn's photographs: ``[count, 1, 3, 32, 32]``."""
     import numpy as np
     import torch
     from skimage import data
     from skimage.transform import resize
+    from sklearn.datasets import load_sample_images
 
     draw = np.random.default_rng(seed)
-    photos = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
+    photos = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket(), *load_sample_images().images]
     rows = []
     for number in range(count):
         photo = photos[number % len(photos)]
@@ -63,5 +64,8 @@ def report() -> str:
         fresh(rebuilt, "idlg", {}),
         fresh(rebuilt, "analytic", {}),
     ]
-    head = f"{COUNT} random squares of four colour photographs at 32x32, `lenet@initial`, at most {BUDGET:,}:"
+    head = (
+        f"{COUNT} random squares of six colour photographs at 32x32, `lenet@initial`, at most {BUDGET:,} "
+        "evaluations for each image, restarts included:"
+    )
     return "\n".join([head, "", table(rows)])

@@ -82,4 +82,8 @@ def report() -> str:
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200]
         lines = ["", f"torch.compile fails here: {type(error).__name__}: {reason}"]
+    import torch
+
+    if not torch.cuda.is_available():
+        lines += ["", "CUDA graphs: not measured, there is no CUDA device on this machine."]
     return "\n".join([table(rows), *lines])

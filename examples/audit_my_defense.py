@@ -5,7 +5,7 @@
 #
 # Opens as a notebook in any editor that knows `# %%`, and runs as a script:
 #
-#     python examples/audit_my_defense.py            # the matrix `smoke`: a minute, shows how it works
+#     python examples/audit_my_defense.py            # the matrix `smoke`: shows how it works
 #     python examples/audit_my_defense.py full       # the published protocol
 #
 # `bench audit examples/my_defense` does the same from the command line and writes a page.

@@ -1,7 +1,8 @@
-"""Shared by all tests: one thread per process, and `gpu` tests skipped where there is no GPU."""
+"""Shared by all tests: one thread per process, lasting plug-ins, and no `gpu` tests where there is no GPU."""
 
 import os
 import sys
+from collections.abc import Generator
 
 import pytest
 
@@ -18,3 +19,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("needs a CUDA device")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+
+
+PLUGINS = ("bench.attacks.", "bench.defenses.", "bench.datasets.")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Keep the plug-ins that were imported: a test of `bench check` imports them anew.
+
+    Classes and constants that other test modules took from the first import would then be strangers to the
+    plug-ins that they build, and which tests share a process changes with the machine.
+    """
+    before = {name: module for name, module in sys.modules.items() if name.startswith(PLUGINS)}
+    result = yield
+    sys.modules.update(before)
+    return result

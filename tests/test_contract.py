@@ -14,33 +14,38 @@ from typing import Any
 import pytest
 import torch
 
-from bench.api import Adversary, Attack, Channel, GradientObservation, Reconstruction
+from bench.api import Adversary, BaseAttack, GradientObservation, Reconstruction
 from bench.api.cards import AttackCard, DefenseCard, Kind
 from bench.check import material
 from bench.check.findings import Verdict
 from bench.check.place import Subject
+from bench.check.released_material import RELEASED
 from bench.check.run import promises, try_promise
+from bench.check.trial import GRADIENTS, Seen, Trial
 from bench.engine.precision import in_double
-from bench.plugins import FOLDERS, Plugin, build_attack, build_defense, discover
+from bench.plugins import FOLDERS, Plugin, build_attack, discover
 from bench.runs.reconstructions import check_reconstruction
 from tests.victims.test_victims_folder import photographs
 
 PLUGINS: list[Plugin] = [plugin for kind in FOLDERS for plugin in discover(kind).plugins.values()]
-ATTACKS: dict[str, AttackCard] = {}
-DEFENSES: dict[str, DefenseCard] = {}
-"""Those of the channel gradients: what meets in split learning is tried by the promise ``shapes``."""
+TRIALS: dict[str, Trial] = {"gradients": GRADIENTS, "model": RELEASED}
+"""Where attacks and defenses meet here: what meets in split learning is tried by the promise ``shapes``."""
+ATTACKS: dict[str, dict[str, AttackCard]] = {name: {} for name in TRIALS}
+DEFENSES: dict[str, dict[str, DefenseCard]] = {name: {} for name in TRIALS}
+"""Those of each channel, by name."""
 for _item in PLUGINS:
-    if isinstance(_item.card, AttackCard) and Channel.GRADIENTS in _item.card.channels:
-        ATTACKS[_item.name] = _item.card
-    _federal = Channel.GRADIENTS in getattr(_item.card, "channels", ())
-    if isinstance(_item.card, DefenseCard) and _federal and not _item.card.needs_split:
-        DEFENSES[_item.name] = _item.card
+    for _channel in set(TRIALS) & set(getattr(_item.card, "channels", ())):
+        if isinstance(_item.card, AttackCard):
+            ATTACKS[_channel][_item.name] = _item.card
+        if isinstance(_item.card, DefenseCard) and not _item.card.needs_split:
+            DEFENSES[_channel][_item.name] = _item.card
+EVERY_ATTACK = [(channel, name) for channel in TRIALS for name in ATTACKS[channel]]
 SLOW = ("imports", "floor")
 """A fresh process, and a thousand evaluations."""
 
 
 def promise(plugin: Plugin, name: str) -> Any:
-    marks = [pytest.mark.slow] if name in SLOW else []
+    marks = [pytest.mark.slow] if name.rpartition(".")[2] in SLOW else []
     return pytest.param(plugin, name, id=f"{plugin.kind}-{plugin.name}-{name}", marks=marks)
 
 
@@ -61,7 +66,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
     [promise(plugin, name) for plugin in PLUGINS for name in promises(plugin.kind, plugin.card)],
 )
 def test_a_plugin_keeps_its_promise(plugin: Plugin, name: str, request: pytest.FixtureRequest) -> None:
-    paths = [key for key, item in plugin.card.parameters.items() if item.path]
+    pinned = bool(getattr(plugin.card, "sha256", ""))  # of files that no photographs can stand for
+    paths = [key for key, item in plugin.card.parameters.items() if item.path and not pinned]
     parameters = {key: request.getfixturevalue("photos") for key in paths}
     item = try_promise(name, Subject(plugin.kind, plugin.name, plugin.folder, parameters))
     if item.verdict is Verdict.SKIPPED:
@@ -72,34 +78,43 @@ def test_a_plugin_keeps_its_promise(plugin: Plugin, name: str, request: pytest.F
 # --------------------------------------------------------------------------- every attack meets every defense
 
 CASES = [
-    pytest.param(attack, adversary, defense, size, id=f"{attack}-{adversary}-{defense}-B{size}")
-    for attack, card in ATTACKS.items()
-    for adversary in card.adversaries
-    for defense, defense_card in DEFENSES.items()
+    pytest.param(
+        channel, attack, adversary, defense, size, id=f"{attack}-{adversary}-{channel}-{defense}-B{size}"
+    )
+    for channel, attack in EVERY_ATTACK
+    for adversary in ATTACKS[channel][attack].adversaries
+    for defense, defense_card in DEFENSES[channel].items()
     if adversary is Adversary.NAIVE or defense_card.adaptive_view
-    for size in (1, 4)
-    if card.max_batch_size is None or size <= card.max_batch_size
+    for size in TRIALS[channel].sizes(ATTACKS[channel][attack])
 ]
 
 
+def subject(attack: str) -> Subject:
+    return Subject("attack", attack, discover("attack").plugins[attack].folder)
+
+
 @cache
-def seen(attack: str, adversary: Adversary, defense: str, size: int) -> GradientObservation:
-    """Three releases of an untrained network under a defense, as this attack may see them."""
-    hooks = build_defense(defense, {})
-    released = material.release(hooks, batch_size=size)
-    return material.observation(ATTACKS[attack], released, adversary=adversary, defense=hooks)
+def seen(channel: str, attack: str, adversary: Adversary, defense: str, size: int) -> Seen:
+    """Three releases of a small victim under a defense, as this attack may see them."""
+    return TRIALS[channel].seen(subject(attack), size, adversary, defense)
 
 
-def run(attack: str, observation: GradientObservation, *, seed: int = 0) -> Reconstruction:
-    plugin: Attack = build_attack(attack, {})
+def first(channel: str, attack: str) -> Seen:
+    """The observation of one attacker."""
+    card = ATTACKS[channel][attack]
+    return seen(channel, attack, card.adversaries[0], next(iter(DEFENSES[channel])), 1)
+
+
+def run(attack: str, observation: Seen, *, seed: int = 0) -> Reconstruction:
+    plugin: BaseAttack[Any] = build_attack(attack, {})
     return plugin.reconstruct(observation, budget=material.BUDGET, seed=seed)
 
 
-@pytest.mark.parametrize(("attack", "adversary", "defense", "size"), CASES)
+@pytest.mark.parametrize(("channel", "attack", "adversary", "defense", "size"), CASES)
 def test_every_attack_stands_every_defense(
-    attack: str, adversary: Adversary, defense: str, size: int
+    channel: str, attack: str, adversary: Adversary, defense: str, size: int
 ) -> None:
-    observation = seen(attack, adversary, defense, size)
+    observation = seen(channel, attack, adversary, defense, size)
     found = run(attack, observation)
     shape = (material.VICTIMS, size, *observation.image_shape)
     check_reconstruction(found, torch.empty(shape), attack)
@@ -107,8 +122,10 @@ def test_every_attack_stands_every_defense(
     assert (found.evaluations <= material.BUDGET).all()
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_another_seed_gives_another_reconstruction(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("channel", "attack"), EVERY_ATTACK)
+def test_another_seed_gives_another_reconstruction(
+    channel: str, attack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Unless the attack is deterministic by nature: it then makes no generator."""
     made: list[torch.Generator] = []
 
@@ -117,23 +134,23 @@ def test_another_seed_gives_another_reconstruction(attack: str, monkeypatch: pyt
             super().__init__()
             made.append(self)
 
-    observation = seen(attack, ATTACKS[attack].adversaries[0], next(iter(DEFENSES)), 1)
+    observation = first(channel, attack)
     monkeypatch.setattr(torch, "Generator", Recorded)
-    first, other = run(attack, observation), run(attack, observation, seed=1)
-    same_images = torch.equal(first.images, other.images)
+    found, other = run(attack, observation), run(attack, observation, seed=1)
+    same_images = torch.equal(found.images, other.images)
     if not made:
         assert same_images
     elif same_images:
-        assert first.labels is not None and other.labels is not None
-        assert not torch.equal(first.labels, other.labels)
+        assert found.labels is not None and other.labels is not None
+        assert not torch.equal(found.labels, other.labels)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_the_order_of_the_victims_does_not_matter(attack: str) -> None:
-    observation = in_double(seen(attack, ATTACKS[attack].adversaries[0], next(iter(DEFENSES)), 1))
+@pytest.mark.parametrize(("channel", "attack"), EVERY_ATTACK)
+def test_the_order_of_the_victims_does_not_matter(channel: str, attack: str) -> None:
+    observation = TRIALS[channel].exact(first(channel, attack))
     order = torch.tensor([2, 0, 1])
     plain, turned = run(attack, observation), run(attack, observation.select(order))
-    if ATTACKS[attack].observes_release:
+    if ATTACKS[channel][attack].observes_release:
         torch.testing.assert_close(turned.images, plain.images[order], rtol=0, atol=1e-6)
 
 
@@ -143,7 +160,7 @@ def test_photographs_are_enough_for_the_promises(photos: str) -> None:
 
 def test_replacing_the_model_leaves_the_cached_observation_alone() -> None:
     """``in_double`` must not turn the shared network into double precision."""
-    attack = next(iter(ATTACKS))
-    observation = seen(attack, ATTACKS[attack].adversaries[0], next(iter(DEFENSES)), 1)
+    observation = first("gradients", next(iter(ATTACKS["gradients"])))
+    assert isinstance(observation, GradientObservation)
     in_double(replace(observation))
     assert all(value.dtype == torch.float32 for value in observation.model.parameters())

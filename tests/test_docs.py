@@ -97,7 +97,7 @@ def test_the_example_audits_a_users_own_defense(tmp_path: Path, monkeypatch: pyt
 def test_the_readme_quotes_published_tables_word_for_word() -> None:
     published = {
         line
-        for page in ("full/leaderboard.md", "paper/README.md")
+        for page in ("full/leaderboard.md", "generative/leaderboard.md", "paper/README.md")
         for line in (ROOT / "results" / page).read_text(encoding="utf-8").splitlines()
     }
     results = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Two commands")[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 
 from bench.api import Attack, GradientObservation, Reconstruction
@@ -11,6 +14,7 @@ from bench.engine import (
     InputSpace,
     Objective,
     Optimum,
+    Pixels,
     PixelsAndLabels,
     Stopping,
     incomplete,
@@ -29,11 +33,12 @@ class DLG(Attack):
     def __init__(
         self,
         *,
-        history: int = 100,
+        history: int = 200,
         line_search: str = "wolfe",
-        target: float = 3e-9,
+        target: float = 1e-9,
         progress: float = 0.05,
         precision: str = "single",
+        settled: float = 1e-4,
         hopeless: float = 0.3,
         restarts: int = 2,
         tv: float = 3e-4,
@@ -43,6 +48,7 @@ class DLG(Attack):
         self.optimiser = LBFGS(history=history, line_search=line_search)
         self.stopping = Stopping(target=target, progress=progress, hopeless=hopeless)
         self.precision = precision
+        self.settled = settled
         self.restarts = restarts
         self.tv = tv
         self.tv_nats = tv_nats
@@ -59,9 +65,13 @@ class DLG(Attack):
         stopping = Stopping(progress=1e-2) if likelihood else self.stopping
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
-            objective = Objective(seen, unknowns, matching, priors)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
-            return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
+            joint = Objective(seen, unknowns, matching, priors)
+            settled = 0.0 if likelihood else self.settled
+            until = replace(stopping, target=max(stopping.target, settled))
+            found = self.optimiser.minimise(joint, start, budget=left, stopping=until)
+            rows = ((found.cost <= settled) & (found.evaluations < left)).nonzero()[:, 0]
+            return self._finished(joint, found, rows, left, stopping) if len(rows) else found
 
         size = unknowns.size
         found = search(
@@ -79,3 +89,25 @@ class DLG(Attack):
             evaluations=found.evaluations + space.learning,
             labels=labels.argmax(-1),
         )
+
+    def _finished(
+        self, joint: Objective, found: Optimum, rows: Tensor, left: Tensor, stopping: Stopping
+    ) -> Optimum:
+        """Searches the images of some victims further, with the labels that were found as hard ones.
+
+        A softmax approaches a hard label ever more slowly, and would take as many evaluations again.
+        """
+        part, point = joint.observation.select(rows), found.point[rows]
+        images, labels = joint.parametrisation.decode(point)
+        pixels = Pixels.of(part, labels.argmax(-1))
+        alone = Objective(part, pixels, joint.matching, joint.priors)
+        spent = found.evaluations[rows]
+        # The memory of curvature starts anew, so that its progress is looked at more patiently.
+        stopping = replace(stopping, patience=2 * stopping.patience)
+        more = self.optimiser.minimise(alone, images.flatten(1), budget=left[rows] - spent, stopping=stopping)
+        better = more.cost < found.cost[rows]
+        whole = torch.cat([more.point, point[:, pixels.size :]], dim=1)
+        found.point[rows] = torch.where(better.unsqueeze(1), whole, point)
+        found.cost[rows] = torch.where(better, more.cost, found.cost[rows])
+        found.evaluations[rows] = spent + more.evaluations
+        return found

@@ -30,9 +30,9 @@ class IDLG(Attack):
     def __init__(
         self,
         *,
-        history: int = 100,
+        history: int = 200,
         line_search: str = "wolfe",
-        target: float = 3e-9,
+        target: float = 1e-9,
         progress: float = 0.05,
         precision: str = "single",
         hopeless: float = 0.3,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bench.api import Attack, GradientObservation, Reconstruction
+from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
 from bench.engine import (
+    BatchNormStatistics,
     Cosine,
     InputSpace,
     Objective,
@@ -26,27 +27,42 @@ class InvertingGradients(Attack):
     """Matches the direction of the gradient, with total variation as prior (Eq. 4), by signed Adam."""
 
     def __init__(
-        self, *, learning_rate: float = 0.1, iterations: int = 240, tv: float = 1e-3, tv_nats: float = 3000.0
+        self,
+        *,
+        learning_rate: float = 0.1,
+        iterations: int = 240,
+        tv: float = 1e-3,
+        tv_nats: float = 3000.0,
+        statistics: float = 0.0,
     ) -> None:
-        """Sets the schedule and the weight of the prior: beside the cosine, or beside a likelihood."""
+        """Sets the schedule and the weights of the priors: beside the cosine, or beside a likelihood."""
         self.optimiser = SignedAdam(learning_rate=learning_rate)
         self.iterations = iterations
         self.tv = tv
         self.tv_nats = tv_nats
+        self.statistics = statistics
 
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
-        """One schedule from N(0, 1) for every victim; labels are inferred from the last layer beforehand."""
+        """One schedule from N(0, 1) for every victim; labels are inferred from the last layer beforehand.
+
+        Raises:
+            IncompatibleError: BatchNorm statistics are to be matched, and there are none, or no cosine.
+        """
         infer = single_labels if observation.batch_size == 1 else count_labels
         labels = infer(observation)
         space = InputSpace.of(observation, budget=budget, seed=seed)
         observation = space.observation
         matching, likelihood = informed(observation, Cosine)
         priors = ((self.tv_nats if likelihood else self.tv, total_variation),)
+        if self.statistics and (likelihood or observation.statistics is None):
+            why = "are weighed against a cosine" if likelihood else "are not known of this release"
+            raise IncompatibleError(f"BatchNorm statistics {why}")
         iterations = min(space.budget, self.iterations)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             unknowns = Pixels.of(seen, infer(seen))
-            objective = Objective(seen, unknowns, matching, priors)
+            known = ((self.statistics, BatchNormStatistics(seen)),) if self.statistics else ()
+            objective = Objective(seen, unknowns, matching, priors + known)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(objective, start, iterations=iterations, project=space.project)
 

@@ -11,11 +11,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.api.attack import Attack, BaseAttack, Reconstruction, SmashedAttack, per_victim
+    from bench.api.attack import (
+        Attack,
+        BaseAttack,
+        ModelAttack,
+        Reconstruction,
+        SmashedAttack,
+        per_victim,
+    )
     from bench.api.dataset import Dataset, ImageSet, Splits
     from bench.api.defense import Defense, DefenseView, HookContext, Phase
-    from bench.api.errors import BenchError, IncompatibleError, PluginError, UsageError
+    from bench.api.errors import BenchError, DataMissing, IncompatibleError, PluginError, UsageError
+    from bench.api.generator import ImageGenerator
     from bench.api.observation import GradientObservation, Gradients
+    from bench.api.released import ModelObservation
     from bench.api.smashed import Query, Session, SmashedObservation
     from bench.api.threat import Access, Adversary, Channel, Checkpoint, ThreatModel
     from bench.api.transform import Imitation, InputTransform
@@ -23,6 +32,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Attack": "attack",
     "BaseAttack": "attack",
+    "ModelAttack": "attack",
     "Reconstruction": "attack",
     "SmashedAttack": "attack",
     "per_victim": "attack",
@@ -34,11 +44,14 @@ _HOME = {
     "HookContext": "defense",
     "Phase": "defense",
     "BenchError": "errors",
+    "DataMissing": "errors",
     "IncompatibleError": "errors",
     "PluginError": "errors",
     "UsageError": "errors",
+    "ImageGenerator": "generator",
     "GradientObservation": "observation",
     "Gradients": "observation",
+    "ModelObservation": "released",
     "Query": "smashed",
     "Session": "smashed",
     "SmashedObservation": "smashed",
@@ -59,16 +72,20 @@ __all__ = [
     "BenchError",
     "Channel",
     "Checkpoint",
+    "DataMissing",
     "Dataset",
     "Defense",
     "DefenseView",
     "GradientObservation",
     "Gradients",
     "HookContext",
+    "ImageGenerator",
     "ImageSet",
     "Imitation",
     "IncompatibleError",
     "InputTransform",
+    "ModelAttack",
+    "ModelObservation",
     "Phase",
     "PluginError",
     "Query",

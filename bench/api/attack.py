@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.api.observation import GradientObservation
+from bench.api.released import ModelObservation
 from bench.api.smashed import SmashedObservation
 
 
@@ -41,8 +42,8 @@ class BaseAttack(ABC, Generic[ObservationT]):
     """What all attacks are; hyper-parameters are keyword-only constructor arguments.
 
     They must be the ones that the plug-in's ``card.toml`` declares, with the same defaults. An attack on one
-    channel derives from :class:`Attack` or :class:`SmashedAttack`, one that serves several from
-    ``BaseAttack[GradientObservation | SmashedObservation]``.
+    channel derives from :class:`Attack`, :class:`SmashedAttack` or :class:`ModelAttack`, one that serves
+    several from e.g. ``BaseAttack[GradientObservation | SmashedObservation]``.
     """
 
     @abstractmethod
@@ -66,6 +67,10 @@ class Attack(BaseAttack[GradientObservation]):
 
 class SmashedAttack(BaseAttack[SmashedObservation]):
     """An attack on the activations of split learning."""
+
+
+class ModelAttack(BaseAttack[ModelObservation]):
+    """An attack on a released classifier: N classes, B images of each."""
 
 
 Reconstruct = Callable[..., Reconstruction]

@@ -6,15 +6,11 @@ nobody's code.
 
 from __future__ import annotations
 
-import math
-import reprlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveInt,
     ValidationError,
@@ -23,110 +19,76 @@ from pydantic import (
     model_validator,
 )
 
+from bench.api.card_parts import Claim, Floor, NonEmpty, Parameter, Strict, Value
 from bench.api.errors import PluginError
-from bench.api.threat import Access, Adversary, Channel, Checkpoint
+from bench.api.threat import Access, Adversary, Channel
 
-Value = bool | int | float | str
+__all__ = [
+    "CARDS",
+    "AttackCard",
+    "Card",
+    "Claim",
+    "DatasetCard",
+    "DefenseCard",
+    "Floor",
+    "Kind",
+    "Parameter",
+    "Value",
+    "explain",
+    "read_card",
+    "read_toml",
+]
+
 Kind = Literal["attack", "defense", "dataset"]
-NonEmpty = Annotated[str, Field(min_length=1)]
-_LARGEST = 2**63 - 1
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Parameter(_Strict):
-    """One keyword-only constructor argument of a plug-in."""
-
-    default: Value
-    description: NonEmpty
-    published: Value | None = None
-    """The paper's value, where it differs from our default."""
-    choices: tuple[Value, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    sweep: tuple[Value, ...] = ()
-    """Values that a fair comparison runs, for the strength of a defense."""
-    path: bool = False
-    """The value names a file or folder of the user, whose content is part of a result's identity."""
-
-    def problem(self, value: Value) -> str | None:
-        """Why ``value`` is not allowed here, or None if it is."""
-        if isinstance(value, int) and abs(value) > _LARGEST:
-            return "the number is too large"
-        if isinstance(self.default, float) and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if type(value) is not type(self.default):
-            return f"expected {type(self.default).__name__}, got {reprlib.repr(value)}"
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"expected a finite number, got {value!r}"
-        if self.choices and value not in self.choices:
-            return f"{reprlib.repr(value)} is not one of {', '.join(map(repr, self.choices))}"
-        if isinstance(value, bool | str):
-            return None
-        if self.minimum is not None and value < self.minimum:
-            return f"{value!r} is below the minimum {self.minimum:g}"
-        if self.maximum is not None and value > self.maximum:
-            return f"{value!r} is above the maximum {self.maximum:g}"
-        return None
-
-    @model_validator(mode="after")
-    def _default_is_allowed(self) -> Parameter:
-        if problem := self.problem(self.default):
-            raise ValueError(f"default: {problem}")
-        for value in self.sweep:
-            if problem := self.problem(value):
-                raise ValueError(f"sweep: {problem}")
-        return self
-
-
-class Claim(_Strict):
-    """A published figure, to be set beside ours."""
-
-    text: NonEmpty
-    source: NonEmpty
-
-
-class Floor(_Strict):
-    """What an attack must reach on the undefended victim, or its implementation is broken."""
-
-    model: NonEmpty
-    checkpoint: Checkpoint
-    psnr: float
-    """Mean PSNR in dB over all releases."""
-
-
-class _Card(_Strict):
+class _Card(Strict):
     title: NonEmpty
+    """A short name for people."""
     paper: NonEmpty
+    """The paper that it implements, with where it appeared."""
     authors: NonEmpty
+    """The paper's authors, by last name."""
     year: int
+    """When it appeared."""
     url: str = ""
+    """Where the paper can be read."""
     notes: NonEmpty
     """Deviations from the paper, traps, scope."""
 
 
 class _Configurable(_Card):
     channels: tuple[Channel, ...] = Field(min_length=1)
-    parameters: dict[str, Parameter] = {}
+    """What leaves the victims that it is made for."""
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    """One table `[parameters.NAME]` for each keyword-only argument of the constructor."""
     claims: tuple[Claim, ...] = ()
+    """One table `[[claims]]` for each."""
 
 
 class AttackCard(_Configurable):
     """Card of an attack."""
 
     kind: Literal["attack"]
+    """What the folder holds."""
     adversaries: tuple[Adversary, ...] = Field(min_length=1)
+    """Whether it ignores the defense, knows it, or has a variant for each."""
     observes_release: bool = True
     """False for a prior that ignores the release: the floor of the tables, never their worst case."""
     needs_auxiliary: bool = False
+    """It uses images of the same distribution that no victim has seen."""
     needs_labels: bool = False
+    """It must be told the private labels, which the protocol does not give: its cells are `n/a`."""
+    needs_generator: bool = False
+    """It searches a generator learned from auxiliary images; its parameter ``generator`` says which."""
     access: Access | None = None
     """What the attacker has of the client's half of a split network; attacks on ``smashed`` declare it."""
     max_batch_size: int | None = Field(default=None, ge=1)
+    """The most images in one release; larger releases are `n/a`. Together with `max_batch_reason`."""
     max_batch_reason: str = Field(default="", validate_default=True)
+    """Why not more."""
     floor: Floor | None = None
+    """What it must reach on the undefended victim, as a table `[floor]`."""
     gpu_memory_mb: PositiveInt | None = None
     """What one cell takes of a GPU at most; where it is declared, a cluster packs several on one GPU."""
 
@@ -136,6 +98,13 @@ class AttackCard(_Configurable):
         if "max_batch_size" in info.data and (info.data["max_batch_size"] is None) != (reason == ""):
             raise ValueError("max_batch_size and max_batch_reason: give both or none")
         return reason
+
+    @model_validator(mode="after")
+    def _a_generator_is_a_parameter(self) -> AttackCard:
+        named = self.parameters.get("generator")
+        if self.needs_generator and not (named and named.choices):
+            raise ValueError("needs_generator: a parameter `generator` with choices must say which")
+        return self
 
     @model_validator(mode="after")
     def _split_learning_needs_an_access(self) -> AttackCard:
@@ -148,6 +117,7 @@ class DefenseCard(_Configurable):
     """Card of a defense."""
 
     kind: Literal["defense"]
+    """What the folder holds."""
     strength: str = ""
     """Name of the parameter that is swept; empty for a defense without strength."""
     random: bool = False
@@ -174,14 +144,21 @@ class DatasetCard(_Card):
     """Card of a data set."""
 
     kind: Literal["dataset"]
+    """What the folder holds."""
     licence: NonEmpty
+    """Of the images."""
     source: NonEmpty
-    parameters: dict[str, Parameter] = {}
+    """Where the files come from, and how to get them."""
+    parameters: dict[str, Parameter] = Field(default_factory=dict)
+    """One table `[parameters.NAME]` for each keyword-only argument of the constructor."""
     num_classes: int | None = Field(default=None, ge=2, validate_default=True)
+    """K. It, the shape and the sha256 are required, unless the user brings the files (`path = true`)."""
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(
         default=None, validate_default=True
     )
+    """C, H, W, as `splits` returns images."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", validate_default=True)
+    """Of the bytes that the data set reads, as its notes say; `splits` compares and refuses other ones."""
 
     @field_validator("num_classes", "image_shape", "sha256")
     @classmethod

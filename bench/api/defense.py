@@ -33,12 +33,14 @@ class HookContext:
         batch_size: images per release.
         phase: what the hook is called for.
         model: the client's network as it stands; None in federated learning.
+        progress: share of the training that is over, in [0, 1].
     """
 
     generator: torch.Generator
     batch_size: int
     phase: Phase = Phase.TRAIN
     model: nn.Module | None = None
+    progress: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +80,13 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
         return model
 
     def prepare(self, model: nn.Module, private: ImageSet, context: HookContext) -> None:  # noqa: B027
-        """What split-learning clients do on their own before round 1, e.g. train a helper inside ``model``.
+        """What is done before the training: helpers inside ``model`` are trained, added layers get weights.
+
+        Split-learning clients do it before round 1, the owner of a classifier before the first step.
 
         Args:
             model: the defended network, to be changed in place; it is stored with the victim.
-            private: the clients' images.
+            private: the clients' or the owner's images.
             context: randomness.
         """
 
@@ -130,6 +134,17 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
             context: randomness and batch size.
         """
         return activations.new_zeros(())
+
+    def objective(self, model: nn.Module, images: Tensor, labels: Tensor, context: HookContext) -> Tensor:
+        """What the owner of a classifier minimises before it is released, a scalar.
+
+        Args:
+            model: the defended network, in training mode.
+            images: ``[M, C, H, W]``.
+            labels: int64 ``[M]``.
+            context: randomness, and how far the training has come.
+        """
+        return nn.functional.cross_entropy(model(images), labels)
 
     def details(self, model: nn.Module, test: ImageSet, context: HookContext) -> dict[str, float]:
         """What else should be known of a trained split-learning victim, by name, at most 20 numbers.

@@ -21,6 +21,10 @@ class PluginError(UsageError):
     """A plug-in folder is broken: bad card, code that does not import, wrong class."""
 
 
+class DataMissing(BenchError):
+    """The files of a data set are not on this machine: the message says how to get them."""
+
+
 class IncompatibleError(BenchError):
     """A combination that is declared impossible; becomes ``n/a (reason)`` in the tables."""
 

@@ -13,6 +13,7 @@ from bench.api.threat import BatchNorm
 if TYPE_CHECKING:
     from bench.api.dataset import ImageSet
     from bench.api.defense import DefenseView
+    from bench.api.generator import ImageGenerator
     from bench.api.threat import ThreatModel
 
 Gradients = Mapping[str, Tensor]
@@ -47,6 +48,7 @@ class GradientObservation:
         labels: ``[N, B]`` int64, only if ``threat.labels_known``.
         defense: the adaptive attacker's model of the defense; None for the naive one.
         auxiliary: images of the same distribution; only if ``threat.auxiliary``.
+        generator: what draws images like those; only if ``threat.generator``.
         statistics: what the BatchNorm layers normalised by, by buffer name: ``[C]`` of all victims where
             ``threat.batch_norm`` is ``eval``, ``[N, C]`` of each where it is ``known``; else None.
         loss: how the loss depends on the weights, where it is not the cross-entropy of the model's scores.
@@ -63,6 +65,7 @@ class GradientObservation:
     labels: Tensor | None = None
     defense: DefenseView | None = None
     auxiliary: ImageSet | None = None
+    generator: ImageGenerator | None = None
     statistics: Mapping[str, Tensor] | None = None
     loss: BatchLoss | None = None
 

@@ -18,6 +18,8 @@ class Channel(StrEnum):
 
     On networks that are cut in two, :attr:`GRADIENTS` means the gradients of both halves.
     """
+    MODEL = "model"
+    """A released classifier: its weights, trained by their owner on all private images."""
 
 
 class Access(StrEnum):
@@ -80,11 +82,13 @@ class ThreatModel:
     Attributes:
         channel: what it observes.
         adversary: ``naive`` or ``adaptive``.
-        batch_size: images per release (B), known to the attacker as in all of the literature.
+        batch_size: images per release (B), known to the attacker as in all of the literature; on the channel
+            ``model`` the images that are rebuilt of each class.
         labels_known: the private labels are given. Shown in every table where it is true.
         auxiliary: the attacker owns images of the same distribution, disjoint from all private images.
         batch_norm: how the client normalised, and whether its statistics are known.
         access: to the client's half of a split network; None on other channels.
+        generator: the attacker has trained a generator on these images.
     """
 
     channel: Channel
@@ -94,3 +98,4 @@ class ThreatModel:
     auxiliary: bool = False
     batch_norm: BatchNorm = BatchNorm.NONE
     access: Access | None = None
+    generator: bool = False

@@ -72,7 +72,7 @@ def _rows(audit: Audit) -> list[list[str]]:
             item.group.title,
             "–" if math.isnan(item.row.strength) else f"{item.row.strength:g}",
             item.word.value,
-            f"{_interval(item.leak)} {item.group.rank.upper()}" if item.leak else "n/a",
+            f"{_interval(item.leak)} {item.group.terms.name(item.group.rank)}" if item.leak else "n/a",
             _interval(item.gain),
             f"{item.row.utility.mean:.1%}",
             "n/a" if math.isnan(item.row.loss.mean) else f"{item.row.loss.mean:.1f}",

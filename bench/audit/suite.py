@@ -51,3 +51,22 @@ def undefended(matrix: Matrix) -> str:
         if not card.adaptive_view and not card.parameters:
             return name
     raise UsageError(f"{matrix.where}: it has no undefended victim with which a defense could be compared")
+
+
+def refuse_elsewhere(matrix: Matrix, name: str) -> None:
+    """Refuses a matrix in which nothing of the defense's kind is attacked.
+
+    Args:
+        matrix: whose attacks an audit would run.
+        name: of the defense.
+
+    Raises:
+        UsageError: none of the matrix's blocks is on a channel of the defense.
+    """
+    own = set(defense_card(name).channels)
+    known = {block.channel for block in matrix.block}
+    if not own & known:
+        raise UsageError(
+            f"{matrix.where}: {name} is made for the channel {' and '.join(sorted(own))}, and the matrix "
+            f"attacks {', '.join(sorted(known))} only: choose another one with --matrix"
+        )

@@ -5,19 +5,18 @@ Each function returns what it found, or raises what is broken.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor
 
-from bench.api import Attack, GradientObservation, PluginError, Reconstruction
+from bench.api import BaseAttack, PluginError, Reconstruction
 from bench.api.cards import AttackCard
 from bench.check import material
 from bench.check.card import build
 from bench.check.findings import Broken
 from bench.check.guard import guarded, no_files, no_global_randomness
-from bench.check.place import Subject
-from bench.check.trial import card_of, run, seen_by, sizes, views
+from bench.check.place import Subject, import_anew
+from bench.check.trial import GRADIENTS, Seen, Trial, card_of, fresh, run
 from bench.plugins import find
 from bench.runs.reconstructions import check_reconstruction
 
@@ -25,43 +24,37 @@ _UNIT = 10.0
 """Grey values beyond this are no dummy of a standard normal start but another unit, such as 0..255."""
 
 
-def observes_only(subject: Subject) -> str:
+def observes_only(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """It reads no undeclared field of the observation, no file, and leaves the observation as it was."""
-    card = card_of(subject)
-    for size in sizes(card):
-        seen = seen_by(card, size)
-        before = [value.clone() for value in _tensors(seen)]
+    import_anew(subject)  # a file that was read once may be remembered
+    for seen in trial.plains(subject):
+        before = [value.clone() for value in trial.shown(seen)]
         with no_files(subject.folder, find("attack", subject.name).folder):
-            run(subject, guarded(seen, card))
-        if not all(map(torch.equal, before, _tensors(seen))):
+            run(subject, guarded(seen, card_of(subject)))
+        if not all(map(torch.equal, before, trial.shown(seen))):
             raise Broken("changes the observation in place", "clone() what it changes")
     return "reads nothing but the declared fields of its observation"
 
 
-def _tensors(seen: GradientObservation) -> list[Tensor]:
-    return [*seen.gradients.values(), *seen.parameters.values(), *seen.model.state_dict().values(), seen.ids]
-
-
-def shapes(subject: Subject) -> str:
+def shapes(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """Images, cost, evaluations and labels have the promised shapes and types, for every batch size."""
-    card, cases = card_of(subject), 0
-    for size in sizes(card):
-        for adversary, defense in views(card):
-            released = material.release(defense, batch_size=size)
-            seen = material.observation(card, released, adversary=adversary, defense=defense)
-            found = run(subject, seen)
-            try:
-                check_reconstruction(found, released.images, subject.name)
-            except PluginError as error:
-                raise Broken(
-                    f"{error} (B = {size}, {adversary})", "images are float32 [N, B, C, H, W], the rest [N]"
-                ) from None
-            _check_types(found, card, seen)
-            cases += 1
+    cases = 0
+    for seen in trial.cases(subject):
+        found = run(subject, seen)
+        shape = (seen.victims, seen.batch_size, *seen.image_shape)
+        try:
+            check_reconstruction(found, torch.empty(shape), subject.name)
+        except PluginError as error:
+            raise Broken(
+                f"{error} (B = {seen.batch_size}, {seen.threat.adversary})",
+                "images are float32 [N, B, C, H, W], the rest [N]",
+            ) from None
+        _check_types(found, card_of(subject), seen)
+        cases += 1
     return f"as promised, in {cases} cases"
 
 
-def _check_types(found: Reconstruction, card: AttackCard, seen: GradientObservation) -> None:
+def _check_types(found: Reconstruction, card: AttackCard, seen: Seen) -> None:
     if found.images.requires_grad or found.cost.requires_grad:
         raise Broken("returns tensors that still carry a graph", "detach() the images and the cost")
     if not found.cost.is_floating_point():
@@ -77,15 +70,15 @@ def _check_types(found: Reconstruction, card: AttackCard, seen: GradientObservat
         raise Broken("reports no evaluation of some release", "count every gradient evaluation of the dummy")
 
 
-def values(subject: Subject) -> str:
+def values(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """Images and costs are finite, in grey values from 0 to 1."""
-    card = card_of(subject)
-    for size in sizes(card):
-        found = run(subject, seen_by(card, size))
+    for seen in trial.each(subject):
+        found = run(subject, seen)
         for name, value in (("images", found.images), ("cost", found.cost)):
             if not value.isfinite().all():
                 raise Broken(
-                    f"{name} are not finite on ordinary releases", "find the division or the log of zero"
+                    f"{name} are not finite on ordinary releases ({seen.threat.adversary})",
+                    "find the division or the log of zero",
                 )
         tail = found.images.abs().flatten().quantile(0.99).item()
         if tail > _UNIT:
@@ -96,11 +89,9 @@ def values(subject: Subject) -> str:
     return "finite, in the unit of the images"
 
 
-def deterministic(subject: Subject) -> str:
+def deterministic(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """The same seed gives the same reconstruction, whatever the global random state is."""
-    card = card_of(subject)
-    for size in sizes(card):
-        seen = seen_by(card, size)
+    for seen in trial.each(subject):
         first, second = (run(subject, seen, seed=3, chance=chance) for chance in (1, 2))
         for name in ("images", "cost", "evaluations", "labels"):
             left, right = getattr(first, name), getattr(second, name)
@@ -113,10 +104,10 @@ def deterministic(subject: Subject) -> str:
     return "two runs with one seed are equal"
 
 
-def global_state(subject: Subject) -> str:
+def global_state(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """It neither reads nor moves global random state."""
-    seen = seen_by(card_of(subject))
-    attack = cast("Attack", build(subject))
+    seen = fresh(trial.plain(subject))
+    attack = cast("BaseAttack[Any]", build(subject))
     with no_global_randomness():
         attack.reconstruct(seen, budget=material.BUDGET, seed=0)
     return "torch, numpy and random stay where they were"

@@ -6,26 +6,24 @@ Each function returns what it found, or raises what is broken.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
-from bench.api import Checkpoint, Defense, GradientObservation, IncompatibleError, Reconstruction
+from bench.api import Checkpoint, IncompatibleError, Reconstruction
 from bench.check import material
 from bench.check.findings import Broken, Note, Skipped
-from bench.check.guard import Evaluations
 from bench.check.place import Subject
-from bench.check.trial import card_of, run, seen_by, sizes, views
-from bench.engine.precision import in_double
+from bench.check.trial import GRADIENTS, ReleaseTrial, Seen, Trial, card_of, run
 from bench.metrics import psnr
 
 
-def budget(subject: Subject) -> str:
+def budget(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """It never spends more than its budget, and reports what it spent."""
-    card, spent = card_of(subject), 0.0
+    spent = 0.0
     for allowed in (1, 2, material.BUDGET):
-        for size in sizes(card):
-            seen = seen_by(card, size)
-            counter = Evaluations(seen)
+        for seen in trial.counted(subject):
+            counter = trial.counter(seen)
             try:
                 found = run(subject, seen, budget=allowed)
             finally:
@@ -33,40 +31,36 @@ def budget(subject: Subject) -> str:
             reported, most = int(found.evaluations.sum()), int(found.evaluations.max())
             if most > allowed:
                 raise Broken(
-                    f"spends {most} evaluations on a release of a budget of {allowed}",
+                    f"spends {most} evaluations on a {trial.release} of a budget of {allowed}",
                     "stop after budget evaluations, restarts included",
                 )
             if counter.total > reported + 1e-6:
                 raise Broken(
-                    f"reports {reported} evaluations of {material.VICTIMS} releases, but evaluated the "
-                    f"victim's gradients {counter.total:g} times (budget {allowed}, B = {size})",
+                    f"reports {reported} evaluations of {seen.victims} {trial.releases}, but "
+                    f"{trial.spending} {counter.total:g} times (budget {allowed}, B = {seen.batch_size})",
                     "count every evaluation, those of discarded restarts and line searches included",
                 )
-            spent = max(spent, counter.total / material.VICTIMS)
+            spent = max(spent, counter.total / seen.victims)
     return f"obeyed and counted ({spent:g} of {material.BUDGET} seen)"
 
 
-def batched_is_single(subject: Subject) -> str:
+def batched_is_single(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """A victim's result does not depend on its neighbours: all at once equals one by one (in float64)."""
-    card = card_of(subject)
-    if not card.observes_release:
+    if not card_of(subject).observes_release:
         raise Skipped("ignores the release")
-    for size in sizes(card):
-        for adversary, defense in views(card):
-            released = material.release(defense, batch_size=size)
-            seen = material.observation(card, released, adversary=adversary, defense=defense)
-            try:
-                seen = in_double(seen)
-                together, exact = run(subject, seen), True
-            except RuntimeError:  # it makes float32 tensors whatever the release is: allowed, but less exact
-                seen = material.observation(card, released, adversary=adversary, defense=defense)
-                together, exact = run(subject, seen), False
-            _check_alone(subject, seen, together, 1e-6 if exact else 1e-2)
-    return "all releases at once equal one by one"
+    for plain in trial.cases(subject):
+        try:
+            seen = trial.exact(plain)
+            together, exact = run(subject, seen), True
+        except RuntimeError:  # it makes float32 tensors whatever the release is: allowed, but less exact
+            seen = plain
+            together, exact = run(subject, seen), False
+        _check_alone(subject, seen, together, 1e-6 if exact else 1e-2, trial)
+    return f"all {trial.releases} at once equal one by one"
 
 
 def _check_alone(
-    subject: Subject, seen: GradientObservation, together: Reconstruction, tolerance: float
+    subject: Subject, seen: Seen, together: Reconstruction, tolerance: float, trial: Trial
 ) -> None:
     for victim in range(seen.victims):
         alone = run(subject, seen.select(torch.tensor([victim])))
@@ -74,23 +68,19 @@ def _check_alone(
         same = bool(alone.evaluations[0] == together.evaluations[victim])
         if not apart <= tolerance or not same:
             raise Broken(
-                f"release {victim} of {seen.victims} is rebuilt otherwise alone than with its neighbours "
-                f"(B = {seen.batch_size}; images differ by up to {apart:.2g})",
+                f"{trial.release} {victim} of {seen.victims} is rebuilt otherwise alone than with its "
+                f"neighbours (B = {seen.batch_size}; images differ by up to {apart:.2g})",
                 "draw starts by observation.ids, and let no sum, norm or stopping rule run over victims; or "
                 "decorate reconstruct with @per_victim",
             )
 
 
-def useless_releases(subject: Subject) -> str:
+def useless_releases(subject: Subject, trial: ReleaseTrial = GRADIENTS) -> str:
     """A release of zeros, NaN or infinity harms none of its neighbours."""
-    card = card_of(subject)
-    seen = seen_by(card)
+    seen = trial.plain(subject)
     sound = run(subject, seen)
     for value in (0.0, torch.nan, torch.inf):
-        broken = {name: tensor.clone() for name, tensor in seen.gradients.items()}
-        for tensor in broken.values():
-            tensor[1] = value
-        found = run(subject, replace(seen, gradients=broken))
+        found = run(subject, trial.spoiled(seen, 1, value))
         for victim in (0, 2):
             if not torch.allclose(found.images[victim], sound.images[victim], rtol=0, atol=1e-2):
                 raise Broken(
@@ -100,30 +90,39 @@ def useless_releases(subject: Subject) -> str:
     return "zero, NaN and infinite releases harm no neighbour"
 
 
-def incompatibilities(subject: Subject) -> str:
+_LENT = {
+    "needs_auxiliary": ("auxiliary", "images"),
+    "needs_generator": ("generator",),
+}
+"""What a card asks for, and the fields of an observation that hold it."""
+
+
+def incompatibilities(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """What the card declares impossible is refused, and nothing else is."""
     card, refused = card_of(subject), []
-    for size in sizes(card):
+    for seen in trial.plains(subject):
         try:
-            run(subject, seen_by(card, size))
+            run(subject, seen)
         except IncompatibleError as error:
             raise Broken(
-                f"refuses B = {size}, which its card allows: {error}",
+                f"refuses B = {seen.batch_size}, which its card allows: {error}",
                 "declare max_batch_size and max_batch_reason in card.toml, or handle it",
             ) from None
     if card.max_batch_size is not None:
         size = card.max_batch_size + 1
-        released = material.release(Defense(), batch_size=size)
-        _must_refuse(subject, material.observation(card, released), f"B = {size}", "max_batch_size")
+        _must_refuse(subject, trial.plain(subject, size), f"B = {size}", "max_batch_size")
         refused.append(f"B > {card.max_batch_size}")
-    if card.needs_auxiliary:
-        blind = replace(seen_by(card), auxiliary=None)
-        _must_refuse(subject, blind, "an observation without auxiliary images", "needs_auxiliary")
-        refused.append("no auxiliary images")
+    for need, fields in _LENT.items():
+        if getattr(card, need):
+            what = f"no {need.removeprefix('needs_')}"
+            blind = trial.plain(subject)
+            lacking: dict[str, Any] = {name: None for name in fields if hasattr(blind, name)}
+            _must_refuse(subject, replace(blind, **lacking), f"an observation with {what}", need)
+            refused.append(what)
     return f"refuses as declared: {', '.join(refused)}" if refused else "works with every batch size tried"
 
 
-def _must_refuse(subject: Subject, seen: GradientObservation, what: str, field: str) -> None:
+def _must_refuse(subject: Subject, seen: Seen, what: str, field: str) -> None:
     fix = f"raise IncompatibleError(reason), or drop {field} from card.toml"
     try:
         run(subject, seen)

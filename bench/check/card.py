@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from bench.api.errors import PluginError
@@ -19,6 +20,7 @@ from bench.search_path import ENVIRONMENT_VARIABLE
 _ALLOWED = ("api", "engine", "models")
 _BUILD = {"attack": build_attack, "defense": build_defense, "dataset": build_dataset}
 _TEMPLATE = "written by bench new"
+_PATIENCE = 120
 _IMPORT = """
 import random, sys
 import numpy, torch
@@ -43,9 +45,7 @@ def valid_card(subject: Subject) -> str:
     try:
         card = find(subject.kind, subject.name).card
     except PluginError as error:
-        raise Broken(
-            str(error), f"correct {subject.folder / 'card.toml'}; CONTRIBUTING.md lists its fields"
-        ) from None
+        raise Broken(str(error), "docs/cards.md says what each field of a card means") from None
     if _TEMPLATE in card.notes or _TEMPLATE in card.paper:
         raise Note(
             "valid, but it still holds the words of the template",
@@ -56,20 +56,19 @@ def valid_card(subject: Subject) -> str:
 
 def imports(subject: Subject) -> str:
     """It imports in a fresh process, from nothing but the contracts, and changes nothing by that."""
-    for line, module in _imported(subject):
-        parts = module.split(".")
-        if parts[0] == "bench" and len(parts) > 1 and parts[1] not in (*_ALLOWED, FOLDERS[subject.kind]):
-            raise Broken(
-                f"{subject.kind}.py, line {line}, imports {module}",
-                "a plug-in imports bench.api, bench.engine and bench.models; what it needs of the harness is "
-                "in its arguments",
-            )
+    for file in sorted(subject.folder.rglob("*.py")):
+        _check_imports(file, subject)
     module = f"bench.{FOLDERS[subject.kind]}.{subject.name}.{subject.kind}"
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", ENVIRONMENT_VARIABLE: _path()}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _IMPORT, module],
-        capture_output=True, text=True, env=environment, timeout=120,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _IMPORT, module],
+            capture_output=True, text=True, env=environment, timeout=_PATIENCE,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Broken(
+            f"importing it takes more than {_PATIENCE} seconds", "do the work inside the methods"
+        ) from None
     last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
     if last == "MOVED":
         raise Broken(
@@ -90,8 +89,22 @@ def _path() -> str:
     return os.environ.get(ENVIRONMENT_VARIABLE, "")
 
 
-def _imported(subject: Subject) -> Iterator[tuple[int, str]]:
-    path = subject.folder / f"{subject.kind}.py"
+def _check_imports(path: Path, subject: Subject) -> None:
+    """Refuses what one file imports of the harness."""
+    file = path.relative_to(subject.folder)
+    package = ".".join(("bench", FOLDERS[subject.kind], subject.name, *file.parent.parts))
+    for line, module in _imported(path, package):
+        parts = module.split(".")
+        if parts[0] == "bench" and len(parts) > 1 and parts[1] not in (*_ALLOWED, FOLDERS[subject.kind]):
+            raise Broken(
+                f"{file}, line {line}, imports {module}",
+                "a plug-in imports bench.api, bench.engine and bench.models; what it needs of the harness is "
+                "in its arguments",
+            )
+
+
+def _imported(path: Path, package: str) -> Iterator[tuple[int, str]]:
+    """Line and full name of all that a file imports which lies in ``package``."""
     try:
         tree = ast.parse(path.read_bytes())
     except SyntaxError as error:
@@ -99,9 +112,11 @@ def _imported(subject: Subject) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, item.name) for item in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            inner = (f"{node.module}.{item.name}" for item in node.names)
-            yield from ((node.lineno, name) for name in (inner if node.module == "bench" else (node.module,)))
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: 1 - node.level or None] if node.level else []
+            source = ".".join([*above, node.module] if node.module else above)
+            inner = (f"{source}.{item.name}" for item in node.names)
+            yield from ((node.lineno, name) for name in (inner if source == "bench" else (source,)))
 
 
 def constructor(subject: Subject) -> str:

@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 
-from bench.api import BenchError, Dataset, ImageSet, Splits
+from bench.api import BenchError, DataMissing, Dataset, ImageSet, Splits
 from bench.check.card import build
 from bench.check.findings import Broken, Skipped
 from bench.check.guard import no_global_randomness
@@ -29,12 +29,21 @@ def _splits(subject: Subject, seed: int = 0) -> Splits:
     if (key, seed) not in _known:
         try:
             _known[key, seed] = _built(subject).splits(seed=seed)
-        except BenchError as error:
+        except DataMissing as error:
+            if _place_is_given(subject):
+                raise Broken(str(error), "name the folder that holds the files") from None
             raise Skipped(f"its files are not on this machine: {error}") from None
+        except BenchError as error:
+            raise Broken(str(error), "correct the files that you name, else splits() or card.toml") from None
     return _known[key, seed]
 
 
 _known: dict[object, Splits] = {}
+
+
+def _place_is_given(subject: Subject) -> bool:
+    """Whether the user says where the files lie: they are expected to be there."""
+    return any(dataset_card(subject.name).parameters[key].path for key in subject.parameters)
 
 
 def _parts(subject: Subject) -> Iterator[tuple[str, ImageSet]]:
@@ -44,7 +53,7 @@ def _parts(subject: Subject) -> Iterator[tuple[str, ImageSet]]:
 
 
 def card_is_true(subject: Subject) -> str:
-    """Classes and shape are those of the card, and the card pins the bytes."""
+    """Classes and shape are those of the card."""
     dataset, card = _built(subject), dataset_card(subject.name)
     if card.num_classes not in (None, dataset.num_classes):
         raise Broken(

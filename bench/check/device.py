@@ -1,181 +1,145 @@
-"""Device purity without an accelerator: tensors that pretend to live elsewhere.
+"""Device purity, on an accelerator that is pretended and on CUDA if there is one.
 
-All that derives from the observation is wrapped; the wrapper says that it is on the device ``meta`` and
-computes on the CPU. An operation that mixes a wrapped tensor with an ordinary one that has dimensions is what
-CUDA refuses, and is refused here too. Where there is a CUDA device, the plug-in runs on it as well.
+All that derives from the observation is moved there; what the plug-in makes has to be there as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, Self, cast
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
+from torch import Tensor, nn
 
-from bench.api import Adversary, Defense, GradientObservation, HookContext, Reconstruction
-from bench.api.cards import AttackCard
+from bench.api import (
+    Defense,
+    GradientObservation,
+    HookContext,
+    ImageGenerator,
+    ImageSet,
+    Query,
+    Reconstruction,
+    Session,
+    SmashedObservation,
+)
 from bench.check import material
 from bench.check.card import build
+from bench.check.elsewhere import FIX, Far, OneGenerator, elsewhere, far_network
 from bench.check.findings import Broken
 from bench.check.place import Subject
-from bench.check.trial import card_of, run, sizes, views
-
-_ELSEWHERE = torch.device("meta")
-_CROSSING = ("index", "_to_copy", "copy_")
-"""Operations that may take tensors of two devices, on CUDA as well."""
-_FIX = "give device=... to every new tensor: torch.zeros(n, device=x.device), or x.new_zeros(n)"
+from bench.check.trial import GRADIENTS, Clients, Seen, Trial, run
 
 
-class Far(Tensor):
-    """A tensor that says it is elsewhere.
+@dataclass(frozen=True)
+class _Place:
+    """Somewhere else, and the way there and back."""
 
-    Attributes:
-        held: the values, on the CPU.
-    """
-
-    held: Tensor
-
-    @staticmethod
-    def __new__(cls, held: Tensor) -> Self:
-        """Wraps a tensor of the CPU."""
-        wrapped = Tensor._make_wrapper_subclass(
-            cls,
-            held.shape,
-            strides=held.stride(),
-            storage_offset=held.storage_offset(),
-            dtype=held.dtype,
-            device=_ELSEWHERE,
-        )
-        wrapped.held = held
-        return wrapped
-
-    def tolist(self) -> Any:
-        """The values as lists; PyTorch refuses this for wrappers."""
-        return self.held.tolist()
-
-    def numpy(self, *, force: bool = False) -> Any:
-        """As on an accelerator: numpy needs the values on the CPU first."""
-        if not force:
-            raise Broken("calls numpy() on a tensor of the device", "call .cpu() first, or stay in torch")
-        return self.held.numpy(force=True)
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override] # torch's stub leaves func out
-        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        return _dispatch(func, args, dict(kwargs or {}))
+    there: Callable[[Tensor], Tensor]
+    back: Callable[[Tensor], Tensor]
+    network: Callable[[nn.Module], nn.Module]
 
 
-class Elsewhere(TorchDispatchMode):
-    """While active, what is created on the pretended device is wrapped as well."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        return _dispatch(func, args, dict(kwargs or {}))
+def _near(value: Tensor) -> Tensor:
+    return value.held if isinstance(value, Far) else value
 
 
-def _dispatch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Runs one operation on the CPU, and wraps what would be elsewhere."""
-    leaves, _ = tree_flatten((args, kwargs))
-    far = [leaf for leaf in leaves if isinstance(leaf, Far)]
-    near = [leaf for leaf in leaves if isinstance(leaf, Tensor) and not isinstance(leaf, Far) and leaf.dim()]
-    name, wanted = str(func), kwargs.get("device")
-    to_far = wanted is not None and torch.device(wanted) == _ELSEWHERE
-    if far and near and not any(part in name for part in _CROSSING):
-        shape = tuple(near[0].shape)
-        raise Broken(f"{name} mixes a tensor of the CPU {shape} with one of the observation's device", _FIX)
-    plain_args, plain_kwargs = tree_map(_plain, (args, kwargs))
-    result = func(*plain_args, **plain_kwargs)
-    if not to_far and (not far or wanted is not None or "_local_scalar" in name):
-        return result
-    known = {id(leaf.held): leaf for leaf in far}
-    return tree_map(lambda leaf: _wrapped(leaf, known), result)
+def _cuda_network(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network).cuda()
 
 
-def _plain(leaf: Any) -> Any:
-    if isinstance(leaf, Far):
-        return leaf.held
-    return torch.device("cpu") if isinstance(leaf, torch.device) and leaf == _ELSEWHERE else leaf
+_FAR = _Place(Far, _near, far_network)
+_CUDA = _Place(Tensor.cuda, Tensor.cpu, _cuda_network)
 
 
-def _wrapped(leaf: Any, known: Mapping[int, Far]) -> Any:
-    """A result wrapped; operations in place return the very tensor that they were given."""
-    if not isinstance(leaf, Tensor) or isinstance(leaf, Far):
-        return leaf
-    same = known.get(id(leaf))
-    return Far(leaf) if same is None else same
+@dataclass(frozen=True)
+class _Clients:
+    """The clients of an active attacker, who are heard elsewhere."""
+
+    session: Clients
+    place: _Place
+
+    def anew(self) -> _Clients:
+        """Clients of round 0."""
+        return replace(self, session=self.session.anew())
+
+    def send(self) -> Tensor:
+        return self.place.there(self.session.send())
+
+    def answer(self, gradient: Tensor) -> None:
+        self.session.answer(self.place.back(gradient))
+
+    def release(self) -> Tensor:
+        return self.place.there(self.session.release())
+
+    def report(self, classify: Callable[[Tensor], Tensor]) -> None:
+        self.session.report(lambda sent: self.place.back(classify(self.place.there(sent))))
 
 
-def attack_stays(subject: Subject) -> str:
+def attack_stays(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """It computes where the observation is, on a pretended accelerator and on CUDA if there is one."""
-    card, tried = card_of(subject), ["a pretended accelerator"]
-    for size in sizes(card):
-        for adversary, defense in views(card):
-            seen = _observation(card, adversary, defense, size)
-            with Elsewhere():
-                found = run(subject, _far(seen))
-            _check_where(found, seen)
-            if torch.cuda.is_available():
-                _check_cuda(run(subject, _on_cuda(seen)))
+    tried = ["a pretended accelerator"]
+    for seen in trial.cases(subject):
+        with elsewhere():
+            found = run(subject, _moved(seen, _FAR))
+        _check_where(found)
+        if torch.cuda.is_available():
+            _check_cuda(run(subject, _moved(seen, _CUDA)))
     if torch.cuda.is_available():
         tried.append("CUDA")
     return f"stays on the observation's device ({' and '.join(tried)})"
 
 
-def _observation(card: AttackCard, adversary: Adversary, defense: Defense, size: int) -> GradientObservation:
-    released = material.release(defense, batch_size=size)
-    return material.observation(card, released, adversary=adversary, defense=defense)
+def _moved(seen: Seen, place: _Place) -> Seen:
+    """An observation all of whose tensors are elsewhere.
+
+    The weights inside the architecture of a gradient's victim mean nothing, and stay where they are unless
+    they go to a real device.
+    """
+    own = {item.name: _placed(getattr(seen, item.name), place) for item in fields(seen)}
+    if isinstance(seen, GradientObservation) and place is _FAR:
+        own["model"] = seen.model
+    if isinstance(seen, SmashedObservation):
+        own |= {"query": _asked(seen.query, place), "session": _heard(seen.session, place)}
+    return replace(seen, **own)
 
 
-def _far(seen: GradientObservation) -> GradientObservation:
-    auxiliary = seen.auxiliary
-    if auxiliary is not None:
-        auxiliary = replace(auxiliary, images=Far(auxiliary.images), labels=Far(auxiliary.labels))
-    return replace(
-        seen,
-        parameters={name: Far(value) for name, value in seen.parameters.items()},
-        gradients={name: Far(value) for name, value in seen.gradients.items()},
-        ids=Far(seen.ids),
-        labels=None if seen.labels is None else Far(seen.labels),
-        auxiliary=auxiliary,
-    )
+def _asked(query: Query | None, place: _Place) -> Query | None:
+    return None if query is None else lambda inputs: place.there(query(place.back(inputs)))
 
 
-def _check_where(found: Reconstruction, seen: GradientObservation) -> None:
+def _heard(session: Session | None, place: _Place) -> _Clients | None:
+    return None if session is None else _Clients(cast("Clients", session), place)
+
+
+def _placed(value: Any, place: _Place) -> Any:
+    if isinstance(value, Tensor):
+        return place.there(value)
+    if isinstance(value, nn.Module):
+        return place.network(value)
+    if isinstance(value, Mapping):
+        return {name: place.there(item) for name, item in value.items()}
+    if isinstance(value, ImageSet):
+        return ImageSet(place.there(value.images), place.there(value.labels))
+    if isinstance(value, ImageGenerator):
+        critic = None if value.critic is None else place.network(value.critic)
+        return replace(value, decoder=place.network(value.decoder), critic=critic)
+    return value
+
+
+def _check_where(found: Reconstruction) -> None:
     for name in ("images", "cost", "evaluations", "labels"):
         value = getattr(found, name)
         if isinstance(value, Tensor) and not isinstance(value, Far):
-            raise Broken(f"returns {name} on the CPU, the observation is elsewhere", _FIX)
-
-
-def _on_cuda(seen: GradientObservation) -> GradientObservation:
-    auxiliary = seen.auxiliary
-    if auxiliary is not None:
-        auxiliary = replace(auxiliary, images=auxiliary.images.cuda(), labels=auxiliary.labels.cuda())
-    return replace(
-        seen,
-        model=seen.model.cuda(),
-        parameters={name: value.cuda() for name, value in seen.parameters.items()},
-        gradients={name: value.cuda() for name, value in seen.gradients.items()},
-        ids=seen.ids.cuda(),
-        labels=None if seen.labels is None else seen.labels.cuda(),
-        auxiliary=auxiliary,
-    )
+            raise Broken(f"returns {name} on the CPU, the observation is elsewhere", FIX)
 
 
 def _check_cuda(found: Reconstruction) -> None:
     for name in ("images", "cost", "evaluations", "labels"):
         value = getattr(found, name)
         if value is not None and value.device.type != "cuda":
-            raise Broken(f"returns {name} on {value.device}, the observation is on CUDA", _FIX)
+            raise Broken(f"returns {name} on {value.device}, the observation is on CUDA", FIX)
 
 
 def defense_stays(subject: Subject) -> str:
@@ -183,7 +147,7 @@ def defense_stays(subject: Subject) -> str:
     hooks = cast("Defense", build(subject))
     released = material.release(Defense(), batch_size=1)
     generator = torch.Generator().manual_seed(0)
-    with _OneGenerator(generator):
+    with OneGenerator(generator):
         context = HookContext(generator=generator, batch_size=1)
         shown, _ = hooks.inputs(Far(released.images), Far(released.labels), context)
         sent = hooks.gradients({name: Far(value) for name, value in released.sent.items()}, context)
@@ -193,26 +157,10 @@ def defense_stays(subject: Subject) -> str:
     context = HookContext(generator=torch.Generator("cuda").manual_seed(0), batch_size=1)
     moved = hooks.gradients({name: value.cuda() for name, value in released.sent.items()}, context)
     if any(value.device.type != "cuda" for value in moved.values()):
-        raise Broken("gradients: returns tensors of the CPU for gradients on CUDA", _FIX)
+        raise Broken("gradients: returns tensors of the CPU for gradients on CUDA", FIX)
     return "stays on the gradients' device (a pretended accelerator and CUDA)"
-
-
-class _OneGenerator(Elsewhere):
-    """Refuses draws from the device's generator into tensors of the CPU."""
-
-    def __init__(self, generator: torch.Generator) -> None:
-        super().__init__()
-        self._generator = generator
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        result = super().__torch_dispatch__(func, types, args, kwargs)
-        if (kwargs or {}).get("generator") is not None and not isinstance(result, Far):
-            raise Broken(f"{func} draws on the CPU from the generator of the gradients' device", _FIX)
-        return result
 
 
 def _check_all(values: Iterable[Any]) -> None:
     if not all(isinstance(value, Far) for value in values):
-        raise Broken("returns tensors of the CPU for gradients elsewhere", _FIX)
+        raise Broken("returns tensors of the CPU for gradients elsewhere", FIX)

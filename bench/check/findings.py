@@ -111,7 +111,9 @@ class Checklist:
         lines = [f"{self.kind} {self.name}  ({self.folder})"]
         for item in self.items:
             mark = "BROKEN" if item.verdict is Verdict.BROKEN else item.verdict.value
-            lines.append(f"  {mark:<7}  {item.promise:<{width}}  {item.message}")
+            first, *more = item.message.splitlines() or [""]
+            lines.append(f"  {mark:<7}  {item.promise:<{width}}  {first}")
+            lines += [f"  {'':<7}  {'':<{width}}  {line}" for line in more]
             if item.fix:
                 lines.append(f"  {'':<7}  {'':<{width}}  fix: {item.fix}")
         counts = Counter(item.verdict for item in self.items)

@@ -1,44 +1,49 @@
-"""Watches what a plug-in touches: undeclared fields, files, global random state, the victim's network."""
+"""Watches what a plug-in touches: undeclared fields, files, global random state."""
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from bench.api import Adversary, GradientObservation
+from bench.api import Adversary, GradientObservation, ModelObservation, SmashedObservation
 from bench.api.cards import AttackCard
 from bench.check.findings import Broken
 
 _CODE = (".py", ".pyc", ".so", ".pyd", ".dll", ".pth", ".json", ".toml", ".h", ".zip")
+_COPIERS = ("dataclasses", "bench.api.observation", "bench.api.released", "bench.api.smashed")
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc")
 
+ObservationT = TypeVar("ObservationT", GradientObservation, ModelObservation, SmashedObservation)
 
-def guarded(seen: GradientObservation, card: AttackCard) -> GradientObservation:
+
+def guarded(seen: ObservationT, card: AttackCard) -> ObservationT:
     """The same observation, which raises when a field is read that the card does not declare."""
     forbidden: dict[str, str] = {}
     if not card.needs_labels:
         forbidden["labels"] = "needs_labels = true"
-    if not card.needs_auxiliary:
-        forbidden["auxiliary"] = "needs_auxiliary = true"
+    if not card.needs_generator:
+        forbidden["generator"] = "needs_generator = true"
+        if not card.needs_auxiliary and not seen.threat.auxiliary:
+            forbidden |= dict.fromkeys(("auxiliary", "images"), "needs_auxiliary = true")
     if Adversary.ADAPTIVE not in card.adversaries:
         forbidden["defense"] = 'adversaries = ["naive", "adaptive"]'
+    own = {item.name: getattr(seen, item.name) for item in fields(seen)}
+    told = {name: field for name, field in forbidden.items() if name in own}
+    kind: Any = type(f"Guarded{type(seen).__name__}", (_Guarded, type(seen)), {"_forbidden": told})
+    guard: ObservationT = kind(**own)
+    return guard
 
-    class Guarded(_Guarded):
-        _forbidden = forbidden
 
-    return Guarded(**{item.name: getattr(seen, item.name) for item in fields(seen)})
-
-
-class _Guarded(GradientObservation):
+class _Guarded:
     """An observation that knows which of its fields may be read."""
 
     _forbidden: ClassVar[dict[str, str]] = {}
@@ -53,16 +58,17 @@ class _Guarded(GradientObservation):
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("__"):
+            kind = type(self).__mro__[2]
             raise Broken(
                 f"reads observation.{name}: no attacker sees that",
-                "use the fields of GradientObservation in bench/api/observation.py",
+                f"use the fields of {kind.__name__} in {kind.__module__.replace('.', '/')}.py",
             )
         raise AttributeError(name)
 
 
 def _copying() -> bool:
     """Whether ``select`` or dataclasses.replace is at work: they hand fields on without using them."""
-    return sys._getframe(2).f_globals.get("__name__") in ("dataclasses", "bench.api.observation")
+    return sys._getframe(2).f_globals.get("__name__") in _COPIERS
 
 
 _opened: list[str] | None = None
@@ -70,8 +76,8 @@ _hooked = False
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if _opened is not None and event == "open" and isinstance(arguments[0], str):
-        _opened.append(arguments[0])
+    if _opened is not None and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        _opened.append(os.path.abspath(os.fsdecode(arguments[0])))
 
 
 @contextmanager
@@ -94,12 +100,12 @@ def no_files(*folders: Path) -> Iterator[None]:
         seen = list(_opened)
     finally:
         _opened = None
-    own = (*map(str, folders), *_SYSTEM)
+    own = tuple(f"{os.path.abspath(folder)}{os.sep}" for folder in (*folders, *map(Path, _SYSTEM)))
     others = [name for name in seen if not name.startswith(own) and not name.endswith(_CODE)]
     others = [name for name in others if ".dist-info" not in name and not Path(name).is_dir()]
     if others:
         raise Broken(
-            f"opens {others[0]} while it attacks",
+            f"opens {others[0]}, at import or while it attacks",
             "an attack sees its observation and nothing else; weights of its own lie in its folder",
         )
 
@@ -127,43 +133,3 @@ def _states() -> dict[str, object]:
 
 def _position() -> int:
     return int(np.random.get_state(legacy=False)["state"]["pos"])
-
-
-class Evaluations:
-    """Counts how often the gradients of the victim's weights are evaluated, release by release.
-
-    A forward pass with weights that nobody differentiates, such as a look at the architecture, is free.
-    """
-
-    def __init__(self, seen: GradientObservation) -> None:
-        self._own = {id(value) for value in seen.model.parameters()}
-        self._size = int(torch.Size(seen.image_shape).numel()) * seen.batch_size
-        self._images = 0.0
-        self._handle = seen.model.register_forward_pre_hook(self._count)
-
-    @property
-    def total(self) -> float:
-        """Evaluations over all releases."""
-        return self._images
-
-    def close(self) -> None:
-        """Stops counting."""
-        self._handle.remove()
-
-    def _count(self, model: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if arguments and any(map(self._differentiated, model.parameters())):
-            self._images += _physical(arguments[0]).numel() / self._size
-
-    def _differentiated(self, weight: Tensor) -> bool:
-        """Whether a weight that stands in for one of the model's own is tracked by grad or autograd."""
-        if torch._C._functorch.is_gradtrackingtensor(weight):
-            return True
-        return torch.is_grad_enabled() and weight.requires_grad and id(weight) not in self._own
-
-
-def _physical(value: Tensor) -> Tensor:
-    """The tensor below all levels of vmap and grad."""
-    inner = torch._C._functorch
-    while inner.is_functorch_wrapped_tensor(value):
-        value = inner.get_unwrapped(value)
-    return value

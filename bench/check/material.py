@@ -16,16 +16,18 @@ from bench.api import (
     Dataset,
     Defense,
     GradientObservation,
+    ImageGenerator,
     ImageSet,
     Splits,
     ThreatModel,
 )
 from bench.api.cards import AttackCard
-from bench.api.threat import BatchNorm
-from bench.engine.normalisation import batch_norms
+from bench.check.generator import briefly_trained
 from bench.matrix import load_matrix
+from bench.matrix.cells import Cell, Variant
 from bench.models.victims import build_model
 from bench.plugins import build_dataset
+from bench.runs.observe import owns_images, told_apart
 from bench.victims.releases import Release, Source, release_gradients
 from bench.victims.training import stream, train_victim
 
@@ -93,6 +95,38 @@ def trained(model: str) -> dict[str, Tensor]:
     ).trained
 
 
+@cache
+def generator(kind: str) -> ImageGenerator:
+    """A small generator of that kind."""
+    return briefly_trained(kind, data().splits, data().dataset.image_shape)
+
+
+def prior_of(card: AttackCard) -> ImageGenerator | None:
+    """The generator that an attack of this card searches; None for most."""
+    return generator(str(card.parameters["generator"].default)) if card.needs_generator else None
+
+
+def small_cell(
+    attack: str, place: Source, channel: Channel, checkpoint: Checkpoint, adversary: Adversary
+) -> Cell:
+    """A cell in which the attack meets releases from that place."""
+    nobody = Variant(name="", parameters=(), label="")
+    return Cell(
+        dataset=nobody,
+        model=place.model,
+        checkpoint=checkpoint,
+        channel=channel,
+        batch_size=place.batch_size,
+        releases=place.releases,
+        epochs=None,
+        defense=nobody,
+        attack=Variant(name=attack, parameters=(), label=attack),
+        adversary=adversary,
+        seed=0,
+        budget=BUDGET,
+    )
+
+
 def few(part: ImageSet, count: int) -> ImageSet:
     """The first images of a split."""
     return ImageSet(part.images[:count], part.labels[:count])
@@ -136,25 +170,29 @@ def observation(
     name = model or architecture()
     victims, batch_size = released.labels.shape
     network = build_model(name, **shape())
-    by_batch = network.training and bool(batch_norms(network))
-    auxiliary = data().splits.auxiliary
+    mode, gradients, statistics = told_apart(released.sent, network, shared=network.shares_statistics)
+    auxiliary, prior = data().splits.auxiliary, prior_of(card)
+    owned = owns_images(card, None)
     return GradientObservation(
         threat=ThreatModel(
             channel=Channel.GRADIENTS,
             adversary=adversary,
             batch_size=batch_size,
             labels_known=card.needs_labels,
-            auxiliary=card.needs_auxiliary,
-            batch_norm=BatchNorm.TRAIN if by_batch else BatchNorm.NONE,
+            auxiliary=owned,
+            generator=prior is not None,
+            batch_norm=mode,
         ),
         model=network,
         parameters=round_0(name) if parameters is None else parameters,
         per_victim_weights=False,
-        gradients=released.sent,
+        gradients=gradients,
+        statistics=statistics,
         ids=torch.arange(victims),
         labels=released.labels if card.needs_labels else None,
         defense=defense.view() if defense and adversary is Adversary.ADAPTIVE else None,
-        auxiliary=few(auxiliary, _AUXILIARY) if card.needs_auxiliary else None,
+        auxiliary=few(auxiliary, _AUXILIARY) if owned else None,
+        generator=prior,
         **shape(),
     )
 
@@ -165,6 +203,6 @@ def at_floor(card: AttackCard, model: str, checkpoint: Checkpoint) -> tuple[Grad
     released = release(Defense(), batch_size=1, releases=FLOOR_VICTIMS, model=model, parameters=parameters)
     seen = observation(card, released, model=model, parameters=parameters)
     return (
-        replace(seen, auxiliary=data().splits.auxiliary if card.needs_auxiliary else None),
+        replace(seen, auxiliary=data().splits.auxiliary if seen.threat.auxiliary else None),
         released,
     )

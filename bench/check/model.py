@@ -10,11 +10,13 @@ import torch
 from bench.api import Defense, Splits
 from bench.api.errors import BenchError
 from bench.check import material
-from bench.check.findings import Broken, Checklist, Item, Verdict
+from bench.check.findings import Broken, Checklist, Finding, Item, Note, Verdict
 from bench.models.base import Shape
 from bench.models.spec import module_file, parse_model
 from bench.models.victims import build_model, schedule_of
 from bench.victims.training import train_victim
+
+_DIGITS = 8
 
 
 def check_model(name: str) -> Checklist:
@@ -31,6 +33,7 @@ def check_model(name: str) -> Checklist:
 def _items(name: str) -> Iterator[Item]:
     steps: dict[str, Callable[[], str]] = {
         "builds": lambda: _builds(name),
+        "scores": lambda: _scores(name),
         "weights": lambda: _weights(name),
         "schedule": lambda: str(schedule_of(name)),
         "trains": lambda: _trains(name),
@@ -39,8 +42,8 @@ def _items(name: str) -> Iterator[Item]:
         start, verdict, fix = time.perf_counter(), Verdict.OK, ""
         try:
             message = step()
-        except Broken as broken:
-            verdict, message, fix = Verdict.BROKEN, broken.message, broken.fix
+        except Finding as finding:
+            verdict, message, fix = finding.verdict, finding.message, finding.fix
         except BenchError as error:
             verdict, message = Verdict.BROKEN, str(error)
         yield Item(
@@ -72,6 +75,21 @@ def _builds(name: str) -> str:
     network = build_model(name, num_classes=classes, image_shape=shape)
     count = sum(value.numel() for value in network.parameters())
     return f"{count:,} parameters, scores {classes} classes of {'x'.join(map(str, shape))} images"
+
+
+def _scores(name: str) -> str:
+    classes, shape = _shape(name)
+    network = build_model(name, num_classes=classes, image_shape=shape)
+    digits = material.data().splits.private_train.images[:_DIGITS].expand(-1, shape[0], -1, -1)
+    with torch.no_grad():
+        scores = network(digits)
+    if (scores >= 0).all() and torch.allclose(scores.sum(1), torch.ones(_DIGITS), atol=1e-4):
+        raise Note(
+            f"the scores of {_DIGITS} digits are probabilities: none is negative, and they sum to 1",
+            "return the scores before the softmax: the cross-entropy has one, and a second one flattens the "
+            "gradients",
+        )
+    return f"from {scores.min():.2g} to {scores.max():.2g} on {_DIGITS} digits"
 
 
 def _weights(name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.api.cards import Kind, Value
 from bench.api.errors import UsageError, unknown
 from bench.matrix import parse_variant
+from bench.models.names import MODELS
 from bench.plugins import FOLDERS, discover
 from bench.search_path import ENVIRONMENT_VARIABLE, search_path
 
@@ -53,7 +54,7 @@ def subjects(text: str) -> list[Subject]:
             found.append(Subject(kind, name, folder, parameters))
     if not found:
         names = {n for kind in FOLDERS for n in (*discover(kind).plugins, *discover(kind).broken)}
-        raise unknown("attack, defense or dataset", name, names)
+        raise unknown("attack, defense, dataset or model", name, {*names, *MODELS})
     return found
 
 
@@ -107,5 +108,25 @@ def look_again() -> None:
     for plural in FOLDERS.values():
         package = importlib.import_module(f"bench.{plural}")
         package.__path__ = search_path(plural)
-        for name in [name for name in sys.modules if name.startswith(f"bench.{plural}.")]:
-            del sys.modules[name]
+        _forget(f"bench.{plural}.")
+
+
+def real_names(text: str, subject: Subject) -> str:
+    """A message that names the plug-in's files where they lie, not where :func:`at` shows them."""
+    for root in search_path(FOLDERS[subject.kind]):
+        link = Path(root, subject.name)
+        if link.is_symlink() and link.resolve() == subject.folder:
+            text = text.replace(f"{link}{os.sep}", f"{subject.folder}{os.sep}")
+    return text
+
+
+def import_anew(subject: Subject) -> None:
+    """Has the plug-in's code executed again when it is used next, whatever it keeps at module level."""
+    package = f"bench.{FOLDERS[subject.kind]}.{subject.name}"
+    sys.modules.pop(package, None)
+    _forget(f"{package}.")
+
+
+def _forget(prefix: str) -> None:
+    for name in [name for name in sys.modules if name.startswith(prefix)]:
+        del sys.modules[name]

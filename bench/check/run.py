@@ -7,114 +7,12 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from bench.api.cards import Card, Kind
-from bench.api.errors import BenchError
-from bench.api.threat import Channel
-from bench.check import (
-    attack,
-    attack_limits,
-    card,
-    dataset,
-    defense,
-    defense_effect,
-    device,
-    split_attack,
-    split_defense,
-)
+from bench.api.errors import UsageError
 from bench.check.findings import Checklist, Finding, Item, Verdict
-from bench.check.place import Subject
-from bench.plugins import find
+from bench.check.place import Subject, real_names
+from bench.check.promises import GATES, Check, plain, promises, promises_of
 
-Check = Callable[[Subject], str]
-
-_FIRST: dict[str, Check] = {
-    "card": card.valid_card,
-    "imports": card.imports,
-    "constructor": card.constructor,
-}
-_GATES = (*_FIRST, "shapes")
-"""Without these there is nothing more to try: the list ends at the first that is broken."""
-_PROMISES: dict[Kind, dict[str, Check]] = {
-    "attack": {
-        "values": card.every_value,
-        "shapes": attack.shapes,
-        "range": attack.values,
-        "observation": attack.observes_only,
-        "determinism": attack.deterministic,
-        "randomness": attack.global_state,
-        "device": device.attack_stays,
-        "budget": attack_limits.budget,
-        "batching": attack_limits.batched_is_single,
-        "useless": attack_limits.useless_releases,
-        "incompatible": attack_limits.incompatibilities,
-        "floor": attack_limits.floor,
-    },
-    "defense": {
-        "values": card.every_value,
-        "shapes": defense.shapes,
-        "changes": defense_effect.changes,
-        "determinism": defense.deterministic,
-        "randomness": defense.global_state,
-        "clients": defense.clients_apart,
-        "device": device.defense_stays,
-        "architecture": defense_effect.architecture,
-        "view": defense_effect.view,
-        "utility": defense_effect.utility,
-    },
-    "dataset": {
-        "facts": dataset.card_is_true,
-        "shapes": dataset.shapes,
-        "range": dataset.values,
-        "disjoint": dataset.disjoint,
-        "determinism": dataset.deterministic,
-    },
-}
-
-
-_SPLIT: dict[Kind, dict[str, Check]] = {
-    "attack": {
-        "values": card.every_value,
-        "shapes": split_attack.shapes,
-        "observation": split_attack.observes_only,
-        "access": split_attack.access,
-        "determinism": split_attack.deterministic,
-        "randomness": split_attack.global_state,
-        "budget": split_attack.budget,
-        "floor": split_attack.floor,
-    },
-    "defense": {
-        "values": card.every_value,
-        "shapes": split_defense.shapes,
-        "changes": split_defense.changes,
-        "determinism": split_defense.deterministic,
-        "randomness": split_defense.global_state,
-        "clients": split_defense.clients_apart,
-        "view": split_defense.view,
-        "utility": split_defense.utility,
-    },
-}
-"""Promises of plug-ins that are made for split learning alone."""
-
-
-def promises(kind: Kind, card: Card | None = None) -> dict[str, Check]:
-    """All promises of a plug-in by name, in the order in which they are tried.
-
-    Args:
-        kind: of the plug-in.
-        card: its own, which says whether it is made for split learning; None: it is not.
-    """
-    federal = Channel.GRADIENTS in getattr(card, "channels", (Channel.GRADIENTS,))
-    split = kind in _SPLIT and (getattr(card, "needs_split", False) or not federal)
-    return {**_FIRST, **(_SPLIT if split else _PROMISES)[kind]}
-
-
-def _of(subject: Subject) -> dict[str, Check]:
-    """The promises of a plug-in by its card; of any of its kind if the card cannot be read."""
-    try:
-        declared = find(subject.kind, subject.name).card
-    except BenchError:
-        return promises(subject.kind)
-    return promises(subject.kind, declared)
+__all__ = ["check", "promises", "try_promise"]
 
 
 def check(
@@ -124,7 +22,7 @@ def check(
 
     Args:
         subject: the plug-in.
-        without: promises to leave out.
+        without: promises to leave out, those without a channel on every channel.
         tell: is told the name of each promise before it is tried.
     """
     return Checklist(
@@ -136,13 +34,13 @@ def check(
 
 
 def _items(subject: Subject, without: set[str], tell: Callable[[str], None]) -> Iterator[Item]:
-    for name, promise in _of(subject).items():
-        if name in without:
+    for name, promise in promises_of(subject).items():
+        if name in without or plain(name) in without:
             continue
         tell(name)
         item = _try(name, promise, subject)
         yield item
-        if item.verdict is Verdict.BROKEN and name in _GATES:
+        if item.verdict is Verdict.BROKEN and plain(name) in GATES:
             return
 
 
@@ -153,7 +51,7 @@ def try_promise(name: str, subject: Subject) -> Item:
         name: one of :func:`promises`.
         subject: the plug-in.
     """
-    return _try(name, _of(subject)[name], subject)
+    return _try(name, promises_of(subject)[name], subject)
 
 
 def _try(name: str, promise: Check, subject: Subject) -> Item:
@@ -163,20 +61,25 @@ def _try(name: str, promise: Check, subject: Subject) -> Item:
         message = promise(subject)
     except Finding as finding:
         verdict, message, fix = finding.verdict, finding.message, finding.fix
-    except BenchError as error:
+    except UsageError as error:  # what the user typed is wrong: the message says how to put it right
         verdict, message = Verdict.BROKEN, str(error)
-        fix = f"an error of the project's own: {type(error).__name__}"
     except (Exception, SystemExit) as error:
-        verdict, message = Verdict.BROKEN, f"raises {type(error).__name__}: {error}".rstrip(": ")
+        told = f"raises {type(error).__name__}: {error}".rstrip(": ")
+        verdict, message = Verdict.BROKEN, " ".join(told.split())
         fix = _where(error, subject)
     return Item(
         promise=name,
         means=" ".join((promise.__doc__ or "").split()),
         verdict=verdict,
-        message=" ".join(message.split()),
-        fix=fix,
+        message=real_names(_lines(message), subject),
+        fix=real_names(fix, subject),
         seconds=time.perf_counter() - start,
     )
+
+
+def _lines(text: str) -> str:
+    """Each problem on a line of its own."""
+    return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
 
 
 def _where(error: BaseException, subject: Subject) -> str:

@@ -15,7 +15,7 @@ from bench.api import Defense, Splits
 from bench.check import material, split_material
 from bench.check.card import build
 from bench.check.defense import card_of, strengths
-from bench.check.findings import Broken, Note
+from bench.check.findings import Broken, Note, Skipped
 from bench.check.guard import no_global_randomness
 from bench.check.place import Subject
 from bench.victims.releases import Source
@@ -44,7 +44,9 @@ def shapes(subject: Subject) -> str:
 
 def changes(subject: Subject) -> str:
     """The release or the training is another one than without it."""
-    hooks = cast("Defense", build(subject))
+    hooks, card = cast("Defense", build(subject)), card_of(subject)
+    if not card.adaptive_view and not card.parameters:
+        raise Skipped("declares that there is nothing to adapt to")
     plain, own = split_material.source(Defense()), split_material.source(hooks)
     left, right = _sent(plain), _sent(own)
     if left.shape != right.shape or not torch.equal(left, right):

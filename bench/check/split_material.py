@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 
 from torch import Tensor
 
-from bench.api import Adversary, Channel, Checkpoint, Defense, SmashedObservation
+from bench.api import Adversary, Channel, Checkpoint, Defense, Session, SmashedObservation
 from bench.check import material
-from bench.matrix.cells import Cell, Variant
 from bench.models.names import SPLIT
 from bench.runs.observe_split import hijacked, observe_split
 from bench.victims.releases import Release, Source
+from bench.victims.session import HijackedTraining
 from bench.victims.split import build_split, train_split
 from bench.victims.split_releases import release_activations
 from bench.victims.training import stream
 
 MODEL = sorted(SPLIT)[-1]
 """The deeper cut: the smaller activations."""
-_CLIENT_IMAGES = 96
+CLIENT_IMAGES = 96
 
 
 def round_0(defense: Defense, model: str = MODEL) -> dict[str, Tensor]:
@@ -26,7 +28,7 @@ def round_0(defense: Defense, model: str = MODEL) -> dict[str, Tensor]:
     network = build_split(model, defense=defense, **material.shape())
     network.initialise(stream(0, "weights", material.CPU))
     context = _source(model, {}, defense, 1, 1).context(network)
-    defense.prepare(network, material.few(material.data().splits.private_train, _CLIENT_IMAGES), context)
+    defense.prepare(network, material.few(material.data().splits.private_train, CLIENT_IMAGES), context)
     return {name: value.detach() for name, value in network.state_dict().items()}
 
 
@@ -82,30 +84,43 @@ def observation(
     attack: str, place: Source, sent: Release, *, adversary: Adversary = Adversary.NAIVE, few: bool = True
 ) -> SmashedObservation:
     """What this attack may see, through the door of a real cell."""
-    splits, asked = material.data().splits, cell(attack, place, adversary=adversary)
-    session = hijacked(asked, source=place, initial=place.parameters, release=sent, splits=splits)
-    auxiliary = material.few(splits.auxiliary, _CLIENT_IMAGES) if few else splits.auxiliary
-    return observe_split(asked, source=place, release=sent, auxiliary=auxiliary, session=session)
+    splits = material.data().splits
+    asked = material.small_cell(attack, place, Channel.SMASHED, Checkpoint.INITIAL, adversary)
+
+    def start() -> HijackedTraining | None:
+        return hijacked(asked, source=place, initial=place.parameters, release=sent, splits=splits)
+
+    auxiliary = material.few(splits.auxiliary, CLIENT_IMAGES) if few else splits.auxiliary
+    session = start()
+    seen = observe_split(asked, source=place, release=sent, auxiliary=auxiliary, session=session)
+    return seen if session is None else replace(seen, session=Restarting(session, start))
 
 
-def cell(attack: str, place: Source, *, adversary: Adversary) -> Cell:
-    """A small cell in which the attack meets releases from that place."""
-    return Cell(
-        dataset=Variant(name="", parameters=(), label=""),
-        model=place.model,
-        checkpoint=Checkpoint.INITIAL,
-        channel=Channel.SMASHED,
-        batch_size=place.batch_size,
-        releases=place.releases,
-        epochs=None,
-        defense=Variant(name="", parameters=(), label=""),
-        attack=Variant(name=attack, parameters=(), label=attack),
-        adversary=adversary,
-        seed=0,
-        budget=material.BUDGET,
-    )
+@dataclass(frozen=True)
+class Restarting:
+    """Clients who can start from round 0 again, since an attack leaves them trained."""
 
+    session: Session
+    start: Callable[[], Session | None]
 
-def shown(seen: SmashedObservation) -> list[Tensor]:
-    """The tensors of an observation that no attack may change."""
-    return [seen.activations, seen.ids, *seen.server.state_dict().values(), *seen.model.state_dict().values()]
+    def anew(self) -> Restarting:
+        """The same clients at round 0."""
+        session = self.start()
+        assert session is not None
+        return replace(self, session=session)
+
+    def send(self) -> Tensor:
+        """See :class:`~bench.api.smashed.Session`."""
+        return self.session.send()
+
+    def answer(self, gradient: Tensor) -> None:
+        """See :class:`~bench.api.smashed.Session`."""
+        self.session.answer(gradient)
+
+    def release(self) -> Tensor:
+        """See :class:`~bench.api.smashed.Session`."""
+        return self.session.release()
+
+    def report(self, classify: Callable[[Tensor], Tensor]) -> None:
+        """See :class:`~bench.api.smashed.Session`."""
+        self.session.report(classify)

@@ -62,7 +62,7 @@ def audit(
     Exit codes: 0 audited, 1 the contract is broken or cells failed, 2 usage, 130 interrupted.
     """
     from bench.audit.page import Audit, write
-    from bench.audit.suite import selection, strengths, undefended
+    from bench.audit.suite import refuse_elsewhere, selection, strengths, undefended
     from bench.audit.verdict import judge
     from bench.check.run import check
     from bench.frames import Leaderboard
@@ -70,13 +70,14 @@ def audit(
     from bench.runs.run import run_matrix
 
     with ExitStack() as stack:
-        subject = _subject(defense, stack)
+        subject, suite = _subject(defense, stack), load_matrix(matrix)
         checklist = check(subject, tell=tell)
         click.echo(printable(checklist.to_text()) + "\n")
         if not checklist.sound:
             click.echo("the contract is broken: nothing was attacked")
             click.get_current_context().exit(1)
-        chosen = selection(subject.name, values or strengths(subject.name), undefended(load_matrix(matrix)))
+        refuse_elsewhere(suite, subject.name)
+        chosen = selection(subject.name, values or strengths(subject.name), undefended(suite))
         folder = out or Path("runs") / f"audit-{subject.name}"
         filters = Filters(defenses=chosen, datasets=datasets, models=models, seeds=seeds)
         summary = run_matrix(

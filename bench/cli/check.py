@@ -55,14 +55,14 @@ def _checked(target: str, without: tuple[str, ...]) -> Iterator[Checklist]:
 
         yield check_model(target)
         return
+    from bench.check.promises import plain, promises_of
     from bench.check.run import check as check_plugin
-    from bench.check.run import promises
 
     with ExitStack() as stack:
         found: list[Subject] = (
             [stack.enter_context(at(Path(target)))] if is_path(target) else subjects(target)
         )
-        known = {name for subject in found for name in promises(subject.kind)}
+        known = {form for subject in found for name in promises_of(subject) for form in (name, plain(name))}
         for name in without:
             if name not in known:
                 raise unknown("promise", name, known)

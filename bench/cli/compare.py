@@ -13,7 +13,8 @@ from bench.cli.text import clean, columns
 if TYPE_CHECKING:
     from bench.report.compare import Comparison, Difference
 
-_METRICS = ["lpips", "ssim", "psnr", "identified", "label_correct", "recognised"]
+_METRICS = ["lpips", "ssim", "psnr", "identified", "label_correct", "recognised", "recognised5"]
+_METRICS += ["feature_distance", "diversity"]
 
 
 @click.command(short_help="What got better, worse or stayed, on the same images.")
@@ -59,6 +60,10 @@ def _print(result: Comparison, *, everything: bool) -> None:
     if rows:
         head = ("B is", f"{result.metric} A", "B", "B - A", "95 % interval", "p (Holm)", "images", "entry")
         click.echo(columns([head, *rows]))
+    if result.nearest:
+        click.echo(
+            f"on channel model, {result.metric} is that to the nearest private image of the attacked class"
+        )
     counts = [
         f"{result.count(word)} {word}" for word in ("better", "worse", "indistinguishable", "identical")
     ]

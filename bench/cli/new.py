@@ -86,14 +86,18 @@ def _check_name(kind: Kind, name: str, folder: Path) -> None:
 
 
 def _templates(kind: Kind, channel: str) -> tuple[str, str]:
-    stem = kind if kind == "dataset" else f"{kind}.{channel}"
-    files = [_TEMPLATES / f"{stem}.py.txt", _TEMPLATES / f"{stem}.toml"]
-    if not all(file.is_file() for file in files):
+    """Code and card; attacks on all gradients have one card but for their channel."""
+    leaked = channel == Channel.CLIENT_GRADIENTS
+    if kind == "defense" and leaked:
         raise UsageError(
-            f"there is no template of {kind}s on the channel {channel} yet: copy the nearest one"
+            "--channel client_gradients: a defense of split learning is one set of hooks for all that its "
+            "clients send: use --channel smashed, and name both channels in card.toml"
         )
-    code, card = (file.read_text(encoding="utf-8") for file in files)
-    return code, card
+    stem = kind if kind == "dataset" else f"{kind}.{channel}"
+    carded = f"{kind}.{Channel.GRADIENTS}" if leaked else stem
+    code = (_TEMPLATES / f"{stem}.py.txt").read_text(encoding="utf-8")
+    card = (_TEMPLATES / f"{carded}.toml").read_text(encoding="utf-8")
+    return code, card.replace(f'["{Channel.GRADIENTS}"]', f'["{channel}"]') if leaked else card
 
 
 def _short(path: Path) -> Path:

@@ -63,6 +63,10 @@ def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | N
 @click.option("-d", "--defense", "defenses", multiple=True, metavar="DEFENSE", help="Only this defense.")
 @click.option("-D", "--dataset", "datasets", multiple=True, metavar="DATASET", help="Only this data set.")
 @click.option("-m", "--model", "models", multiple=True, metavar="MODEL", help="Only this architecture.")
+@click.option("--channel", "channels", multiple=True, metavar="CHANNEL", help="Only where this leaks.")
+@click.option(
+    "--checkpoint", "checkpoints", multiple=True, metavar="CHECKPOINT", help="Only victims of this age."
+)
 @click.option("--seeds", callback=seeds_option, metavar="0,1,2", help="Instead of the matrix's own seeds.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N cells.")
 @click.option(
@@ -132,6 +136,8 @@ def run(
     defenses: tuple[str, ...],
     datasets: tuple[str, ...],
     models: tuple[str, ...],
+    channels: tuple[str, ...],
+    checkpoints: tuple[str, ...],
     seeds: tuple[int, ...],
     limit: int | None,
     out: Path | None,
@@ -152,7 +158,8 @@ def run(
 
     -a, -d, -D and -m can be given several times and take parameters: -d 'noise[sigma=0.01]'. What the matrix
     has is restricted to what you name; what it does not have takes the place of the matrix's own, so that
-    -a mine measures a new attack under the protocol.
+    -a mine measures a new attack under the protocol. --channel (gradients, smashed, client_gradients, model)
+    and --checkpoint (initial, trained) can be given several times, too, and only restrict.
 
     With --shard the folder is results/<matrix>.shard-<i>-of-<n> unless --out is given; bench merge makes one
     of them.
@@ -172,7 +179,14 @@ def run(
         matrix,
         out=out or RESULTS / f"{load_matrix(matrix).name}{part}",
         filters=Filters(
-            attacks=attacks, defenses=defenses, datasets=datasets, models=models, seeds=seeds, limit=limit
+            attacks=attacks,
+            defenses=defenses,
+            datasets=datasets,
+            models=models,
+            channels=channels,
+            checkpoints=checkpoints,
+            seeds=seeds,
+            limit=limit,
         ),
         device=device,
         engine=engine,

@@ -106,6 +106,8 @@ def _nature(card: Card) -> tuple[str, Pairs]:
 _PUBLIC = {
     Channel.GRADIENTS: "architecture, global weights, batch size, number of classes, image shape",
     Channel.CLIENT_GRADIENTS: "architecture, weights of both halves, batch size, classes, image shape",
+    Channel.MODEL: "architecture and weights of the classifier, number of images of each class, number of "
+    "classes, image shape",
     Channel.SMASHED: "architecture, the server's half, batch size, number of classes, image shape",
 }
 _KNOWLEDGE = {
@@ -121,14 +123,30 @@ def _attack(card: AttackCard) -> Pairs:
     yield "always", "; ".join(_PUBLIC[channel] for channel in card.channels)
     if card.access:
         yield "client's half", card.access.words
-    yield "release", "yes" if card.observes_release else "no: a prior that ignores it"
-    yield "private labels", "needed" if card.needs_labels else "no"
+    ignorant = "a control" if card.channels == (Channel.MODEL,) else "a prior that ignores it"
+    yield "release", "yes" if card.observes_release else f"no: {ignorant}"
+    yield "private labels", "needed: the protocol gives none" if card.needs_labels else "no"
+    if Channel.GRADIENTS in card.channels:
+        yield "BatchNorm", "statistics only as the victim gives them away: bench show MODEL says which"
     spare = "no, but to undo a known change of the clients' images"
-    yield "auxiliary images", "needed" if card.needs_auxiliary else spare
+    yield "auxiliary images", _auxiliary(card) or spare
+    if card.needs_generator:
+        kinds = card.parameters["generator"].choices
+        yield "generator", f"searches one learned from auxiliary images: {' | '.join(map(value_text, kinds))}"
     yield "batch size", "any" if limit is None else f"at most {limit} ({card.max_batch_reason})"
     if card.floor:
         at = f"{card.floor.model}@{card.floor.checkpoint}"
         yield "floor", f"at least {card.floor.psnr:g} dB PSNR on the undefended {at}"
+
+
+def _auxiliary(card: AttackCard) -> str:
+    """What it needs of other images; empty if nothing."""
+    only = card.channels == (Channel.MODEL,)
+    if not card.needs_auxiliary and not card.needs_generator:
+        return "no" if only else ""
+    if Channel.MODEL not in card.channels:
+        return "needed"
+    return "needed, without labels" if only else "needed; on channel model without labels"
 
 
 def _defense(card: DefenseCard) -> Pairs:
@@ -136,6 +154,8 @@ def _defense(card: DefenseCard) -> Pairs:
     yield "strength", card.strength or "none"
     if card.strength and (sweep := card.parameters[card.strength].sweep):
         yield "compared at", ", ".join(map(value_text, sweep))
+    yield "random", "yes: it draws anew for every release" if card.random else "no"
+    yield "networks", "those that are cut in two" if card.needs_split else "any"
     yield "adaptive attacks", "yes" if card.adaptive_view else "n/a: nothing to adapt to"
 
 

@@ -5,19 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from bench.text import clean, clean_lines
+
+__all__ = ["clean", "clean_lines", "columns", "value_text"]
 GAP = "  "
-
-
-def clean(text: object) -> str:
-    """One line without control characters: titles, notes and messages come from other people's files."""
-    words = " ".join(str(text).split())
-    return "".join(char for char in words if unicodedata.category(char)[0] != "C")
-
-
-def clean_lines(text: object) -> str:
-    """The same for text of several lines; empty lines are dropped."""
-    lines = (clean(line) for line in str(text).splitlines())
-    return "\n".join(line for line in lines if line)
 
 
 def value_text(value: object) -> str:

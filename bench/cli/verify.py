@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Limit of one task."
 )
+@click.option(
+    "--trust",
+    "trusted",
+    multiple=True,
+    metavar="TEXT",
+    help="A network or path of somebody's own that may be loaded, as the records spell it: nets:mlp",
+)
 def verify(
     *,
     directory: Path,
@@ -41,11 +49,15 @@ def verify(
     device: str,
     workers: int | None,
     timeout: float | None,
+    trusted: tuple[str, ...],
 ) -> None:
     """Looks at the sheets of DIRECTORY, scores stored reconstructions again, runs cells again from nothing.
 
     What was found is written to verification.json; the tables show it as a badge. Reconstructions are looked
     for in $BENCH_CACHE. Exit code 1: a cell does not agree.
+
+    Records may name networks and files of whoever wrote them. Cells that need such are left alone unless you
+    --trust them: to run a network is to run its author's code.
     """
     from bench.runs.verify import verify as check
 
@@ -58,6 +70,7 @@ def verify(
         device=device,
         workers=workers,
         timeout=timeout,
+        trusted=trusted,
         say=lambda text: click.echo(clean(text), err=True),
     )
     _print(result, draw)
@@ -89,6 +102,10 @@ def _print(result: Verification, draw: int) -> None:
     for count, why in left:
         if count:
             click.echo(f"{count} done cells {why}")
+    for text in result.foreign:
+        click.echo(
+            f"not loaded, so its cells are not verified; if you trust it: --trust {quote(clean(text))}"
+        )
 
 
 def _words(one: Verified) -> str:

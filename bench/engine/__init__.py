@@ -8,7 +8,18 @@ stopping rule; :mod:`~bench.engine.search` restarts the victims whose attempt fa
 
 from bench.engine.adam import SignedAdam
 from bench.engine.cgls import cgls
-from bench.engine.generative import GeneratorWeights, Latents
+from bench.engine.classes import (
+    critic_of,
+    cross_entropy,
+    descend,
+    generator_of,
+    in_parts,
+    poincare,
+    start_latents,
+    target_probability,
+)
+from bench.engine.evolution import EvolutionStrategy
+from bench.engine.generative import GeneratorWeights, Latents, LatentSearch, WarmAdam
 from bench.engine.inputs import InputSpace
 from bench.engine.labels import count_labels, single_labels
 from bench.engine.lbfgs import LBFGS
@@ -25,8 +36,10 @@ __all__ = [
     "BatchNormStatistics",
     "Cosine",
     "Euclidean",
+    "EvolutionStrategy",
     "GeneratorWeights",
     "InputSpace",
+    "LatentSearch",
     "Latents",
     "Matching",
     "Objective",
@@ -35,13 +48,22 @@ __all__ = [
     "PixelsAndLabels",
     "SignedAdam",
     "Stopping",
+    "WarmAdam",
     "cgls",
     "count_labels",
+    "critic_of",
+    "cross_entropy",
+    "descend",
+    "generator_of",
+    "in_parts",
     "incomplete",
     "informed",
     "latent_divergence",
+    "poincare",
     "search",
     "single_labels",
+    "start_latents",
+    "target_probability",
     "total_variation",
     "victims_at_once",
 ]

@@ -1,8 +1,13 @@
-"""The memory of batched L-BFGS: a ring of pairs per row, and the direction that they imply."""
+"""The memory of batched L-BFGS: a ring of pairs per row, and the direction that they imply.
+
+The direction is that of the compact representation (Byrd, Nocedal and Schnabel, Math. Programming 1994, Eq.
+3.13). Of its triangular matrix R only the inverse is kept: a new pair adds one column to it, the oldest one
+takes a row and a column away, and neither needs the order of time nor a triangular solve.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -11,43 +16,55 @@ from torch import Tensor
 
 @dataclass
 class History:
-    """Steps s and gradient changes y of N rows, at most m each.
+    """Steps s and gradient changes y of N rows, at most m each, in rings.
 
-    The long vectors lie in a ring, so that storing a pair moves nothing else. The small matrices are kept in
-    the order of time, oldest pair first. What is not filled yet is zero in the ring and the identity in
-    ``upper``, so that it takes no part in any product and needs no mask.
+    What is not filled is zero everywhere, so that it takes no part in any product and needs no mask.
 
     Attributes:
-        pairs: ``[N, 2m, D]``: m steps, then m gradient changes.
-        upper: float64 ``[N, m, m]``: R, the upper triangle of S'Y.
+        steps: ``[N, m, D]``.
+        changes: ``[N, m, D]``.
+        inverse: float64 ``[N, m, m]``: the inverse of R, the upper triangle (in the order of time) of S'Y.
         energy: float64 ``[N, m, m]``: Y'Y.
+        curvature: float64 ``[N, m]``: s'y of each pair.
         count: int64 ``[N]``, pairs ever stored since the last time the row forgot.
+        used: no row has filled more places of its ring; what lies behind is not read.
     """
 
-    pairs: Tensor
-    upper: Tensor
+    steps: Tensor
+    changes: Tensor
+    inverse: Tensor
     energy: Tensor
+    curvature: Tensor
     count: Tensor
+    used: int = 0
 
     @classmethod
     def empty(cls, rows: int, size: int, like: Tensor) -> Self:
         """No pairs yet, for points ``like [N, D]``."""
-        identity = torch.eye(size, dtype=torch.float64, device=like.device)
+        double = torch.zeros((), dtype=torch.float64, device=like.device)
         return cls(
-            pairs=like.new_zeros(rows, 2 * size, like.shape[1]),
-            upper=identity.repeat(rows, 1, 1),
-            energy=torch.zeros(rows, size, size, dtype=torch.float64, device=like.device),
+            steps=like.new_zeros(rows, size, like.shape[1]),
+            changes=like.new_zeros(rows, size, like.shape[1]),
+            inverse=double.new_zeros(rows, size, size),
+            energy=double.new_zeros(rows, size, size),
+            curvature=double.new_zeros(rows, size),
             count=torch.zeros(rows, dtype=torch.long, device=like.device),
         )
 
     @property
     def size(self) -> int:
         """m, the length of the ring."""
-        return self.pairs.shape[1] // 2
+        return self.steps.shape[1]
 
     def keep(self, rows: Tensor) -> Self:
         """The memory of some rows."""
-        return type(self)(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+        kept = type(self).empty(len(rows), self.size, self.steps[:, 0])
+        used = slice(self.used)
+        kept.steps[:, used], kept.changes[:, used] = self.steps[rows, used], self.changes[rows, used]
+        kept.inverse[:, used, used] = self.inverse[rows, used, used]
+        kept.energy[:, used, used] = self.energy[rows, used, used]
+        kept.curvature, kept.count, kept.used = self.curvature[rows], self.count[rows], self.used
+        return kept
 
     def filled(self) -> Tensor:
         """Bool ``[N]``: rows that remember anything."""
@@ -56,74 +73,88 @@ class History:
     def forget(self, rows: Tensor) -> None:
         """Empties the memory of the rows marked true."""
         index = (rows & self.filled()).nonzero()[:, 0]
-        if not len(index):
-            return
-        self.pairs[index], self.energy[index], self.count[index] = 0.0, 0.0, 0
-        self.upper[index] = torch.eye(self.size, dtype=torch.float64, device=rows.device)
+        if len(index):
+            for part in (self.steps, self.changes, self.inverse, self.energy, self.curvature, self.count):
+                part[index] = 0
 
-    def add(self, step: Tensor, change: Tensor, rows: Tensor) -> None:
-        """Stores one pair in the rows marked true, if its curvature is positive.
+    def turn(self, step: Tensor, change: Tensor, slope: Tensor, rows: Tensor) -> Tensor:
+        """Stores a pair in some rows and gives every row its quasi-Newton direction.
+
+        Both in one: most of the time goes into reading the pairs, which serves ``change`` and ``slope`` at
+        once.
 
         Args:
             step: ``[N, D]``.
-            change: ``[N, D]``.
-            rows: bool ``[N]``.
+            change: ``[N, D]``, of the gradient along ``step``.
+            slope: ``[N, D]``, gradients g where the rows are now.
+            rows: bool ``[N]``: rows to store the pair of, if its curvature is positive.
+
+        Returns:
+            ``[N, D]``: -H g; -g where nothing is remembered.
         """
-        curvature = (step * change).sum(1)
-        rows = rows & (curvature > 1e-12 * change.square().sum(1)) & (curvature > 0)
-        index = rows.nonzero()[:, 0]
-        if not len(index):
-            return
-        slot = self.count[index] % self.size
-        self.pairs[index, slot] = step[index]
-        self.pairs[index, slot + self.size] = change[index]
-        self.count = self.count + rows.long()
-        steps, changes = self._products(change)
-        taken = rows[:, None, None]
-        self.upper = torch.where(taken, _pushed(self.upper, steps), self.upper)
-        energy = _pushed(self.energy, changes)
-        energy[:, -1, :] = changes
-        self.energy = torch.where(taken, energy, self.energy)
+        bend = (step * change).sum(1)
+        index = (rows & (bend > 1e-12 * change.square().sum(1)) & (bend > 0)).nonzero()[:, 0]
+        # Never one: the product with a single column is rounded otherwise for one row than for many.
+        self.used = min(self.size, max(2, self.used + bool(len(index))))
+        along, across = self._products(torch.stack([change, slope], dim=1))
+        if len(index):
+            self._store(index, step[index], change[index], along[:, 0], across[index, 0])
+            newest = self._newest(index)
+            along[index, 1, newest] = (step * slope).sum(1)[index].double()
+            across[index, 1, newest] = (change * slope).sum(1)[index].double()
+        return self._direction(slope, along[:, 1], across[:, 1])
 
-    def direction(self, slope: Tensor) -> Tensor:
-        """The quasi-Newton direction -H g of every row; -g where nothing is remembered.
+    def _newest(self, index: Tensor) -> Tensor:
+        """Places of the last pairs of some rows."""
+        return (self.count[index] - 1) % self.size
 
-        Compact form: ``H = c I + [S, c Y] [[R^-T (E + c Y'Y) R^-1, -R^-T], [-R^-1, 0]] [S, c Y]'`` with R
-        the upper triangle of S'Y in the order of time, E its diagonal and c = s'y / y'y of the last pair.
+    def _products(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Inner products of ``vectors [N, 2, D]`` with all steps and all changes: ``[N, 2, used]`` each."""
+        # As rows times a matrix: the column form of this product is more than ten times slower on a CPU.
+        along = torch.bmm(vectors, self.steps[:, : self.used].mT)
+        across = torch.bmm(vectors, self.changes[:, : self.used].mT)
+        return along.double(), across.double()
+
+    def _store(self, index: Tensor, step: Tensor, change: Tensor, along: Tensor, across: Tensor) -> None:
+        """Puts a pair into each row of ``index`` in the place of the oldest one.
 
         Args:
-            slope: ``[N, D]`` gradients g.
+            index: int64 ``[n]``.
+            step: ``[n, D]``.
+            change: ``[n, D]``.
+            along: ``[N, used]``, products of the changes of all rows with their steps before.
+            across: ``[n, used]``, products of the change with the changes before.
         """
-        diagonal = self.upper.diagonal(dim1=1, dim2=2)
-        newest = diagonal[:, -1] / self.energy[:, -1, -1].clamp_min(1e-300)
-        scale = torch.where(self.filled(), newest, 1.0)[:, None]
-        steps, changes = self._products(slope)
-        lower = torch.linalg.solve_triangular(self.upper, steps.unsqueeze(2), upper=True)
-        turned = torch.bmm(self.energy, lower).squeeze(2) - changes
-        middle = (diagonal * lower.squeeze(2) + scale * turned).unsqueeze(2)
-        front = torch.linalg.solve_triangular(self.upper.mT, middle, upper=False)
-        weights = torch.cat([front.squeeze(2), -scale * lower.squeeze(2)], dim=1)
-        placed = torch.zeros_like(weights).scatter(1, self._places(), weights).to(slope.dtype)
-        bent = torch.bmm(placed.unsqueeze(1), self.pairs).squeeze(1)
-        return -(scale.to(slope.dtype) * slope + bent)
+        place = self.count[index] % self.size
+        self.count[index] += 1
+        self.steps[index, place], self.changes[index, place] = step, change
+        bend = (step * change).sum(1).double()
+        self.curvature[index, place] = bend
+        across[torch.arange(len(index), device=index.device), place] = change.square().sum(1).double()
+        used = slice(self.used)
+        self.energy[index, place, used], self.energy[index, used, place] = across, across
+        self.inverse[index, place, used], self.inverse[index, used, place] = 0.0, 0.0
+        # Of all rows, although some store nothing: picking rows would copy their matrices.
+        column = torch.bmm(along.unsqueeze(1), self.inverse[:, used, used].mT).squeeze(1)[index]
+        self.inverse[index, used, place] = -column / bend.unsqueeze(1)
+        self.inverse[index, place, place] = 1 / bend
 
-    def _products(self, vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Inner products of ``vector [N, D]`` with all steps and all changes, in the order of time."""
-        # As a row times a matrix: the column form of this product is more than ten times slower on a CPU.
-        inner = torch.bmm(vector.unsqueeze(1), self.pairs.mT).squeeze(1).double()
-        steps, changes = inner.gather(1, self._places()).split(self.size, dim=1)
-        return steps, changes
+    def _direction(self, slope: Tensor, along: Tensor, across: Tensor) -> Tensor:
+        """-H g from g, S'g and Y'g.
 
-    def _places(self) -> Tensor:
-        """Where steps and changes lie in ``pairs``, oldest first: int64 ``[N, 2m]``."""
-        turn = torch.arange(self.size, device=self.count.device)
-        order = (self.count.unsqueeze(1) + turn) % self.size
-        return torch.cat([order, order + self.size], dim=1)
-
-
-def _pushed(matrix: Tensor, column: Tensor) -> Tensor:
-    """``matrix [N, m, m]`` without its oldest row and column, and with a newest column ``[N, m]``."""
-    moved = torch.zeros_like(matrix)
-    moved[:, :-1, :-1] = matrix[:, 1:, 1:]
-    moved[:, :, -1] = column
-    return moved
+        ``H = c I + [S, c Y] [[R^-T (E + c Y'Y) R^-1, -R^-T], [-R^-1, 0]] [S, c Y]'`` with E the diagonal of
+        R and c = s'y / y'y of the last pair.
+        """
+        used, rows = slice(self.used), torch.arange(len(slope), device=slope.device)
+        newest = self._newest(rows)
+        energy = self.energy[rows, newest, newest].clamp_min(1e-300)
+        scale = torch.where(self.filled(), self.curvature[rows, newest] / energy, 1.0).unsqueeze(1)
+        inverse = self.inverse[:, used, used]
+        lower = torch.bmm(along.unsqueeze(1), inverse.mT)
+        bent = torch.bmm(lower, self.energy[:, used, used]).squeeze(1) - across
+        lower = lower.squeeze(1)
+        middle = self.curvature[:, used] * lower + scale * bent
+        front = torch.bmm(middle.unsqueeze(1), inverse).to(slope.dtype)
+        back = (-scale * lower).unsqueeze(1).to(slope.dtype)
+        pairs = torch.bmm(front, self.steps[:, used]) + torch.bmm(back, self.changes[:, used])
+        return -(scale.to(slope.dtype) * slope + pairs.squeeze(1))

@@ -2,9 +2,8 @@
 
 Every evaluation advances every victim that is still running, wherever its own line search stands.
 Finished victims leave the batch. The line search looks for a weak Wolfe point by bracketing (Lewis and
-Overton, Math. Programming 2013), which also copes with kinks; the direction comes from the compact
-representation (Byrd, Nocedal and Schnabel, Math. Programming 1994, Eq. 3.13), whose small systems are
-solved in float64.
+Overton, Math. Programming 2013), which also copes with kinks; the direction comes from
+:mod:`bench.engine.history`.
 """
 
 from __future__ import annotations
@@ -182,12 +181,12 @@ class LBFGS:
         """Moves accepted rows to their trial point and gives them a new direction."""
         if not accept.any():
             return
-        memory.add(trial - slots.point, slope - slots.slope, accept)
         taken = accept.unsqueeze(1)
+        step, change = trial - slots.point, slope - slots.slope
         slots.point = torch.where(taken, trial, slots.point)
         slots.cost = torch.where(accept, cost, slots.cost)
         slots.slope = torch.where(taken, slope, slots.slope)
-        direction = memory.direction(slots.slope)
+        direction = memory.turn(step, change, slots.slope, accept)
         descent = (direction * slots.slope).sum(1)
         norms = direction.norm(dim=1) * slots.slope.norm(dim=1)
         broken = accept & ~(descent < -1e-10 * norms)

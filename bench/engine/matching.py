@@ -6,10 +6,12 @@ A matching loss is a callable ``(candidate, observed) -> [N]``; lower is nearer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from bench.api.observation import GradientObservation, Gradients
 
@@ -22,14 +24,10 @@ def flat(gradients: Gradients) -> Tensor:
     return torch.cat([value.flatten(1) for value in gradients.values()], dim=1)
 
 
-def _masked(
-    candidate: Gradients, observed: Gradients, transmitted: Transmitted | None
-) -> tuple[Tensor, Tensor]:
-    left, right = flat(candidate), flat(observed)
-    if transmitted is None:
-        return left, right
-    mask = flat(transmitted(observed))
-    return left * mask, right * mask
+def energy(gradients: Gradients) -> Tensor:
+    """Squared norm of all layers of each victim together: ``[N]``."""
+    rows = (value.flatten(1) for value in gradients.values())
+    return torch.stack([torch.linalg.vecdot(row, row) for row in rows]).sum(0)
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,61 @@ class Euclidean:
 
     def __call__(self, candidate: Gradients, observed: Gradients) -> Tensor:
         """The loss, ``[N]``; 1 for a candidate of zeros."""
-        left, right = _masked(candidate, observed, self.transmitted)
-        energy = right.square().sum(1).clamp_min(torch.finfo(right.dtype).tiny)
-        return (left - right).square().sum(1) / energy
+        # Layer by layer: joining them first costs as much as all that is done with them.
+        gaps = {name: candidate[name] - value for name, value in observed.items()}
+        if self.transmitted is not None:
+            mask = self.transmitted(observed)
+            gaps = {name: gap * mask[name] for name, gap in gaps.items()}
+            observed = {name: value * mask[name] for name, value in observed.items()}
+        norm = energy(observed)
+        return energy(gaps) / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """A release as the cosine needs it.
+
+    Attributes:
+        gradients: the release itself.
+        right: ``[N, P]``, zero where nothing was transmitted.
+        norm: ``[N]``, of ``right``.
+        mask: ``[N, P]``, one where something was transmitted; None: everywhere.
+    """
+
+    gradients: Gradients
+    right: Tensor
+    norm: Tensor
+    mask: Tensor | None
+
+    @classmethod
+    def of(cls, observed: Gradients, transmitted: Transmitted | None) -> Self:
+        """Flattens and measures it."""
+        right, mask = flat(observed), None
+        if transmitted is not None:
+            mask = flat(transmitted(observed)).to(right)
+            right = right * mask
+        return cls(observed, right, right.square().sum(1).sqrt(), mask)
+
+
+class _OneMinusCosine(torch.autograd.Function):
+    """One minus the cosine, and its slope in two passes over ``[N, P]``, where autograd makes six."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor, norm: Tensor) -> Tensor:
+        """The loss ``[N]`` of rows ``left`` beside rows ``right [N, P]`` of known norms."""
+        energy, product = left.square().sum(1), (left * right).sum(1)
+        norms = energy.sqrt() * norm
+        least = torch.finfo(left.dtype).tiny ** 0.5
+        ctx.save_for_backward(left, right, energy, product, norms.clamp_min(least), norms > least)
+        return 1 - product / norms.clamp_min(least)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        """Of ``left``; where the norms are bounded from below they count as constants."""
+        left, right, energy, product, norms, sound = ctx.saved_tensors
+        along = torch.where(sound, slope * product / (norms * energy), 0.0)
+        return torch.addcmul(along[:, None] * left, (-slope / norms)[:, None], right), None, None
 
 
 @dataclass(frozen=True)
@@ -61,13 +111,21 @@ class Cosine:
     """
 
     transmitted: Transmitted | None = None
+    _last: list[_Observed] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __call__(self, candidate: Gradients, observed: Gradients) -> Tensor:
         """The loss, ``[N]`` in [0, 2]."""
-        left, right = _masked(candidate, observed, self.transmitted)
-        tiny = torch.finfo(right.dtype).tiny
-        norms = (left.square().sum(1) * right.square().sum(1)).clamp_min(tiny).sqrt()
-        return 1 - (left * right).sum(1) / norms
+        left, seen = flat(candidate), self._of(observed)
+        if seen.mask is not None:
+            left = left * seen.mask
+        loss: Tensor = _OneMinusCosine.apply(left, seen.right, seen.norm)
+        return loss
+
+    def _of(self, observed: Gradients) -> _Observed:
+        """The release in one row per victim; a search asks for the same one in each of its evaluations."""
+        if not self._last or self._last[0].gradients is not observed:
+            self._last[:] = [_Observed.of(observed, self.transmitted)]
+        return self._last[0]
 
 
 def incomplete(observation: GradientObservation) -> bool:

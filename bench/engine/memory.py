@@ -15,6 +15,8 @@ LIMIT = "BENCH_MEMORY"
 """Environment variable: bytes that the attack of one worker may take; unset or empty: no limit."""
 AT_ONCE = 64
 """Beyond this, larger batches of victims gain nothing on a CPU."""
+SHARE = 0.8
+"""Of the memory that a GPU has free, where no limit is set."""
 _WEIGHT_COPIES = 14
 _ACTIVATION_COPIES = 14
 _POINT_COPIES = 24
@@ -35,17 +37,20 @@ def limit() -> int | None:
 
 
 def victims_at_once(observation: GradientObservation, *, unknowns: int, pairs: int = 0) -> int:
-    """The size of a chunk: at most :data:`AT_ONCE`, at least one.
+    """The size of a chunk: at least one; on a CPU at most :data:`AT_ONCE`, on a GPU what fits.
 
     Args:
         observation: all victims.
         unknowns: D, numbers that are searched for each victim.
         pairs: what the optimiser remembers of each victim, in pairs of such vectors.
     """
-    most = limit()
+    most, device = limit(), observation.reference.device
+    cap = observation.victims if device.type == "cuda" else AT_ONCE
+    if most is None and device.type == "cuda":
+        most = int(SHARE * torch.cuda.mem_get_info(device)[0])
     if most is None:
-        return AT_ONCE
-    return max(1, min(AT_ONCE, most // bytes_per_victim(observation, unknowns=unknowns, pairs=pairs)))
+        return cap
+    return max(1, min(cap, most // bytes_per_victim(observation, unknowns=unknowns, pairs=pairs)))
 
 
 def bytes_per_victim(observation: GradientObservation, *, unknowns: int, pairs: int = 0) -> int:
@@ -59,6 +64,7 @@ def bytes_per_victim(observation: GradientObservation, *, unknowns: int, pairs: 
         _WEIGHT_COPIES * weights
         + _ACTIVATION_COPIES * _activations(observation)
         + (_POINT_COPIES + 2 * pairs) * unknowns
+        + 4 * pairs**2  # two matrices in float64
     )
     return numbers * observation.reference.element_size()
 

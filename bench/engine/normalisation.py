@@ -14,6 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from bench.api.threat import BatchNorm
+
 _Layer = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
@@ -22,17 +24,64 @@ def batch_norms(model: nn.Module) -> dict[str, _Layer]:
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, _Layer)}
 
 
+def threat_of(model: nn.Module, *, shared: bool) -> BatchNorm:
+    """What the BatchNorm layers of a client's network do, as a threat model says it.
+
+    Args:
+        model: the network in the mode in which clients use it.
+        shared: whether clients send the statistics of their batch along.
+    """
+    layers = batch_norms(model).values()
+    if not layers:
+        return BatchNorm.NONE
+    if not any(layer.training or layer.running_mean is None for layer in layers):
+        return BatchNorm.EVAL
+    return BatchNorm.KNOWN if shared else BatchNorm.TRAIN
+
+
+def running_statistics(model: nn.Module) -> dict[str, Tensor]:
+    """The public statistics ``[C]`` that a network in evaluation mode normalises by, by buffer name."""
+    return {
+        f"{name}.{kind}": value
+        for name, layer in batch_norms(model).items()
+        for kind in ("running_mean", "running_var")
+        if (value := getattr(layer, kind)) is not None
+    }
+
+
+class _OwnBatch(nn.Module):
+    """BatchNorm by the statistics of the batch that it sees, in plain operations.
+
+    PyTorch 2.14's own layer has the right gradient under ``vmap(grad)``, but a second derivative that is off
+    by about a thousandth: too much for a search that has to end at zero.
+    """
+
+    def __init__(self, layer: _Layer) -> None:
+        """Takes the place of a layer and keeps its parameters."""
+        super().__init__()
+        self.weight, self.bias, self.eps = layer.weight, layer.bias, layer.eps
+
+    def forward(self, value: Tensor) -> Tensor:
+        """Normalises ``[B, C, ...]``."""
+        over, shape = [0, *range(2, value.dim())], [1, -1, *[1] * (value.dim() - 2)]
+        centred = value - value.mean(over, keepdim=True)
+        result = centred * (centred.square().mean(over, keepdim=True) + self.eps).rsqrt()
+        if self.weight is not None:
+            result = result * self.weight.view(shape) + self.bias.view(shape)
+        return result
+
+
 def own_statistics(model: nn.Module) -> nn.Module:
     """The network whose BatchNorm layers normalise by the batch they see and remember nothing.
 
-    The network itself, if it has no layer that remembers.
+    It shares its tensors with the network; it is the network itself, if that has no such layers.
     """
-    if not any(layer.track_running_stats for layer in batch_norms(model).values()):
+    if not batch_norms(model):
         return model
-    changed = copy.deepcopy(model)
-    for layer in batch_norms(changed).values():
-        layer.track_running_stats = False
-        layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+    memo: dict[int, Any] = {id(value): value for value in (*model.parameters(), *model.buffers())}
+    changed = copy.deepcopy(model, memo)
+    for name, layer in batch_norms(changed).items():
+        changed.set_submodule(name, _OwnBatch(layer))
     return changed
 
 
@@ -56,7 +105,7 @@ def batch_statistics(
         ``<layer>.running_mean`` and ``<layer>.running_var``, each ``[N, channels]``, differentiable in the
         images.
     """
-    network = own_statistics(model)
+    network, layers = own_statistics(model), batch_norms(model)
 
     def note(
         name: str, found: dict[str, Tensor], layer: nn.Module, inputs: tuple[Tensor, ...], output: Any
@@ -68,8 +117,7 @@ def batch_statistics(
     def one(weights: dict[str, Tensor], batch: Tensor) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         hooks = [
-            layer.register_forward_hook(partial(note, name, found))
-            for name, layer in batch_norms(network).items()
+            network.get_submodule(name).register_forward_hook(partial(note, name, found)) for name in layers
         ]
         try:
             functional_call(network, weights, (batch,))

@@ -11,10 +11,13 @@ from bench.api.errors import UsageError
 from bench.api.threat import Adversary, Channel
 from bench.matrix.cells import Cell, Variant
 from bench.matrix.files import Block, Entry, Matrix
-from bench.matrix.filters import Filters, parse_variant
-from bench.models.names import MODELS, SPLIT
+from bench.matrix.filters import Filters, narrowed, parse_variant
+from bench.models.names import SPLIT
 from bench.models.spec import parse_model
-from bench.plugins import attack_card, defense_card, find, resolve
+from bench.plugins import attack_card, dataset_card, defense_card, find, resolve
+
+_OF_HALVES = (Channel.SMASHED, Channel.CLIENT_GRADIENTS)
+"""Channels that only networks have which are cut in two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +93,28 @@ def _checked(matrix: Matrix) -> list[_Choice]:
                 parse_model(name, where=f"{where}.models.{position}")
             except UsageError as error:
                 problems.append(str(error))
-        choices.append(
-            _Choice(
-                block=block,
-                attacks=_own("attack", block.attacks, f"{where}.attacks", problems),
-                defenses=_own("defense", block.defenses, f"{where}.defenses", problems),
-                datasets=_own("dataset", block.datasets, f"{where}.datasets", problems),
-                models=block.models,
-            )
+        choice = _Choice(
+            block=block,
+            attacks=_own("attack", block.attacks, f"{where}.attacks", problems),
+            defenses=_own("defense", block.defenses, f"{where}.defenses", problems),
+            datasets=_own("dataset", block.datasets, f"{where}.datasets", problems),
+            models=block.models,
         )
+        problems += _too_many_classes(choice, where)
+        choices.append(choice)
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
     return choices
+
+
+def _too_many_classes(choice: _Choice, where: str) -> Iterator[str]:
+    """On the channel ``model`` a release is a class."""
+    if choice.block.channel is not Channel.MODEL:
+        return
+    for dataset in choice.datasets:
+        classes = dataset_card(dataset.name).num_classes
+        if classes is not None and choice.block.releases > classes:
+            yield f"{where}.releases: {choice.block.releases} classes, but {dataset.name} has {classes}"
 
 
 def _restricted(kind: Kind, own: Sequence[list[Variant]], wanted: Sequence[str]) -> Sequence[list[Variant]]:
@@ -136,9 +149,10 @@ def _filtered(choices: Sequence[_Choice], filters: Filters) -> list[_Choice]:
     defenses = _restricted("defense", [choice.defenses for choice in choices], filters.defenses)
     datasets = _restricted("dataset", [choice.datasets for choice in choices], filters.datasets)
     models = _restricted_models([choice.models for choice in choices], filters.models)
+    blocks = narrowed([choice.block for choice in choices], filters)
     return [
-        _Choice(block=choice.block, attacks=a, defenses=d, datasets=x, models=m)
-        for choice, a, d, x, m in zip(choices, attacks, defenses, datasets, models, strict=True)
+        _Choice(block=block, attacks=a, defenses=d, datasets=x, models=m)
+        for block, a, d, x, m in zip(blocks, attacks, defenses, datasets, models, strict=True)
     ]
 
 
@@ -150,10 +164,11 @@ def incompatible(
     for name, channels in ((attack.name, card.channels), (defense.name, guard.channels)):
         if channel not in channels:
             return f"{name} is made for the channel {' and '.join(channels)}"
-    whole = model in MODELS and model not in SPLIT
-    if whole and (channel is not Channel.GRADIENTS or guard.needs_split):
-        return f"{model} is not cut into a client's and a server's half"
     spec = parse_model(model)
+    if spec.head not in SPLIT and (channel in _OF_HALVES or guard.needs_split):
+        return f"{model} is not cut into a client's and a server's half"
+    if model in SPLIT and channel is Channel.MODEL:
+        return f"{model} is trained by split learning, in which no classifier is released"
     if spec.head in SPLIT and not spec.plain:
         return f"{spec.head} is trained by split learning as it is, and takes no options"
     if model in SPLIT and channel is Channel.GRADIENTS and guard.federal:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.api.cards import Value
-from bench.api.errors import UsageError
+from bench.api.errors import UsageError, unknown
+from bench.api.threat import Channel, Checkpoint
+from bench.matrix.files import Block
 
 _FORM = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<arguments>[^\]]*)\])?")
 
@@ -47,12 +50,40 @@ class Filters:
     A plug-in or model that the matrix has is restricted, in the blocks that have it, to the strengths and
     parameters named; with parameters that the matrix does not have, it is added to those blocks. One that
     the matrix does not have takes the place of the matrix's own in every block, so that ``-a mine`` measures
-    a new attack under the protocol. Seeds replace the matrix's.
+    a new attack under the protocol. Seeds replace the matrix's. Channels and checkpoints only restrict: a
+    block without them has no cells.
     """
 
     attacks: tuple[str, ...] = ()
     defenses: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     limit: int | None = None
+
+
+def narrowed(blocks: Sequence[Block], filters: Filters) -> list[Block]:
+    """The blocks with those checkpoints alone that are wanted, and none in blocks of other channels.
+
+    Raises:
+        UsageError: there is no such channel or checkpoint.
+    """
+    for kind, wanted, known in (
+        ("channel", filters.channels, [item.value for item in Channel]),
+        ("checkpoint", filters.checkpoints, [item.value for item in Checkpoint]),
+    ):
+        for name in wanted:
+            if name not in known:
+                raise unknown(kind, name, known)
+    found = []
+    for block in blocks:
+        here = not filters.channels or block.channel in filters.channels
+        kept = [
+            item
+            for item in block.checkpoints
+            if here and (not filters.checkpoints or item in filters.checkpoints)
+        ]
+        found.append(block.model_copy(update={"checkpoints": kept}))
+    return found

@@ -10,7 +10,13 @@ Shape = tuple[int, int, int]
 
 
 class VictimModel(nn.Module):
-    """A classifier that knows how its weights are drawn at round 0."""
+    """A classifier that knows how its weights are drawn at round 0.
+
+    Attributes:
+        shares_statistics: a client sends the statistics of its own batch along with what it releases.
+    """
+
+    shares_statistics: bool = False
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draws all weights in place, on the generator's device."""

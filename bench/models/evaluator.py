@@ -36,6 +36,12 @@ class Evaluator(nn.Module):
         scores: Tensor = self.classifier(self.features((images - 0.5) / 0.5))
         return scores
 
+    def pooled(self, images: Tensor) -> Tensor:
+        """What the classifier sees of images ``[B, C, H, W]``, averaged over the image: ``[B, 64]``."""
+        features: Tensor = self.features((images - 0.5) / 0.5)
+        pooled: Tensor = features.unflatten(1, (64, -1)).mean(2)
+        return pooled
+
     def initialise(self, generator: torch.Generator) -> None:
         """Kaiming-normal weights, from the generator alone."""
         draw_kaiming(self, generator)

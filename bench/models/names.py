@@ -4,9 +4,18 @@ MODELS: dict[str, str] = {
     "lenet": "Zhu's sigmoid LeNet: three 5x5 convolutions, one linear layer, weights U(-0.5, 0.5) at round 0",
     "convnet": "ReLU convolutional network without BatchNorm, PyTorch's default initialisation",
     "resnet18": "ResNet-18 with a 3x3 stem for small images, BatchNorm by the client's own batch",
+    "resnet18_shared": "the same, whose clients send the statistics of their batch along with the gradient",
+    "resnet18_frozen": "the same in evaluation mode: BatchNorm by public statistics, mean 0 and variance 1",
     "splitnet": "split learning, cut after two ReLU convolutions of which the second pools (shallow cut)",
     "splitnet_deep": "split learning, cut after two ReLU convolutions that both pool (deep cut)",
     "split_lenet": "split learning, Zhu's sigmoid LeNet cut after its second convolution",
 }
 SPLIT = frozenset({"splitnet", "splitnet_deep", "split_lenet"})
 """Those that are cut in two: a client's half and a server's."""
+GENERATORS: dict[str, str] = {
+    "wgan_gp": "DCGAN trained as a Wasserstein GAN with gradient penalty; brings a critic",
+    "wgan_gp_short": "a fifth of the steps: too few for mnist5k, where its samples collapse and are refused",
+    "wgan_gp_long": "four times as wide, 30,000 steps with five of the critic to each; for a GPU",
+    "vae": "the same decoder, trained as the second half of a variational autoencoder",
+}
+"""Generative priors that an attack may name."""

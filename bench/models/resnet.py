@@ -41,10 +41,17 @@ class ResNet18(VictimModel):
     """
 
     def __init__(
-        self, num_classes: int, image_shape: Shape, *, width: int = 64, running: bool = False
+        self,
+        num_classes: int,
+        image_shape: Shape,
+        *,
+        width: int = 64,
+        running: bool = False,
+        shares_statistics: bool = False,
     ) -> None:
         """Builds the network; ``width`` is the number of channels of the first stage."""
         super().__init__()
+        self.shares_statistics = shares_statistics
         norm = partial(nn.BatchNorm2d, track_running_stats=running)
         stages = [width, 2 * width, 4 * width, 8 * width]
         blocks: list[nn.Module] = [
@@ -77,3 +84,18 @@ class ResNet18(VictimModel):
             elif isinstance(layer, nn.BatchNorm2d):
                 nn.init.ones_(layer.weight)
                 nn.init.zeros_(layer.bias)
+
+
+def sharing(num_classes: int, image_shape: Shape) -> ResNet18:
+    """ResNet-18 of a federation whose clients send the statistics of their batch along."""
+    return ResNet18(num_classes, image_shape, shares_statistics=True)
+
+
+def frozen(num_classes: int, image_shape: Shape) -> ResNet18:
+    """ResNet-18 in evaluation mode, by the statistics that PyTorch begins with: mean 0 and variance 1.
+
+    That is what attacks on an untrained network in evaluation mode meet; no client ever changes them.
+    """
+    network = ResNet18(num_classes, image_shape, running=True)
+    network.eval()
+    return network

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.models.base import Shape, VictimModel
 from bench.models.names import MODELS
-from bench.models.resnet import ResNet18
+from bench.models.resnet import ResNet18, frozen, sharing
 from bench.models.spec import parse_model
 from bench.models.split import DeepSplitNet, SplitLeNet, SplitNet
 
@@ -120,6 +120,8 @@ class Architecture:
     schedule: Schedule
 
 
+_RESNET = Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=5e-4)
+
 ARCHITECTURES: dict[str, Architecture] = {
     "lenet": Architecture(
         LeNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.015, server="adam")
@@ -127,9 +129,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "convnet": Architecture(
         ConvNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=3e-3)
     ),
-    "resnet18": Architecture(
-        ResNet18, Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=5e-4)
-    ),
+    "resnet18": Architecture(ResNet18, _RESNET),
+    "resnet18_shared": Architecture(sharing, _RESNET),
+    "resnet18_frozen": Architecture(frozen, _RESNET),
     "splitnet": Architecture(
         SplitNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.002, server="adam")
     ),

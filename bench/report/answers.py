@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.report.entries import Group, Place, Row, WorstCase
-from bench.report.statistics import Interval
+from bench.report.statistics import Interval, certainly_positive
 from bench.report.summary import advantage
 
 
@@ -21,6 +21,8 @@ class Answer:
         tied: other defenses that may be just as good.
         gain: paired protection gained on the undefended victim; None where there is none.
         lead: the same on the next defense.
+        helps: whether any defense within the limit certainly leaks less than the undefended victim; None
+            where that victim is unknown.
     """
 
     group: Group
@@ -30,6 +32,7 @@ class Answer:
     tied: tuple[Row, ...] = ()
     gain: Interval | None = None
     lead: Interval | None = None
+    helps: bool | None = None
 
 
 def answer(group: Group, limit: float) -> Answer:
@@ -39,14 +42,16 @@ def answer(group: Group, limit: float) -> Answer:
     if not places:
         return Answer(group=group, limit=limit, undefended=base)
     best = places[0]
+    gains = [_over(place.worst, base.worst if base else None, group) for place in places]
     return Answer(
         group=group,
         limit=limit,
         undefended=base,
         place=best,
         tied=tuple(place.row for place in places[1:] if place.standing.tied(best.standing)),
-        gain=_over(best.worst, base.worst if base else None, group),
+        gain=gains[0],
         lead=_over(best.worst, places[1].worst if len(places) > 1 else None, group),
+        helps=any(gain is not None and certainly_positive(gain) for gain in gains) if base else None,
     )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from bench.report.entries import AttackPlace, Rank
+from bench.report.entries import AttackPlace
 from bench.report.frames import ATTACK
-from bench.report.statistics import Interval, mean_ci, paired_difference, places
+from bench.report.statistics import Interval, exact, mean_ci, paired_difference, places
+from bench.report.statistics.bootstrap import Floats
+from bench.report.terms import SHARES, Rank, direction
 from bench.report.worst import leak_rank
 
 
@@ -41,20 +44,25 @@ def rank_attacks(images: Sequence[pd.DataFrame], rank: Rank, key: str) -> tuple[
 
     def ahead(i: int, j: int) -> Interval:
         """Positive where the first one leaks more."""
-        return paired_difference(values[order[j]], values[order[i]], clusters, key)
+        found = paired_difference(values[order[j]], values[order[i]], clusters, key)
+        return exact(found, -1.0) if rank in SHARES else found
 
     standings = places(len(order), ahead)
-    sign = 1.0 if rank == "lpips" else -1.0
     return tuple(
         AttackPlace(
             name=f"{who.attack}/{who.adversary}",
             floor=who.floor,
-            leak=mean_ci(np.asarray(sign * values[who]), clusters, key),
+            leak=_leak(np.asarray(-direction(rank) * values[who]), clusters, rank, key),
             blocks=len(entries[who]),
             standing=standing,
         )
         for who, standing in zip(order, standings, strict=True)
     )
+
+
+def _leak(values: Floats, clusters: NDArray[Any], rank: Rank, key: str) -> Interval:
+    found = mean_ci(values, clusters, key)
+    return exact(found) if rank in SHARES else found
 
 
 class _Who(NamedTuple):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report.entries import Group, Row, WorstCase
+import pandas as pd
+
+from bench.report.entries import Group, Row
 from bench.report.frames import IMAGE
-from bench.report.statistics import NOTHING, Interval, paired_difference
-from bench.report.text import score
+from bench.report.statistics import NOTHING, Interval, exact, paired_difference
+from bench.report.terms import SHARES, direction
+from bench.report.text import difference
 
 Key = tuple[str, str]
 """Group and row."""
@@ -36,7 +39,7 @@ class Change:
         if self.kind in ("new", "gone", "same"):
             return self.kind
         words = {"less": "leaks less", "more": "leaks more", "unsure": "no certain change"}[self.kind]
-        return f"{words}: {score(self.metric, self.difference)}"
+        return f"{words}: {difference(self.metric, self.difference)}"
 
 
 def compare(ours: Sequence[Group], theirs: Sequence[Group]) -> Mapping[Key, Change]:
@@ -53,16 +56,18 @@ def compare(ours: Sequence[Group], theirs: Sequence[Group]) -> Mapping[Key, Chan
 def _change(group: Group, row: Row, other_group: Group, other: Row) -> Change:
     if group.rank != other_group.rank or row.worst is None or other.worst is None:
         return Change("same" if row.worst is other.worst else "unsure", metric=group.rank)
-    difference = _difference(row.worst, other.worst, group.key)
+    pairs = row.worst.best.merge(other.worst.best, on=IMAGE, suffixes=("", "_other"))
+    difference = _difference(pairs, group)
     accuracy = 100 * (row.utility.mean - other.utility.mean)
-    if difference.mean == difference.low == difference.high == 0 and not abs(accuracy) > 1e-9:
+    equal = difference.n_images > 0 and (pairs["value"] == pairs["value_other"]).all()
+    if equal and not abs(accuracy) > 1e-9:
         return Change("same", difference, accuracy, group.rank)
-    less = difference.low > 0 if group.rank == "lpips" else difference.high < 0
-    more = difference.high < 0 if group.rank == "lpips" else difference.low > 0
+    rises, falls = difference.low > 0, difference.high < 0
+    more, less = (rises, falls) if direction(group.rank) > 0 else (falls, rises)
     return Change("less" if less else "more" if more else "unsure", difference, accuracy, group.rank)
 
 
-def _difference(own: WorstCase, other: WorstCase, key: str) -> Interval:
-    both = own.best.merge(other.best, on=IMAGE, suffixes=("", "_other"))
-    ours, theirs = (both[name].to_numpy(dtype=float) for name in ("value", "value_other"))
-    return paired_difference(ours, theirs, both["cluster"].to_numpy(), key)
+def _difference(pairs: pd.DataFrame, group: Group) -> Interval:
+    ours, theirs = (pairs[name].to_numpy(dtype=float) for name in ("value", "value_other"))
+    found = paired_difference(ours, theirs, pairs["cluster"].to_numpy(), group.key)
+    return exact(found, -1.0) if group.rank in SHARES else found

@@ -18,10 +18,14 @@ from bench.api.errors import BenchError, PluginError
 from bench.plugins import discover
 from bench.report.entries import Group, Row
 from bench.report.statistics import Interval
-from bench.report.text import score
+from bench.report.terms import NEAREST
+from bench.report.text import DIGITS, score
 
 FILE = "claims.toml"
-Metric = Literal["psnr", "ssim", "lpips", "identified", "label_correct", "recognised", "success"]
+Metric = Literal[
+    "psnr", "ssim", "lpips", "identified", "label_correct", "recognised", "recognised5", "feature_distance",
+    "diversity", "success",
+]  # fmt: skip
 Verdict = Literal["reproduced", "not reproduced", "undecided", "not comparable"]
 WORDS = {
     "psnr": "PSNR, dB",
@@ -30,6 +34,9 @@ WORDS = {
     "identified": "identified, %",
     "label_correct": "labels recovered, %",
     "recognised": "recognised, %",
+    "recognised5": "among the evaluator's first five, %",
+    "feature_distance": "feature distance",
+    "diversity": "diversity",
     "success": "PSNR above 30 dB, %",
 }
 
@@ -106,6 +113,7 @@ class Judged:
 class _Found:
     where: str
     value: Interval
+    nearest: str = ""
 
 
 def judge(groups: Sequence[Group]) -> list[Judged]:
@@ -161,12 +169,17 @@ def _judge(kind: str, name: str, check: Check, groups: Sequence[Group]) -> tuple
         return "–", "–", "not comparable", "these results hold no cell of this setting"
     measured = "; ".join(score(check.metric, item.value) for item in found)
     why = _demand(check) + (f"; {check.note}" if check.note else "")
-    return setting, f"{WORDS[check.metric]}: {measured}", _verdict(check, found), why
+    return setting, f"{_word(check.metric, found)}: {measured}", _verdict(check, found), why
+
+
+def _word(metric: str, found: Sequence[_Found]) -> str:
+    """The metric; on channel ``model`` it may be that to the nearest private image."""
+    return (found[0].nearest if metric in NEAREST else "") + WORDS[metric]
 
 
 def _demand(check: Check) -> str:
     assert check.metric is not None
-    scale = 1 if check.metric in ("psnr", "ssim", "lpips") else 100
+    scale = DIGITS.get(check.metric, (100.0, 0))[0]
     ends = [("at least", check.at_least), ("at most", check.at_most)]
     words = " and ".join(f"{word} {scale * end:g}" for word, end in ends if end is not None)
     return f"asked for {words}"
@@ -212,15 +225,20 @@ def _defense(name: str, check: Check, groups: Sequence[Group]) -> Iterator[_Foun
             worst = row.naive if check.adversary == "naive" else row.worst
             if worst is not None and check.metric is not None:
                 who = "attacks that ignore it" if check.adversary == "naive" else "attacks"
-                where = f"{row.name}, {_where(group)}, worst case over {worst.attacks} {who}"
-                yield _Found(where, worst.scores[check.metric])
+                by = f" by {group.terms.name(group.rank)}" if group.terms.by_class else ""
+                where = f"{row.name}, {_where(group)}, worst case{by} over {worst.attacks} {who}"
+                yield _Found(where, worst.scores[check.metric], group.terms.nearest)
 
 
 def _entry(group: Group, row: Row, attack: str, check: Check) -> Iterator[_Found]:
     for entry in row.attacks:
         if (entry.attack, entry.adversary) == (attack, check.adversary or "naive") and entry.done:
             assert check.metric is not None
-            yield _Found(f"{entry.name} on {row.name}, {_where(group)}", entry.scores[check.metric])
+            yield _Found(
+                f"{entry.name} on {row.name}, {_where(group)}",
+                entry.scores[check.metric],
+                group.terms.nearest,
+            )
 
 
 def _where(group: Group) -> str:

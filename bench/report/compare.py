@@ -17,12 +17,12 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from bench.api.errors import UsageError, unknown
-from bench.report.frames import ATTACK, GROUP, IMAGE, METRICS, ROW, read_results
-from bench.report.statistics import Interval, paired_difference
+from bench.report.frames import ATTACK, GROUP, IMAGE, ROW, read_results
+from bench.report.statistics import Interval, exact, paired_difference
 from bench.report.statistics.bootstrap import Floats
+from bench.report.terms import METRICS, MODEL, NEAREST, SHARES, direction
 
 LEVEL = 0.05
-LOWER_IS_BETTER = frozenset({"lpips"})
 Verdict = Literal["better", "worse", "indistinguishable", "identical"]
 
 
@@ -72,6 +72,11 @@ class Comparison:
     first_only: int
     second_only: int
     problems: tuple[str, ...]
+
+    @property
+    def nearest(self) -> bool:
+        """Whether the metric is that to the nearest private image in some entry, as on channel ``model``."""
+        return self.metric in NEAREST and any(item.keys["channel"] == MODEL for item in self.differences)
 
     def count(self, verdict: Verdict) -> int:
         """How many entries have this verdict."""
@@ -171,7 +176,7 @@ def _compare(
     found = [item for item in found if item.change.n_images]
     adjusted = holm([item.p for item in found])
     judged = tuple(
-        replace(item, adjusted=p, verdict=_verdict(item.change, p, metric))
+        replace(item, adjusted=p, verdict=_verdict(item, p, metric))
         for item, p in zip(found, adjusted, strict=True)
     )
     return Comparison(judged, metric, len(first) - len(both), len(second) - len(both), tuple(problems))
@@ -183,6 +188,7 @@ def _difference(keys: dict[str, object], group: pd.DataFrame, metric: str) -> Di
     clusters = (group["seed"].astype(str) + "/" + group["release"].astype(str)).to_numpy()
     change = paired_difference(b, a, clusters, key=f"compare|{keys}|{metric}")
     both = np.isfinite(a) & np.isfinite(b)
+    change = exact(change, -1.0) if metric in SHARES else change
     return Difference(
         keys=keys,
         first=float(a[both].mean()) if both.any() else float("nan"),
@@ -190,7 +196,7 @@ def _difference(keys: dict[str, object], group: pd.DataFrame, metric: str) -> Di
         change=change,
         p=signed_rank(pd.Series(b - a)[both].groupby(clusters[both]).mean().to_numpy()),
         adjusted=1.0,
-        verdict="indistinguishable",
+        verdict="identical" if np.array_equal(a[both], b[both]) else "indistinguishable",
     )
 
 
@@ -211,9 +217,10 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _verdict(change: Interval, p: float, metric: str) -> Verdict:
-    if change.mean == change.low == change.high == 0:
+def _verdict(item: Difference, p: float, metric: str) -> Verdict:
+    change = item.change
+    if item.verdict == "identical":
         return "identical"
     if p >= LEVEL or not (change.low > 0 or change.high < 0):
         return "indistinguishable"
-    return "better" if (change.mean < 0) == (metric in LOWER_IS_BETTER) else "worse"
+    return "better" if (change.mean < 0) == (direction(metric) < 0) else "worse"

@@ -11,11 +11,14 @@ from bench.report.tallies import Coverage
 def coverage(cells: pd.DataFrame, group: pd.DataFrame) -> Coverage:
     """Cells of one row against all that its group's attacks, adversaries and seeds ask for.
 
+    Every attack that sees the release is asked for on every row; a floor or control only where it was tried.
+
     Args:
         cells: the row's records.
         group: the records of all rows of its group.
     """
-    asked = set(group[[*ATTACK, "seed"]].itertuples(index=False, name=None))
+    wanted = pd.concat([group[~group["floor"]], cells])
+    asked = set(wanted[[*ATTACK, "seed"]].itertuples(index=False, name=None))
     status = cells["status"]
     incompatible = int((status == INCOMPATIBLE).sum())
     return Coverage(

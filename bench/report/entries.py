@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import pandas as pd
 
 from bench.report.badges import Badge, least
-from bench.report.frames import METRICS
 from bench.report.statistics import NOTHING, Interval
 from bench.report.statistics import Place as Standing
 from bench.report.tallies import Coverage, Failure, Spread
+from bench.report.terms import METRICS, Rank, Terms, direction, terms
 
-Rank = Literal["lpips", "ssim"]
 SCORES = [*METRICS, "success"]
 """Metrics of the tables; ``success`` is the share of images with PSNR above 30 dB (MSE < 1e-3)."""
 LIMITS = (1.0, 5.0)
@@ -40,6 +38,9 @@ class AttackEntry:
         failures: the others, by status and reason.
         scores: per metric, over all images of the done cells.
         evaluations: median over the done cells of the mean evaluations per release.
+        generator: kind of the generator that it searched; empty if none.
+        normalised: normalised leakage: 0 is its own floor, 1 the same attack on the undefended victim; NaN
+            where either is missing or does not tell them apart.
         flags: codes of :mod:`bench.report.flags`.
         badge: how far its numbers were verified.
     """
@@ -53,6 +54,8 @@ class AttackEntry:
     failures: tuple[Failure, ...]
     scores: Mapping[str, Interval]
     evaluations: float
+    generator: str = ""
+    normalised: Interval = NOTHING
     flags: tuple[str, ...] = ()
     badge: Badge = "reported"
 
@@ -72,7 +75,7 @@ class WorstCase:
         adversary: its adversary.
         attacks: how many attacks (with adversaries) the choice was between.
         best: the chosen reconstructions: ``seed``, ``release``, ``image``, ``slot`` and ``cluster`` of each
-            private image, ``lpips``, ``ssim``, and as ``value`` the ranking metric.
+            private image, ``lpips``, ``ssim``, ``recognised``, and as ``value`` the ranking metric.
     """
 
     scores: Mapping[str, Interval]
@@ -88,8 +91,7 @@ class WorstCase:
 
     def protection(self, rank: Rank) -> float:
         """How little leaks at worst: larger is better for the defender."""
-        mean = self.scores[rank].mean
-        return mean if rank == "lpips" else -mean
+        return -direction(rank) * self.scores[rank].mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +108,12 @@ class Row:
         worst: None if no image was scored by all done attacks.
         naive: the same over those attacks alone that ignore the defense.
         attacks: entries, floors last.
-        normalised: normalised leakage by LPIPS: 0 is the floor, 1 the undefended victim; NaN where either
-            is missing or the floor is not below the ceiling.
-        normalised_ssim: the same by SSIM.
+        normalised: normalised leakage by LPIPS, on channel ``model`` by evaluator accuracy: 0 is the floor,
+            1 the undefended victim; NaN where either is missing or the floor is not below the ceiling.
+        normalised_ssim: the same by SSIM; not on channel ``model``.
         pareto: no other row has both more accuracy and less leakage.
         flags: codes of :mod:`bench.report.flags`.
-        coverage: cells done and wanted, floors included.
+        coverage: cells done and wanted, with the floors that were tried on this row.
     """
 
     number: int
@@ -145,6 +147,17 @@ class Row:
         if self.worst is None:
             return None
         return next(entry for entry in self.attacks if entry.name == self.worst.strongest)
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """Flags of the row and of its strongest attack, which decides its number."""
+        return tuple(dict.fromkeys([*self.flags, *(self.strongest.flags if self.strongest else ())]))
+
+    @property
+    def most_recognised(self) -> AttackEntry | None:
+        """The attack whose images the evaluator takes for their class most often; no floor is one."""
+        known = [e for e in self.attacks if not e.floor and e.scores["recognised"].n_images]
+        return min(known, key=lambda e: (-e.scores["recognised"].mean, e.attack, e.adversary), default=None)
 
     @property
     def ranked(self) -> bool:
@@ -191,7 +204,8 @@ class Group:
     """All defenses that may be compared: one channel, data set, model, checkpoint and batch size.
 
     Attributes:
-        rank: the metric that decides which reconstruction is best: LPIPS, or SSIM where there is no LPIPS.
+        rank: the metric that decides which reconstruction is best: LPIPS, or SSIM where there is no LPIPS; on
+            channel ``model`` the evaluator's accuracy.
         rows: sorted: without strength first, then by label and strength.
         places: per limit of accuracy loss, the defenses at their best strength, the least leak first.
         attacks: attacks by their mean leakage on complete blocks, the strongest first.
@@ -218,6 +232,11 @@ class Group:
     def title(self) -> str:
         """One line."""
         return f"{self.channel} · {self.dataset} · {self.model} · {self.checkpoint} · B = {self.batch_size}"
+
+    @property
+    def terms(self) -> Terms:
+        """The channel's metrics and words."""
+        return terms(self.channel)
 
     @property
     def baseline(self) -> Row | None:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.report.effort import Curve, curves
 from bench.report.entries import Group, Row
 from bench.report.files import replace_file
-from bench.report.frames import DONE, GROUP, ROW, Results
+from bench.report.frames import Results
+from bench.report.terms import leakage, whole_range
 
 _MARKERS = "osD^vP*Xhp<>d8H"
 _KINDS = ("leakage", "heat", "budget")
@@ -33,21 +35,18 @@ def slug(group: Group) -> str:
 
 
 def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
-    """Draws ``leakage-``, ``heat-`` and ``budget-<group>.svg`` where there is something to show.
+    """Draws ``leakage-``, ``heat-`` and, of several budgets, ``budget-<group>.svg`` where they show anything.
 
     Figures of groups that are gone are removed.
     """
-    spent = results.cells if results.repeats.empty else pd.concat([results.cells, results.repeats])
-    spent = spent[spent["status"] == DONE].dropna(subset=["evaluations_mean"])
     wanted: dict[str, bytes] = {}
     for group in groups:
-        mine = spent[(spent[GROUP] == [getattr(group, name) for name in GROUP]).all(axis=1)]
         if any(map(_shown, group.rows)):
             wanted[f"leakage-{slug(group)}.svg"] = _save(group, _leakage(group))
         if any(entry.done for row in group.rows for entry in row.attacks):
             wanted[f"heat-{slug(group)}.svg"] = _save(group, _heat(group))
-        if mine[f"mean_{group.rank}"].notna().any():
-            wanted[f"budget-{slug(group)}.svg"] = _save(group, _budget(group, mine))
+        if drawn := curves(results, group):
+            wanted[f"budget-{slug(group)}.svg"] = _save(group, _budget(group, drawn))
     for old in sorted(path for kind in _KINDS for path in folder.glob(f"{kind}-*.svg")):
         if old.name not in wanted:
             old.unlink()
@@ -79,16 +78,15 @@ def _leakage(group: Group) -> Figure:
     for number, (label, rows) in enumerate(groupby(shown, key=lambda row: row.defense)):
         _curve(axes, list(rows), group, _plain(label), number)
     axes.set_xlabel("utility: accuracy of the victim, %")
-    axes.set_ylabel(f"worst-case leakage: {_measure(group)}")
+    axes.set_ylabel(f"worst-case leakage: {group.terms.leaked(group.rank)}")
+    for end in whole_range(group.rank):
+        axes.axhline(end, color="none")
     axes.set_title(_plain(group.title), fontsize=9)
     axes.grid(alpha=0.3)
+    axes.text(0.03, 0.04, "ringed: Pareto-optimal", transform=axes.transAxes, fontsize=8)
     axes.annotate("better", (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize=8, style="italic")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)
     return figure
-
-
-def _measure(group: Group) -> str:
-    return "1 - LPIPS" if group.rank == "lpips" else "SSIM"
 
 
 def _curve(axes: Axes, rows: list[Row], group: Group, label: str, number: int) -> None:
@@ -97,20 +95,21 @@ def _curve(axes: Axes, rows: list[Row], group: Group, label: str, number: int) -
     for row in rows:
         assert row.worst is not None
         value = row.worst.scores[group.rank]
-        ends = (value.low, value.high) if value.n_clusters > 1 else (value.mean, value.mean)
-        leak = [value.mean, *ends]
-        if group.rank == "lpips":
-            leak = [1 - value.mean, 1 - ends[1], 1 - ends[0]]
+        bounds = (value.low, value.high) if value.n_clusters > 1 else (value.mean, value.mean)
+        leak, *ends = (leakage(group.rank, level) for level in (value.mean, *bounds))
         x.append(100 * row.utility.mean)
-        y.append(leak[0])
-        low.append(min(leak[0], leak[1]))
-        high.append(max(leak[0], leak[2]))
+        y.append(leak)
+        low.append(min(leak, *ends))
+        high.append(max(leak, *ends))
     colour = "black" if rows[0].baseline else f"C{number % 10}"
     marker = _MARKERS[number % len(_MARKERS)]
     errors = np.abs([np.subtract(y, low), np.subtract(high, y)])
     axes.errorbar(
         x, y, yerr=errors, marker=marker, color=colour, linewidth=1, markersize=5, capsize=2, label=label
     )
+    ringed = [(place, leak) for place, leak, row in zip(x, y, rows, strict=True) if row.pareto]
+    if ringed:
+        axes.plot(*zip(*ringed, strict=True), "o", markersize=10, fillstyle="none", color="black")
     if len(rows) > 1:
         order = np.argsort(x)
         left, bottom, top = (np.asarray(values)[order] for values in (x, low, high))
@@ -125,8 +124,7 @@ def _heat(group: Group) -> Figure:
     floors = [0.0]
     for i, row in enumerate(group.rows):
         for entry in row.attacks:
-            mean = entry.scores[group.rank].mean
-            leak = 1 - mean if group.rank == "lpips" else mean
+            leak = leakage(group.rank, entry.scores[group.rank].mean)
             values[i, names.index(entry.name)] = leak
             floors += [leak] if entry.floor and not np.isnan(leak) else []
     inner = 0.62 * len(names), 0.28 * len(group.rows)
@@ -152,38 +150,29 @@ def _heat(group: Group) -> Figure:
     axes.set_xticks(np.arange(len(names)) + 0.5, attacks, rotation=30, ha="left", fontsize=7)
     axes.set_yticks(np.arange(len(group.rows)) + 0.5, defenses, fontsize=7)
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
-    title = f"{group.title}: {_measure(group)}, strongest bold, colour above the floor"
+    title = f"{group.title}: {group.terms.leaked(group.rank)}, strongest bold, colour above the floor"
     figure.text(0.02, 1 - 0.25 / height, _plain(title), fontsize=8)
     return figure
 
 
-def _budget(group: Group, cells: pd.DataFrame) -> Figure:
-    """Leakage against the evaluations spent, a point per attack and row, joined where budgets differ."""
+def _budget(group: Group, drawn: Sequence[Curve]) -> Figure:
+    """Leakage against the evaluations spent, a line for each attack on each defense over its budgets."""
     figure = Figure(figsize=(7.5, 4.5))
-    axes = figure.add_axes((0.1, 0.12, 0.6, 0.78))
-    metric = f"mean_{group.rank}"
-    for number, ((attack, adversary), mine) in enumerate(cells.groupby(["attack", "adversary"])):
-        curves = (
-            mine.groupby([*ROW, "budget"], dropna=False)[["evaluations_mean", metric]].mean().reset_index()
-        )
-        rows = curves.groupby(ROW, dropna=False).ngroup().to_numpy()
-        points = curves[["evaluations_mean", metric]].to_numpy(dtype=float)
-        leak = 1 - points[:, 1] if group.rank == "lpips" else points[:, 1]
-        breaks = np.flatnonzero(np.diff(rows)) + 1  # one line for all rows, interrupted between them
+    axes = figure.add_axes((0.1, 0.12, 0.55, 0.78))
+    for number, curve in enumerate(drawn):
         axes.plot(
-            np.insert(points[:, 0], breaks, np.nan),
-            np.insert(leak, breaks, np.nan),
+            [point.evaluations for point in curve.points],
+            [point.leak for point in curve.points],
             marker=_MARKERS[number % len(_MARKERS)],
             color=f"C{number % 10}",
-            linewidth=0.8,
-            markersize=4,
-            alpha=0.75,
-            label=_plain(f"{attack}/{adversary}"),
+            linewidth=1,
+            markersize=5,
+            label=_plain(curve.name),
         )
     axes.set_xscale("symlog", linthresh=10)
     axes.set_xlim(left=-1)
-    axes.set_xlabel("gradient evaluations spent per release")
-    axes.set_ylabel(f"mean leakage: {_measure(group)}")
+    axes.set_xlabel(f"gradient evaluations spent per {group.terms.per}")
+    axes.set_ylabel(f"mean leakage: {group.terms.leaked(group.rank)}")
     axes.set_title(_plain(group.title), fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)

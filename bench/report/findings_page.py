@@ -10,9 +10,9 @@ from bench.report.claims import Judged
 from bench.report.claims_page import verdicts
 from bench.report.entries import Group
 from bench.report.findings import EQUAL_COST, Finding, details, shown
-from bench.report.markdown_group import HEADS, defense, flags, table
-from bench.report.statistics import Interval, certainly_positive
-from bench.report.text import markdown, number, percent, score
+from bench.report.markdown_group import defense, flags, most_recognised, table
+from bench.report.terms import HEADS, MOST_RECOGNISED
+from bench.report.text import advantage, loss, markdown, number, percent, score
 
 _INTRO = """# Findings: what each defense protects, and from whom
 
@@ -35,10 +35,12 @@ def render(found: Sequence[Finding], judged: Sequence[Judged], cells: pd.DataFra
 def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Iterator[str]:
     yield f"## {markdown(group.title)}"
     yield ""
-    rank = HEADS[group.rank]
+    words = group.terms
+    rank = words.heads[group.rank]
     head = [
-        "defense", "accuracy %", "loss, points", f"naive {rank}", f"informed {rank}", "identified ↑ %",
-        "strongest attack", "lost to knowledge", "gain on undefended", "rival of equal cost", "lead on it",
+        "defense", "accuracy %", "loss, points", f"naive {rank}", f"informed {rank}",
+        words.heads[words.beside], *([MOST_RECOGNISED] if words.by_class else []), "strongest attack",
+        "lost to knowledge", "gain on undefended", "rival of equal cost", "lead on it",
     ]  # fmt: skip
     yield from table(head, map(_row, found))
     yield ""
@@ -51,27 +53,22 @@ def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Ite
 
 
 def _row(item: Finding) -> list[str]:
-    rank, row = item.group.rank, item.row
+    rank, row, words = item.group.rank, item.row, item.group.terms
+    seen = words.beside
     return [
-        f"{defense(row)} {flags(row)}".rstrip(),
+        f"{defense(row)} {flags(row.headline)}".rstrip(),
         percent(row.utility.mean),
-        number(row.loss.mean, 1),
+        loss(row.loss),
         score(rank, item.naive.scores[rank]) if item.naive else "–",
         score(rank, item.informed.scores[rank]) if item.informed else "–",
-        score("identified", item.informed.scores["identified"]) if item.informed else "–",
+        score(seen, item.informed.scores[seen]) if item.informed else "–",
+        *([markdown(most_recognised(row))] if words.by_class else []),
         markdown(item.informed.strongest) if item.informed else "–",
-        _difference(item.surprise, rank),
-        _difference(item.gain, rank),
+        advantage(rank, item.surprise),
+        advantage(rank, item.gain),
         defense(item.rival) if item.rival else "–",
-        _difference(item.lead, rank),
+        advantage(rank, item.lead),
     ]
-
-
-def _difference(value: Interval | None, rank: str) -> str:
-    if value is None:
-        return "–"
-    text = score(rank, value)
-    return f"**{text}**" if certainly_positive(value) else text
 
 
 def _details(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.matrix.cells import Cell, Variant
 from bench.report.badges import read_badges
-from bench.report.text import clean
+from bench.report.flatten import TYPES, flatten
+from bench.report.terms import CLASS_METRICS, METRICS
+from bench.runs.question import read_question
+from bench.runs.record import Status, migrated
+from bench.text import clean
 
 GROUP = ["channel", "dataset", "model", "checkpoint", "batch_size"]
 ROW = ["defense", "strength"]
@@ -23,49 +25,9 @@ ATTACK = ["attack", "adversary"]
 KEYS = [*GROUP, *ROW, *ATTACK, "seed"]
 """What names a question of the tables; of several budgets, the largest one answers it."""
 IMAGE = ["seed", "release", "image"]
-METRICS = ["psnr", "ssim", "lpips", "identified", "label_correct", "recognised"]
 DONE, INCOMPATIBLE = "done", "incompatible"
 NAIVE = "naive"
-
-_NUMBERS = {
-    "utility": ["accuracy", "initial_accuracy", "converged", "rounds"],
-    "attack": ["evaluations_mean", "evaluations_max", "cost_mean", "task_accuracy"],
-    "release": ["zero", "nonfinite", "norm_mean"],
-    "means": METRICS,
-    "perturbed": ["psnr", "ssim", "lpips"],
-    "bound": ["psnr", "ssim", "lpips", "recognised"],
-    "seconds": ["victim", "release", "reconstruction", "scores"],
-}
-_PREFIX = {
-    "utility": "", "attack": "", "release": "release_", "means": "mean_", "perturbed": "perturbed_",
-    "bound": "bound_", "seconds": "seconds_",
-}  # fmt: skip
-PROVENANCE = [
-    "commit", "dirty", "python", "torch", "torchvision", "numpy", "lpips", "bench", "device", "threads",
-    "platform", "finished",
-]  # fmt: skip
-
-_TYPES: dict[str, type] = {
-    **dict.fromkeys(["id", "key", "channel", "dataset", "model", "checkpoint"], str),
-    "batch_size": int,
-    "defense": str,
-    "strength": float,
-    "attack": str,
-    "adversary": str,
-    "seed": int,
-    **dict.fromkeys(["attack_name", "defense_name", "dataset_name"], str),
-    **dict.fromkeys(["attack_parameters", "defense_parameters", "dataset_parameters"], str),
-    **dict.fromkeys(["releases", "budget"], int),
-    "epochs": float,
-    **dict.fromkeys(["status", "reason"], str),
-    **{_PREFIX[part] + name: float for part, names in _NUMBERS.items() for name in names},
-    "details": object,
-    "evaluator_accuracy": float,
-    "lpips_status": str,
-    "peak_memory_mb": float,
-    **dict.fromkeys(PROVENANCE, str),
-}
-"""Columns of the table of cells and what they hold."""
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -90,7 +52,11 @@ class Results:
 
 
 def read_results(directory: Path) -> Results:
-    """Reads ``records/*.json`` and ``images.csv.gz``; what is unreadable is a problem, not an error."""
+    """Reads ``records/*.json`` and ``images.csv.gz``; what is unreadable is a problem, not an error.
+
+    Raises:
+        NewerRecordError: a record that only a newer version of this package can read.
+    """
     problems: list[str] = []
     found, repeats = _read_records(directory / "records", problems)
     cells = _numbered(found)
@@ -104,70 +70,17 @@ def _why(error: Exception) -> str:
     return clean(f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}")
 
 
-def _number(value: object) -> float:
-    if not isinstance(value, int | float):
-        return math.nan
-    return float(value) if math.isfinite(value) else math.nan
-
-
-def _flatten(record: dict[str, Any]) -> dict[str, Any]:
-    """One record as one table row."""
-    cell = Cell.from_json(record["cell"])
-    status = record["status"]
-    if not isinstance(status, str) or not status:
-        raise ValueError("status is not a word")
-    row: dict[str, Any] = {
-        "id": clean(record.get("id") or cell.id),
-        "key": clean(record.get("key") or ""),
-        "channel": str(cell.channel),
-        "dataset": clean(cell.dataset.label),
-        "model": clean(cell.model),
-        "checkpoint": str(cell.checkpoint),
-        "batch_size": int(cell.batch_size),
-        "defense": clean(cell.defense.label),
-        "strength": float(f"{_number(cell.strength):.6g}"),  # the digits of images.csv.gz
-        "attack": clean(cell.attack.label),
-        "adversary": str(cell.adversary),
-        "seed": int(cell.seed),
-        "attack_name": clean(cell.attack.name),
-        "defense_name": clean(cell.defense.name),
-        "dataset_name": clean(cell.dataset.name),
-        "attack_parameters": _parameters(cell.attack),
-        "defense_parameters": _parameters(cell.defense),
-        "dataset_parameters": _parameters(cell.dataset),
-        "releases": int(cell.releases),
-        "budget": int(cell.budget),
-        "epochs": _number(cell.epochs),
-        "status": clean(status),
-        "reason": clean(record.get("reason") or ""),
-    }
-    for part, names in _NUMBERS.items():
-        values = record.get(part) or {}
-        row |= {_PREFIX[part] + name: _number(values.get(name)) for name in names}
-    told = (record.get("utility") or {}).get("details") or {}
-    row["details"] = {clean(name): _number(value) for name, value in told.items()}
-    row["evaluator_accuracy"] = _number(record.get("evaluator_accuracy"))
-    row["lpips_status"] = clean(record.get("lpips_status") or "")
-    row["peak_memory_mb"] = _number(record.get("peak_memory_mb"))
-    provenance = record.get("provenance") or {}
-    return row | {name: clean(provenance.get(name, "")) for name in PROVENANCE}
-
-
-def _parameters(variant: Variant) -> str:
-    """All parameters as a JSON object; a value that is none of a parameter's becomes its text."""
-    return json.dumps(variant.arguments(), sort_keys=True, default=str)
-
-
 def _read_records(folder: Path, problems: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The records that answer a question best, and the others."""
     rows = []
     for path in sorted(folder.glob("*.json")):
         try:
-            rows.append(_flatten(json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            problems.append(f"records/{path.name}: skipped, not a readable record ({_why(error)})")
-    kinds = {name: object if kind is str else kind for name, kind in _TYPES.items()}
-    frame = pd.DataFrame(rows, columns=[*_TYPES]).astype(kinds)
+            rows.append(flatten(_content(path)))
+        except _UNREADABLE as error:
+            why = f"skipped, not a readable record ({_why(error)}); bench run measures its cell again"
+            problems.append(f"records/{path.name}: {why}")
+    kinds = {name: object if kind is str else kind for name, kind in TYPES.items()}
+    frame = pd.DataFrame(rows, columns=[*TYPES]).astype(kinds)
     order = [*KEYS, "budget", "releases", "epochs", "id"]
     frame = frame.sort_values(order, na_position="first", kind="stable")
     double = frame.duplicated(KEYS, keep="last")
@@ -177,6 +90,22 @@ def _read_records(folder: Path, problems: list[str]) -> tuple[pd.DataFrame, pd.D
             "epochs; they are not shown"
         )
     return frame[~double].reset_index(drop=True), frame[double].reset_index(drop=True)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a record's file says, its question and its status checked by the schema's own rule.
+
+    Raises:
+        NewerRecordError: only a newer version of this package can read it.
+        OSError, ValueError, TypeError, RecursionError: it is no record.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise TypeError("not an object")
+    migrated(content, path)
+    read_question(content.get("cell"))
+    Status(str(content.get("status")))
+    return content
 
 
 def _numbered(cells: pd.DataFrame) -> pd.DataFrame:
@@ -197,8 +126,8 @@ def _read_images(path: Path, problems: list[str]) -> pd.DataFrame:
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
             raw = pd.read_csv(stream, dtype=str, keep_default_na=False, usecols=lambda name: name in columns)
-        if "budget" not in raw:  # written when a folder held one budget
-            raw["budget"] = ""
+        older = [name for name in ("budget", *CLASS_METRICS) if name not in raw]
+        raw = raw.assign(**dict.fromkeys(older, ""))
         raw = raw[columns]
     except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         problems.append(f"{path.name}: unreadable, so no image is scored ({_why(error)})")

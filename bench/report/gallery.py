@@ -34,18 +34,25 @@ def write(directory: Path, cells: pd.DataFrame, groups: tuple[Group, ...]) -> No
     ``gallery-<group>.png`` shows every attack on every defense, ``worst-<group>.png`` the strongest alone.
     """
     folder = directory / "figures"
-    wanted = {}
+    wanted, paired = {}, set()
     for group in groups:
         mine = (cells[GROUP] == [getattr(group, name) for name in GROUP]).all(axis=1)
         sheets = _sheets(directory / "sheets", cells[mine & (cells["status"] == DONE)], group)
-        wanted[f"gallery-{slug(group)}.png"] = sheets
+        wanted[f"gallery-{slug(group)}.png"] = [_marked(sheet) for sheet in sheets]
+        if group.terms.by_class:
+            paired |= {f"{kind}-{slug(group)}.png" for kind in ("gallery", "worst")}
         wanted[f"worst-{slug(group)}.png"] = [sheet for sheet in sheets if sheet.strongest]
     for name, sheets in wanted.items():
         if sheets:
-            replace_file(folder / name, _stitch(sheets))
+            replace_file(folder / name, _stitch(sheets, paired=name in paired))
     for old in sorted([*folder.glob("gallery-*.png"), *folder.glob("worst-*.png")]):
         if not wanted.get(old.name):
             old.unlink()
+
+
+def _marked(sheet: _Sheet) -> _Sheet:
+    """Says where an attack is the strongest of its row."""
+    return sheet._replace(label=f"{sheet.label} (strongest)") if sheet.strongest else sheet
 
 
 def _sheets(folder: Path, cells: pd.DataFrame, group: Group) -> list[_Sheet]:
@@ -56,13 +63,19 @@ def _sheets(folder: Path, cells: pd.DataFrame, group: Group) -> list[_Sheet]:
     for row in group.rows:
         same = first["strength"].isna() if math.isnan(row.strength) else first["strength"] == row.strength
         mine = first[(first["defense"] == row.defense) & same].sort_values(["attack", "adversary"])
+        places = {entry.name: (entry.floor, number) for number, entry in enumerate(row.attacks)}
+        names = mine["attack"] + "/" + mine["adversary"]
+        if group.terms.by_class:  # controls last
+            mine = mine.assign(place=names.map(places)).sort_values("place")
         for cell in mine.itertuples():
             image = _open(folder / f"{cell.id}.png")
             if image is not None:
                 attack = f"{cell.attack}/{cell.adversary}"
                 strongest = row.worst is not None and row.worst.strongest == attack
                 suffix = "" if math.isnan(row.strength) else f" = {row.strength:g}"
-                found.append(_Sheet(f"{row.defense}{suffix}\n{attack}", image, strongest))
+                control = group.terms.by_class and places[attack][0]
+                label = f"{row.defense}{suffix}\n{attack}{' (control)' if control else ''}"
+                found.append(_Sheet(label, image, strongest))
     return found
 
 
@@ -75,14 +88,18 @@ def _open(path: Path) -> Image.Image | None:
         return None
 
 
-def _stitch(sheets: list[_Sheet]) -> bytes:
-    """The originals of the first sheet on top, then the reconstructions of every sheet."""
-    rows = [
-        ("private images", _half(sheets[0].image, 0)),
-        *((sheet.label, _half(sheet.image, 1)) for sheet in sheets),
-    ]
+def _stitch(sheets: list[_Sheet], *, paired: bool) -> bytes:
+    """The originals of the first sheet on top, then the reconstructions of every sheet.
+
+    ``paired`` are sheets of classes: each has nearest private images of its own, which stand above its
+    reconstructions.
+    """
+    rows = [("private images", _half(sheets[0].image, 0))] if not paired else []
+    for sheet in sheets:
+        above = [("nearest private images", _half(sheet.image, 0))] if paired else []
+        rows += [*above, (sheet.label, _half(sheet.image, 1))]
     font = ImageFont.load_default(size=14)
-    labels = ["\n".join(shorten(line, 44) for line in label.split("\n")) for label, _ in rows]
+    labels = ["\n".join(shorten(line, 56) for line in label.split("\n")) for label, _ in rows]
     left = 2 * _GAP + max(int(font.getlength(line)) for label in labels for line in label.split("\n"))
     size = (left + max(image.width for _, image in rows), sum(image.height + _GAP for _, image in rows))
     # Grey pictures stay grey: a third of the bytes, and of the time.

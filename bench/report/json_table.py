@@ -10,11 +10,13 @@ from typing import Any
 from bench.report.answers import answer
 from bench.report.changes import Change, Key
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Place, Row, WorstCase
-from bench.report.flags import LEGEND
+from bench.report.flags import legend
 from bench.report.frames import Results
+from bench.report.generators import PriorRow, priors
 from bench.report.protocol import caption
 from bench.report.statistics import Interval
 from bench.report.tallies import Spread
+from bench.report.terms import NEAREST_PRIVATE, Terms
 
 FORMAT = 1
 _DECIMALS = 6
@@ -32,7 +34,7 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
         "format": FORMAT,
         "caption": caption(results, groups),
         "problems": list(results.problems),
-        "flags": LEGEND,
+        "flags": dict(legend(groups)),
         "hypervolume_reference": {"loss_points": HYPERVOLUME_LIMIT, "protection": 0.0},
         "groups": [_group(group) for group in groups],
     }
@@ -41,6 +43,8 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
             {"group": group, "row": row, "kind": change.kind, "difference": _interval(change.difference)}
             for (group, row), change in changes.items()
         ]
+    if found := priors(results.cells):
+        document["generators"] = [_prior(row) for row in found]
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -59,8 +63,19 @@ def _spread(value: Spread) -> dict[str, Any]:
     return {"mean": _number(value.mean), "low": _number(value.low), "high": _number(value.high)}
 
 
-def _scores(scores: Mapping[str, Interval]) -> dict[str, Any]:
-    return {name: _interval(value) for name, value in scores.items()}
+def _scores(scores: Mapping[str, Interval], names: Terms) -> dict[str, Any]:
+    return {name: _interval(value) for name, value in scores.items() if name in names.metrics}
+
+
+def _prior(row: PriorRow) -> dict[str, Any]:
+    values = {name: _spread(value) for name, value in row.values.items()}
+    return {
+        "dataset": row.dataset,
+        "kind": row.kind,
+        "seeds": list(row.seeds),
+        **values,
+        "flags": [*row.flags],
+    }
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -68,6 +83,7 @@ def _group(group: Group) -> dict[str, Any]:
     return {
         **{name: getattr(group, name) for name in names},
         "rank_metric": group.rank,
+        **({"reference": NEAREST_PRIVATE} if group.terms.by_class else {}),
         "answers": [_answer(group, limit) for limit in LIMITS],
         "places": {f"{limit:g}": [_place(place) for place in group.places[limit]] for limit in LIMITS},
         "attacks": [
@@ -83,7 +99,7 @@ def _group(group: Group) -> dict[str, Any]:
             for place in group.attacks
         ],
         "hypervolumes": {name: _interval(area) for name, area in group.areas.items()},
-        "rows": [_row(row) for row in group.rows],
+        "rows": [_row(row, group.terms) for row in group.rows],
     }
 
 
@@ -93,6 +109,9 @@ def _answer(group: Group, limit: float) -> dict[str, Any]:
         "limit": limit,
         "defense": found.place.row.name if found.place else None,
         "tied": [row.name for row in found.tied],
+        "loss_points": _spread(found.place.row.loss) if found.place else None,
+        "surely_within": found.place.row.loss.surely_within(limit) if found.place else None,
+        "certainly_helps": found.helps,
         "gain": _interval(found.gain),
         "lead": _interval(found.lead),
     }
@@ -108,14 +127,15 @@ def _place(place: Place) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row, names: Terms) -> dict[str, Any]:
     return {
         "defense": row.defense,
         "strength": _number(row.strength),
         "undefended": row.baseline,
         "accuracy": _spread(row.utility),
         "loss_points": _spread(row.loss),
-        "worst_case": _worst(row.worst),
+        "worst_case": _worst(row.worst, names),
+        **(_most_recognised(row) if names.by_class else {}),
         "normalised_leakage": _interval(row.normalised),
         "normalised_leakage_ssim": _interval(row.normalised_ssim),
         "pareto": row.pareto,
@@ -126,17 +146,25 @@ def _row(row: Row) -> dict[str, Any]:
         },
         "badge": row.badge,
         "flags": list(row.flags),
-        "attacks": [_attack(entry) for entry in row.attacks],
+        "flags_of_strongest": list(row.strongest.flags) if row.strongest else [],
+        "attacks": [_attack(entry, names) for entry in row.attacks],
     }
 
 
-def _worst(worst: WorstCase | None) -> dict[str, Any] | None:
+def _most_recognised(row: Row) -> dict[str, Any]:
+    best = row.most_recognised
+    if best is None:
+        return {"most_recognised": None}
+    return {"most_recognised": {"attack": best.name, "recognised": _interval(best.scores["recognised"])}}
+
+
+def _worst(worst: WorstCase | None, names: Terms) -> dict[str, Any] | None:
     if worst is None:
         return None
-    return {"strongest": worst.strongest, "attacks": worst.attacks, "scores": _scores(worst.scores)}
+    return {"strongest": worst.strongest, "attacks": worst.attacks, "scores": _scores(worst.scores, names)}
 
 
-def _attack(entry: AttackEntry) -> dict[str, Any]:
+def _attack(entry: AttackEntry, names: Terms) -> dict[str, Any]:
     return {
         "attack": entry.attack,
         "adversary": entry.adversary,
@@ -146,8 +174,9 @@ def _attack(entry: AttackEntry) -> dict[str, Any]:
         "failures": [
             {"status": item.status, "reason": item.reason, "cells": item.cells} for item in entry.failures
         ],
-        "scores": _scores(entry.scores),
+        "scores": _scores(entry.scores, names),
         "evaluations": _number(entry.evaluations),
+        "normalised_leakage": _interval(entry.normalised),
         "badge": entry.badge if entry.done else None,
         "flags": list(entry.flags),
     }

@@ -4,38 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.entries import Group, Row
-from bench.report.flags import LEGEND
+from bench.report.entries import LIMITS, Group, Row
+from bench.report.flags import legend
 from bench.report.frames import Results
+from bench.report.markdown_group import failed, most_recognised
 from bench.report.protocol import caption
-from bench.report.text import bounds, interval, latex, number, percent, score, strength
+from bench.report.terms import MOST_RECOGNISED
+from bench.report.text import interval, latex, loss, score, spread, strength
 
-_WORST = ["lpips", "ssim", "psnr", "identified"]
-_HEAD = [
-    "Defense", "Strength", r"Accuracy \%", "Loss, points", r"LPIPS $\downarrow$", r"SSIM $\uparrow$",
-    r"PSNR $\uparrow$ dB", r"Identified $\uparrow$ \%", "Normalised", "Strongest attack", "Images", "Cells",
-    "Notes",
-]  # fmt: skip
+_FIRST = ["Defense", "Strength", r"Accuracy \%", "Loss, points"]
+_RANKS = [rf"Rank $\leq$ {limit:g}" for limit in LIMITS]
+_LAST = ["Normalised", *_RANKS, "Strongest attack", "Images", "Cells", "Failures", "Notes"]
+_REST = f"r{'l' * len(LIMITS)}lrrrp{{1.9cm}}"
+_COLUMNS = "llrrrrrr" + _REST
+_NARROW = r">{\raggedleft\arraybackslash}p{1.8cm}"
+_WIDE = "llrr" + 4 * _NARROW + r">{\raggedright\arraybackslash}p{2.2cm}" + _REST
+"""On channel model, whose heads are long."""
+_BY_CLASS = (
+    "The worst case is by evaluator accuracy @1. "
+    "LPIPS, SSIM and PSNR are those to the nearest private image of the attacked class. "
+)
 _PREAMBLE = [
     r"\documentclass[a4paper,10pt]{article}",
     r"\usepackage[T1]{fontenc}",
     r"\usepackage[utf8]{inputenc}",
     r"\usepackage{textcomp}",
-    r"\usepackage[landscape,margin=1cm]{geometry}",
+    r"\usepackage[landscape,margin=0.8cm]{geometry}",
     r"\usepackage{booktabs}",
     r"\usepackage{longtable}",
     r"\setlength{\tabcolsep}{2pt}",
-    r"\begin{document}",
 ]
 
 
 def render(results: Results, groups: tuple[Group, ...]) -> str:
     """The whole document."""
-    lines = [*_PREAMBLE, r"\section*{Leaderboard}"]
+    array = [r"\usepackage{array}"] if any(group.terms.by_class for group in groups) else []
+    lines = [*_PREAMBLE, *array, r"\begin{document}", r"\section*{Leaderboard}"]
     lines += [*map(latex, caption(results, groups)), ""]
     tables = [line for group in groups if group.rows for line in _table(group)]
-    used = {flag for group in groups for row in group.rows for flag in row.flags}
-    tables += [rf"\noindent\texttt{{{latex(flag)}}}: {latex(LEGEND[flag])}.\\" for flag in sorted(used)]
+    used = {flag for group in groups for row in group.rows for flag in row.headline}
+    words = legend(groups)
+    tables += [rf"\noindent\texttt{{{latex(flag)}}}: {latex(words[flag])}.\\" for flag in sorted(used)]
     lines += tables or ["No cell is done yet.", ""]
     return "\n".join([*lines, r"\end{document}", ""])
 
@@ -44,35 +53,69 @@ def _line(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
+def _head(group: Group) -> list[str]:
+    arrows = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+    words = [[arrows.get(word) or latex(word) for word in head.split()] for head in _heads(group)]
+    return [*_FIRST, *(" ".join([text[0][0].upper() + text[0][1:], *text[1:]]) for text in words), *_LAST]
+
+
+def _heads(group: Group) -> list[str]:
+    names = group.terms
+    return [*(names.heads[name] for name in names.worst), *([MOST_RECOGNISED] if names.by_class else [])]
+
+
 def _table(group: Group) -> list[str]:
+    classes = group.terms.by_class
     return [
-        r"\fontsize{6.2}{7.6}\selectfont",
-        r"\begin{longtable}{llrrrrrrrlrrp{1.9cm}}",
-        rf"\caption{{Worst case over all attacks: {latex(group.title)}. Arrows point to more leakage; "
-        r"* marks Pareto-optimal rows; brackets are 95 \% intervals, for accuracy the range over seeds.}\\",
-        r"\toprule",
-        _line(_HEAD),
-        r"\midrule",
+        r"\fontsize{5.6}{6.9}\selectfont",
+        rf"\begin{{longtable}}{{{_WIDE if classes else _COLUMNS}}}",
+        rf"\caption{{Worst case over all attacks: {latex(group.title)}. "
+        rf"{_BY_CLASS if classes else ''}Arrows point to more leakage; "
+        r"* marks Pareto-optimal rows; brackets are 95 \% intervals, for accuracy and its loss the range "
+        r"over seeds; ranks are within each limit of accuracy loss, in points, and rows that share a letter "
+        r"cannot be told apart; failures are cells that gave no result; flags are those of the row and of "
+        r"its strongest attack.}\\",
+        *_heading(group),
+        r"\endfirsthead",
+        rf"\caption[]{{{latex(group.title)}, continued.}}\\",
+        *_heading(group),
         r"\endhead",
-        *(_line(_row(row)) for row in group.rows),
+        r"\midrule",
+        rf"\multicolumn{{{len(_head(group))}}}{{r}}{{continued on the next page}}\\",
+        r"\endfoot",
         r"\bottomrule",
+        r"\endlastfoot",
+        *(_line(_row(group, row)) for row in group.rows),
         r"\end{longtable}",
         "",
     ]
 
 
-def _row(row: Row) -> list[str]:
-    utility = row.utility
-    accuracy = f"{percent(utility.mean)} {bounds(100 * utility.low, 100 * utility.high, 1)}"
+def _heading(group: Group) -> list[str]:
+    return [r"\toprule", _line(_head(group)), r"\midrule"]
+
+
+def _row(group: Group, row: Row) -> list[str]:
+    accuracy = " ".join(spread(row.utility.scaled(100))).strip()
     name = latex(row.defense) + ("*" if row.pareto else "")
-    head = [name, latex(strength(row.strength)), latex(accuracy), number(row.loss.mean, 1)]
+    head = [name, latex(strength(row.strength)), latex(accuracy), latex(loss(row.loss))]
+    cells = [latex(row.coverage.text), str(sum(map(failed, row.attacks))), _notes(row)]
     if row.worst is None:
-        return [*head, *["n/a"] * 5, "--", "0", latex(row.coverage.text), _notes(row)]
-    scores = [latex(score(metric, row.worst.scores[metric])) for metric in _WORST]
+        missing = ["n/a"] * (len(_heads(group)) + 1)
+        return [*head, *missing, *_ranks(group, row), "--", "0", *cells]
+    scores = [latex(score(metric, row.worst.scores[metric])) for metric in group.terms.worst]
+    scores += [latex(most_recognised(row))] if group.terms.by_class else []
     leak, images = latex(interval(row.normalised, 2)), str(row.worst.scores["psnr"].n_images)
-    return [*head, *scores, leak, latex(row.worst.strongest), images, latex(row.coverage.text), _notes(row)]
+    return [*head, *scores, leak, *_ranks(group, row), latex(row.worst.strongest), images, *cells]
+
+
+def _ranks(group: Group, row: Row) -> list[str]:
+    """Rank and tie groups within each limit; dashes where another strength stands for the defense."""
+    places = ({place.row.number: place.standing for place in group.places[limit]} for limit in LIMITS)
+    found = [standings.get(row.number) for standings in places]
+    return [latex(f"{item.rank} ({item.letters})") if item else "--" for item in found]
 
 
 def _notes(row: Row) -> str:
     """Badge and flags, which may break between words."""
-    return latex(" ".join([row.badge, *row.flags]))
+    return latex(" ".join([row.badge, *row.headline]))

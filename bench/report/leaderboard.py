@@ -15,19 +15,21 @@ from bench.report.attacks import rank_attacks
 from bench.report.badges import least
 from bench.report.cards import Cards
 from bench.report.coverage import coverage
-from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Group, Rank, Row
-from bench.report.flags import attack_flags, floor_flags, misses_card, row_flags
+from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Group, Row
+from bench.report.flags import attack_flags, floor_flags, misses_card, row_flags, scheduled
 from bench.report.frames import DONE, GROUP, KEYS, NAIVE, Results
-from bench.report.leakage import areas, with_normalised, with_pareto
+from bench.report.leakage import areas, attacks_normalised, with_normalised, with_pareto
 from bench.report.summary import within
 from bench.report.tallies import Failure, Spread
+from bench.report.terms import Rank, Terms, terms
 from bench.report.utility import VICTIM, accuracy_loss, baseline_rows, spread, victims
-from bench.report.worst import scores, worst_case
+from bench.report.worst import scores, strongest_alone, worst_case
 
 _USED = [
     *KEYS, *["attack_name", "defense_name", "budget", "status", "reason", "accuracy", "converged"],
     *["evaluations_mean", "evaluations_max", "release_zero", "release_nonfinite", "releases"],
-    *["row", "entry", "badge"],
+    *["generator_kind", "generator_frechet", "generator_frechet_real"],
+    *["generator_confident", "generator_confident_real", "row", "entry", "badge"],
 ]  # fmt: skip
 """The columns that decide a table; to copy the others hundreds of times would take most of the time."""
 
@@ -37,6 +39,7 @@ class _Context:
     """What the rows of one group share."""
 
     key: str
+    words: Terms
     rank: Rank
     cells: pd.DataFrame
     images: dict[int, pd.DataFrame]
@@ -50,12 +53,16 @@ class _Context:
         return pd.concat(found) if found else pd.DataFrame(columns=["entry"])
 
     @cached_property
+    def scheduled(self) -> set[str]:
+        return scheduled(self.cells)
+
+    @cached_property
     def floors(self) -> dict[int, pd.DataFrame]:
         """Per row the images of the best attack among those that never see the release."""
         blind = self.cells[self.cells["floor"]].groupby("row")["entry"].unique()
         found = {int(row): pd.DataFrame() for row in self.cells["row"].unique()}
         for row, entries in blind.items():
-            found[int(str(row))] = _strongest_floor(self.images_of(entries), self.rank)
+            found[int(str(row))] = strongest_alone(self.images_of(entries), self.rank)
         return found
 
 
@@ -75,11 +82,13 @@ def build(results: Results, cards: Cards | None = None) -> tuple[Group, ...]:
     groups = []
     for _, group in cells.groupby(GROUP):
         first = group.iloc[0]
+        words = terms(str(first["channel"]))
         mine = (everyone[VICTIM] == first[VICTIM]).all(axis=1)
         scored = [images[entry] for entry in group["entry"].unique() if entry in images]
         context = _Context(
             key="|".join(str(first[name]) for name in GROUP),
-            rank="lpips" if any(frame["lpips"].notna().any() for frame in scored) else "ssim",
+            words=words,
+            rank=next((m for m in words.ranks if any(f[m].notna().any() for f in scored)), words.ranks[-1]),
             cells=group,
             images=images,
             victims=everyone[mine],
@@ -95,7 +104,8 @@ def _group(first: pd.Series[Any], context: _Context) -> Group:
     weak = _weak_attacks(context)
     rows = [_row(cells, weak, context) for _, cells in context.cells.groupby("row")]
     rows.sort(key=lambda row: (not math.isnan(row.strength), not row.baseline, row.defense, row.strength))
-    rows = with_pareto(with_normalised(rows, context.floors, context.key), context.rank)
+    rows = with_normalised(rows, context.floors, context.words, context.key)
+    rows = with_pareto(attacks_normalised(rows, context.images, context.words, context.key), context.rank)
     floor = context.cells.drop_duplicates("entry").set_index("entry")["floor"]
     scored = [
         context.images[int(str(entry))].assign(floor=blind)
@@ -132,6 +142,7 @@ def _entry(cells: pd.DataFrame, context: _Context) -> AttackEntry:
         failures=tuple(Failure(status, reason, n) for (status, reason), n in sorted(reasons.items())),
         scores=NO_SCORES if images is None else scores(images, context.key),
         evaluations=float(done["evaluations_mean"].median()) if len(done) else math.nan,
+        generator=str(done["generator_kind"].iloc[0]) if len(done) else "",
         badge=least(done["badge"]),
     )
 
@@ -155,18 +166,7 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
     seeing = cells.loc[~cells["floor"], "entry"].unique()
     floor = context.floors[int(first["row"])]
     card = context.cards.defense(str(first["defense_name"]))
-    entries = []
-    for number, attempts in cells.groupby("entry"):
-        entry = _entry(attempts, context)
-        attack_card = context.cards.attack(str(attempts["attack_name"].iloc[0]))
-        done = attempts[attempts["status"] == DONE]
-        raised = attack_flags(
-            entry, done, attack_card, usual_budget=context.usual_budget, weak=entry.attack in weak
-        )
-        own_images = context.images.get(int(str(number)))
-        if own_images is not None and not floor.empty and not entry.floor:
-            raised += floor_flags(own_images, floor, context.key)
-        entries.append(replace(entry, flags=tuple(raised)))
+    entries = [_flagged(attempts, floor, weak, context) for _, attempts in cells.groupby("entry")]
     entries.sort(key=lambda e: (e.floor, e.attack, e.adversary))
     seen = [entry for entry in entries if entry.done and not entry.floor]
     flags = row_flags(cells, own, context.cells, card)
@@ -189,6 +189,23 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
     )
 
 
+def _flagged(cells: pd.DataFrame, floor: pd.DataFrame, weak: set[str], context: _Context) -> AttackEntry:
+    """One attack of a row, with what to distrust."""
+    entry = _entry(cells, context)
+    raised = attack_flags(
+        entry,
+        cells[cells["status"] == DONE],
+        context.cards.attack(str(cells["attack_name"].iloc[0])),
+        usual_budget=context.usual_budget,
+        broken=entry.attack in weak,
+        scheduled=entry.attack in context.scheduled,
+    )
+    own = context.images.get(entry.number)
+    if own is not None and not floor.empty and not entry.floor:
+        raised += floor_flags(own, floor, context.words, context.key)
+    return replace(entry, flags=tuple(raised))
+
+
 def _victims_of(everyone: pd.DataFrame, defense: str, strength: float) -> pd.DataFrame:
     same = everyone["strength"].isna() if math.isnan(strength) else everyone["strength"] == strength
     return everyone[(everyone["defense"] == defense) & same]
@@ -200,12 +217,3 @@ def _loss(own: pd.DataFrame, context: _Context) -> Spread:
         return Spread()
     first = undefended.iloc[0]
     return accuracy_loss(own, _victims_of(context.victims, str(first["defense"]), float(first["strength"])))
-
-
-def _strongest_floor(images: pd.DataFrame, rank: Rank) -> pd.DataFrame:
-    """The images of the best attack among those that never see the release."""
-    if images.empty or images[rank].isna().all():
-        return images.iloc[:0]
-    means = images.groupby("entry")[rank].mean()
-    best = means.idxmin() if rank == "lpips" else means.idxmax()
-    return images[images["entry"] == best]

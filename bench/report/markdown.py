@@ -8,10 +8,10 @@ from bench.report.answers import answer
 from bench.report.changes import Change, Key
 from bench.report.entries import LIMITS, Group
 from bench.report.frames import Results
+from bench.report.generators import HEAD, NOTE, cells_of, priors
 from bench.report.markdown_group import defense, failures, flags, section, table
 from bench.report.protocol import caption
-from bench.report.statistics import Interval, certainly_positive
-from bench.report.text import markdown, number, score, shorten
+from bench.report.text import advantage, loss, markdown, number, score, shorten
 
 TITLE = "Leaderboard: what leaks at worst, and what the defense cost"
 ARROWS = (
@@ -35,12 +35,24 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
         lines.append("")
     if not any(entry.done for group in groups for row in group.rows for entry in row.attacks):
         return "\n".join([*lines, "**No cell is done yet.**", *_not_done(groups), ""])
-    lines += [ARROWS, "", "## At a glance", "", *_glance(groups)]
+    lines += [_arrows(groups), "", "## At a glance", "", *_glance(groups)]
     if changes is not None:
         lines += ["", "## Changes against the baseline", "", *_changes(changes)]
     for group in groups:
         lines += ["", *section(group)]
+    if found := priors(results.cells):
+        head = ["", "## Generative priors", "", NOTE, ""]
+        lines += [*head, *table(HEAD, map(cells_of, found), text=3)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _arrows(groups: tuple[Group, ...]) -> str:
+    if not any(group.terms.by_class for group in groups):
+        return ARROWS
+    return (
+        f"{ARROWS} On channel model tables are ranked by **evaluator accuracy ↑**, and a good defense has a "
+        "low worst-case one."
+    )
 
 
 def _glance(groups: tuple[Group, ...]) -> list[str]:
@@ -51,11 +63,12 @@ def _glance(groups: tuple[Group, ...]) -> list[str]:
         head = ["group", "undefended", "leaks least", "worst case", "accuracy loss", "strongest attack",
                 "gain on undefended", "lead on the next"]  # fmt: skip
         lines += [*table(head, [_glance_row(group, limit) for group in groups], text=len(head)), ""]
-    measures = sorted({group.rank.upper() for group in groups})
+    measures = sorted({group.terms.printed(group.rank) for group in groups})
     lines.append(
         f"Worst case, undefended, gain and lead are in {' or '.join(measures)}; gain and lead are paired "
         "differences on the same images, positive when the defense leaks less, **bold** when it certainly "
-        "does: their interval lies above zero."
+        "does: their interval lies above zero. Accuracy losses are means over the seeds with their range; a "
+        "defense is admitted by the mean, which is not certain where a seed lost more than the limit."
     )
     return lines
 
@@ -66,24 +79,19 @@ def _glance_row(group: Group, limit: float) -> list[str]:
     undefended = score(group.rank, base.worst.scores[group.rank]) if base and base.worst else "n/a"
     if best is None:
         return [markdown(group.title), undefended, "none is that cheap", *["–"] * 5]
-    tied = f" (tied with {', '.join(map(defense, found.tied))})" if found.tied else ""
+    rivals = f" (tied with {', '.join(map(defense, found.tied))})" if found.tied else ""
+    head = "**no defense certainly helps**; least leak: " if found.helps is False else ""
+    name = defense(best.row) if head else f"**{defense(best.row)}**"
     return [
         markdown(group.title),
         undefended,
-        f"**{defense(best.row)}** {flags(best.row)}".rstrip() + tied,
+        f"{head}{name} {flags(best.row.headline)}".rstrip() + rivals,
         score(group.rank, best.worst.scores[group.rank]),
-        number(best.row.loss.mean, 1),
+        loss(best.row.loss, limit),
         markdown(best.worst.strongest),
-        _advantage(found.gain, group),
-        _advantage(found.lead, group),
+        advantage(group.rank, found.gain),
+        advantage(group.rank, found.lead),
     ]
-
-
-def _advantage(value: Interval | None, group: Group) -> str:
-    if value is None:
-        return "–"
-    text = score(group.rank, value)
-    return f"**{text}**" if certainly_positive(value) else text
 
 
 def _not_done(groups: tuple[Group, ...]) -> list[str]:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, SCORES, AttackEntry, Group, Row
-from bench.report.flags import LEGEND
+from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
+from bench.report.flags import legend
 from bench.report.statistics import Interval
-from bench.report.text import bounds, interval, markdown, number, percent, score, shorten, strength
+from bench.report.terms import MOST_RECOGNISED, Terms
+from bench.report.text import interval, loss, markdown, number, score, shorten, spread, strength
 
-HEADS = {
-    "psnr": "PSNR ↑ dB",
-    "ssim": "SSIM ↑",
-    "lpips": "LPIPS ↓",
-    "identified": "identified ↑ %",
-    "label_correct": "labels ↑ %",
-    "recognised": "recognised ↑ %",
-    "success": "success ↑ %",
-}
-_WORST = ["lpips", "ssim", "psnr", "identified"]
+NORMALISED = "normalised leakage"
+OF_ATTACKS = (
+    "One attack's normalised leakage is 0 at its own prior, the strongest attack here that searches the same "
+    "kind of generator, or none, and never sees the release, and 1 where it leaks as much as the same attack "
+    "from the undefended victim."
+)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> list[str]:
@@ -35,27 +32,35 @@ def defense(row: Row) -> str:
 
 def section(group: Group) -> list[str]:
     """Heading, places, defenses, attacks and the flags in use."""
+    words = group.terms
     head = [
         "defense", "strength", "accuracy %", "loss, points",
-        *(f"worst {HEADS[name]}" if i == 0 else HEADS[name] for i, name in enumerate(_WORST)),
-        "normalised leakage", "strongest attack", "releases/images", "cells done", "badge", "flags",
+        *(f"{'worst ' if i == 0 else ''}{words.heads[name]}" for i, name in enumerate(words.worst)),
+        *([MOST_RECOGNISED] if words.by_class else []),
+        NORMALISED, "strongest attack", words.counted, "cells done", "badge", "flags",
     ]  # fmt: skip
     used = {flag for row in group.rows for flag in row.flags}
     used |= {flag for row in group.rows for entry in row.attacks for flag in entry.flags}
     lines = [f"## {markdown(group.title)}", "", *_places(group), ""]
-    lines += [*table(head, map(_defense_row, group.rows), text=2), ""]
+    lines += [*table(head, (_defense_row(group, row) for row in group.rows), text=2), ""]
     lines += ["★ Pareto-optimal: no other ranked row has both more accuracy and less leakage."]
     lines += _normalised_note(group)
     lines += ["", *_areas(group), "", *_attack_places(group)]
     lines += ["", "<details>", "<summary>All attacks, one by one</summary>", ""]
-    lines += [*_attacks(group), "", "</details>"]
-    legend = [f"- `{flag}`: {sentence}." for flag, sentence in LEGEND.items() if flag in used]
-    return [*lines, *(["", "Flags:", "", *legend] if legend else [])]
+    lines += [*_attacks(group), "", OF_ATTACKS, "", "</details>"]
+    sentences = [f"- `{flag}`: {sentence}." for flag, sentence in legend([group]).items() if flag in used]
+    return [*lines, *(["", "Flags:", "", *sentences] if sentences else [])]
 
 
 def _normalised_note(group: Group) -> list[str]:
     if all(row.normalised.mean != row.normalised.mean for row in group.rows):
         return []
+    if group.terms.by_class:
+        return [
+            f"Normalised leakage, by {group.terms.name(group.rank)}: 0 is the strongest control, 1 the "
+            "undefended victim. A place counts if any attack's image is recognised there, so that many "
+            "attacks which only guess lie above 0 by chance alone: see the attacks one by one."
+        ]
     return [
         "Normalised leakage: 0 is the floor (an attack that never sees the release), 1 the undefended "
         "victim; the worst of many attacks can lie a little above 0 by chance alone."
@@ -67,7 +72,7 @@ def _areas(group: Group) -> list[str]:
     if not group.areas:
         return []
     ordered = sorted(group.areas.items(), key=lambda item: (-item[1].mean, item[0]))
-    gain = "LPIPS" if group.rank == "lpips" else "1 - SSIM"
+    gain = group.terms.guarded(group.rank)
     head = ["defense, all strengths", f"hypervolume, {gain}"]
     rows = [[markdown(name), interval(area, 3)] for name, area in ordered]
     limit = f"{HYPERVOLUME_LIMIT:g} points"
@@ -82,12 +87,12 @@ def _attack_places(group: Group) -> list[str]:
     """Attacks by their mean leakage on complete blocks."""
     if not group.attacks:
         return ["No defense was stood by every attack, so the attacks have no ranks."]
-    head = ["rank", "tie groups", "attack", f"mean {HEADS[group.rank]}"]
+    head = ["rank", "tie groups", "attack", f"mean {group.terms.heads[group.rank]}"]
     rows = [
         [
             place.standing.rank,
             place.standing.letters,
-            markdown(place.name) + (" (floor)" if place.floor else ""),
+            markdown(place.name) + (f" ({group.terms.floor})" if place.floor else ""),
             score(group.rank, place.leak),
         ]
         for place in group.attacks
@@ -100,26 +105,34 @@ def _attack_places(group: Group) -> list[str]:
 
 
 def _places(group: Group) -> list[str]:
-    measure = f"worst-case {HEADS[group.rank]}"
+    measure = f"worst-case {group.terms.heads[group.rank]}"
     head = ["allowed loss", "rank", "tie groups", "defense", "loss, points", measure, "strongest attack",
             "flags"]  # fmt: skip
     rows = []
     for limit in LIMITS:
         for place in group.places[limit]:
-            loss = number(place.row.loss.mean, 1)
+            cost = loss(place.row.loss, limit)
             value = score(group.rank, place.worst.scores[group.rank])
-            cells = [defense(place.row), loss, value, markdown(place.worst.strongest), flags(place.row)]
+            cells = [
+                defense(place.row),
+                cost,
+                value,
+                markdown(place.worst.strongest),
+                flags(place.row.headline),
+            ]
             rows.append([f"≤ {limit:g}", place.standing.rank, place.standing.letters, *cells])
     return table(head, rows, text=4) if rows else ["No defense costs 5 points of accuracy or less."]
 
 
-def _defense_row(row: Row) -> list[str]:
+def _defense_row(group: Group, row: Row) -> list[str]:
     name = ("★ " if row.pareto else "") + markdown(row.defense)
-    accuracy = f"{percent(row.utility.mean)} {bounds(100 * row.utility.low, 100 * row.utility.high, 1)}"
-    head = [name, strength(row.strength), accuracy if row.utility.seeds else "n/a", number(row.loss.mean, 1)]
+    accuracy = " ".join(spread(row.utility.scaled(100))).strip()
+    head = [name, strength(row.strength), accuracy, loss(row.loss)]
     if row.worst is None:
-        return [*head, *["n/a"] * 5, "–", "0", row.coverage.text, row.badge, flags(row)]
-    scores = [score(name, row.worst.scores[name]) for name in _WORST]
+        missing = ["n/a"] * (len(group.terms.worst) + 1 + group.terms.by_class)
+        return [*head, *missing, "–", "0", row.coverage.text, row.badge, flags(row.flags)]
+    scores = [score(name, row.worst.scores[name]) for name in group.terms.worst]
+    scores += [markdown(most_recognised(row))] if group.terms.by_class else []
     lead = row.worst.scores["psnr"]
     return [
         *head,
@@ -129,13 +142,19 @@ def _defense_row(row: Row) -> list[str]:
         counts(lead),
         row.coverage.text,
         row.badge,
-        flags(row),
+        flags(row.headline),
     ]
 
 
-def flags(item: Row | AttackEntry) -> str:
+def most_recognised(row: Row) -> str:
+    """The highest evaluator accuracy of any single attack on a row, and whose it is; not yet escaped."""
+    best = row.most_recognised
+    return "n/a" if best is None else f"{score('recognised', best.scores['recognised'])} ({best.name})"
+
+
+def flags(codes: Iterable[str]) -> str:
     """Codes of the flags as code."""
-    return " ".join(f"`{flag}`" for flag in item.flags)
+    return " ".join(f"`{flag}`" for flag in codes)
 
 
 def counts(value: Interval) -> str:
@@ -145,24 +164,39 @@ def counts(value: Interval) -> str:
 
 
 def _attacks(group: Group) -> list[str]:
-    names = ["lpips", "ssim", "psnr", *SCORES[3:]]
-    counted = ["releases/images", "evaluations", "failures", "flags"]
-    head = ["defense", "attack", *(HEADS[name] for name in names), *counted]
-    rows = [[defense(row), *_attack_row(entry, names)] for row in group.rows for entry in row.attacks]
+    words = group.terms
+    counted = [words.counted, "evaluations", "failures", "flags"]
+    head = ["defense", "attack", *(words.heads[name] for name in words.metrics), NORMALISED, *counted]
+    rows = [[defense(row), *_attack_row(entry, words)] for row in group.rows for entry in row.attacks]
     return table(head, rows, text=2)
 
 
-def _attack_row(entry: AttackEntry, names: Sequence[str]) -> list[str]:
-    name = markdown(entry.name) + (" (floor)" if entry.floor else "")
+def _attack_row(entry: AttackEntry, words: Terms) -> list[str]:
+    name = markdown(entry.name) + (f" ({words.floor})" if entry.floor else "")
     why = failures(entry)
     if not entry.done:
-        return [name, markdown(why), *["–"] * (len(names) + 1), str(_failed(entry)), flags(entry)]
-    scores = [score(metric, entry.scores[metric]) for metric in names]
+        return [
+            name,
+            markdown(why),
+            *["–"] * (len(words.metrics) + 2),
+            str(failed(entry)),
+            flags(entry.flags),
+        ]
+    scores = [score(metric, entry.scores[metric]) for metric in words.metrics]
     evaluations = number(entry.evaluations, 0)
-    return [name, *scores, counts(entry.scores["psnr"]), evaluations, markdown(why) or "0", flags(entry)]
+    return [
+        name,
+        *scores,
+        "–" if entry.floor else interval(entry.normalised, 2),
+        counts(entry.scores["psnr"]),
+        evaluations,
+        markdown(why) or "0",
+        flags(entry.flags),
+    ]
 
 
-def _failed(entry: AttackEntry) -> int:
+def failed(entry: AttackEntry) -> int:
+    """How many cells gave no result; those that cannot be are none."""
     return sum(f.cells for f in entry.failures if f.status != "incompatible")
 
 

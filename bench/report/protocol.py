@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 import pandas as pd
 
 from bench.report.entries import Group
 from bench.report.frames import DONE, Results
 from bench.report.statistics import RESAMPLES
+from bench.report.terms import MODEL
 from bench.report.text import shorten
 
+STRENGTHS = 3
+"""Strengths that a defense should be tried at."""
 _VERSIONS = ["bench", "torch", "torchvision", "lpips", "numpy", "python"]
 
 
@@ -29,6 +35,25 @@ def status_counts(cells: pd.DataFrame) -> str:
     return ", ".join(f"{count:,} {names.get(str(status), status)}" for status, count in ordered)
 
 
+_CLASSES = (
+    "On channel model a release is a class: the attacker has the classifier's weights and rebuilds B images "
+    "of each class, so that a cluster is class x seed and a budget is for one image of a class.",
+    "No private image belongs to such a reconstruction: LPIPS, SSIM and PSNR are those to the nearest "
+    "private image of the attacked class (nearest by LPIPS, without it by pixels).",
+    "No image was pre-selected: all that an attack returned are scored, whatever the evaluator says.",
+    "Evaluator accuracy @1 (@5) is the share of them that a network of another family, trained on auxiliary "
+    "images, takes for the attacked class (has among its first five). Tables of this channel are ranked by "
+    "it, as the literature is, and not by LPIPS: a real image of any class lies near some private image.",
+    "The worst case takes, for each class and each of its B places, a recognised reconstruction if any "
+    "attack has one, of several or none the one with the smallest feature distance: it is the share of "
+    'places that any attack got. "Recognised by the evaluator, strongest attack" is the highest accuracy of '
+    "any single attack, and so never above it on the same images.",
+    "Feature distance is that of the evaluator's features to the nearest private image of the class, "
+    "diversity their mean distance to the other reconstructions of the class.",
+    "Controls, which learn nothing of the attacked class, are in no worst case.",
+)
+
+
 def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
     """The protocol as sentences of plain text; foreign text in them is not yet escaped."""
     cells = results.cells
@@ -44,17 +69,38 @@ def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
         "The worst case takes, image by image, the best reconstruction over all attacks that see the "
         "release, naive and adaptive, and averages over the images that all of them scored.",
         f"Brackets are 95 % percentile bootstrap intervals over clusters (release x seed, {RESAMPLES:,} "
-        "resamples); for accuracy they are the range over seeds.",
+        "resamples); for accuracy and its loss they are the range over seeds.",
+        "A share that is 0 or 1 in every cluster has the exact binomial interval (Clopper and Pearson) over "
+        "the clusters instead: 0 of 33 may be up to 11 %.",
         "PSNR is capped at 80 dB; success is the share of images with PSNR above 30 dB (MSE < 0.001).",
         "Accuracy is that of the attacked victims themselves; its loss is taken seed by seed against the "
-        "undefended victim.",
+        "undefended victim. A defense is within a limit of loss by the mean of its seeds; where one seed "
+        "lost more, or there is one alone, the tables say that this is not certain.",
     ]
+    sentences += _few_strengths(groups)
+    if any(group.channel == MODEL for group in groups):
+        sentences += _CLASSES
     if any(group.rank == "ssim" for group in groups):
         reasons = _listed(cells.loc[cells["mean_lpips"].isna(), "lpips_status"])
         sentences.append(f"Where LPIPS is missing, SSIM decides instead (LPIPS: {shorten(reasons, 200)}).")
     versions = "; ".join(f"{name} {_listed(cells[name])}" for name in _VERSIONS)
     sentences.append(f"Versions: {versions}; commit {_commits(cells)}; device {_listed(cells['device'])}.")
     return sentences
+
+
+def _few_strengths(groups: tuple[Group, ...]) -> list[str]:
+    """Where a curve over the strengths of a defense is not one."""
+    found = []
+    for group in groups:
+        counts = Counter(row.defense for row in group.rows if not math.isnan(row.strength))
+        few = [f"{name} ({count})" for name, count in counts.items() if count < STRENGTHS]
+        found += [f"{group.title}: {', '.join(few)}"] if few else []
+    if not found:
+        return []
+    return [
+        f"Tried at fewer than {STRENGTHS} strengths, so that another one may protect more for its cost: "
+        f"{'; '.join(found)}."
+    ]
 
 
 def _commits(cells: pd.DataFrame) -> str:

@@ -1,16 +1,19 @@
-"""The command that measures a row again."""
+"""The commands that measure a row again and compare it with what is published."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from itertools import product
 
 import pandas as pd
 
 from bench.api.errors import BenchError
-from bench.matrix import expand, load_matrix, matrices
+from bench.matrix import Matrix, expand, load_matrix, matrices
 from bench.report.entries import Group, Row
 
+AGAIN = "runs/again"
+"""Where a row is measured again."""
 UNKNOWN = "FILE"
 """Stands for the matrix file where the records are not from a matrix that ships."""
 
@@ -18,15 +21,38 @@ UNKNOWN = "FILE"
 def matrix_of(cells: pd.DataFrame) -> str:
     """The smallest matrix that has all these cells, as ``name@version``; empty if none has."""
     wanted = set(cells["id"])
+    questions = _questions(cells)
     found = []
     for name in matrices():
+        matrix = load_matrix(name)
+        if not questions <= _asked(matrix):  # to name each cell of each matrix would take seconds
+            continue
         try:
-            ids = {cell.id for cell in expand(load_matrix(name))}
+            ids = {cell.id for cell in expand(matrix)}
         except BenchError:  # it needs a plug-in that is not installed here
             continue
         if wanted <= ids:
             found.append((len(ids), name))
     return min(found)[1] if found and wanted else ""
+
+
+_PLACE = ["channel", "model", "checkpoint", "batch_size", "releases", "budget", "seed"]
+_NAMES = ["dataset_name", "defense_name", "attack_name"]
+
+
+def _questions(cells: pd.DataFrame) -> set[tuple[object, ...]]:
+    """What the records answer, without parameters."""
+    return set(cells[[*_PLACE, *_NAMES]].itertuples(index=False, name=None))
+
+
+def _asked(matrix: Matrix) -> set[tuple[object, ...]]:
+    """What a matrix asks, without parameters and before anything is checked."""
+    found: set[tuple[object, ...]] = set()
+    for block in matrix.block:
+        names = [[entry.name for entry in kind] for kind in (block.datasets, block.defenses, block.attacks)]
+        places = ([block.channel], block.models, block.checkpoints, block.batch_sizes, [block.releases])
+        found |= set(product(*places, block.budget, matrix.seeds, *names))
+    return found
 
 
 class Commands:
@@ -55,10 +81,17 @@ class Commands:
         """
         rows = [group.baseline] if group.baseline and not row.baseline else []
         words = ["bench", "run", "--matrix", self.matrix or UNKNOWN, "-D", group.dataset, "-m", group.model]
+        words += ["--channel", group.channel, "--checkpoint", group.checkpoint]
         for item in [*rows, row]:
             words += ["-d", self._defenses[item.number]]
         words += ["-a", attack] if attack else []
-        return shlex.join([*words, "--out", "runs/again"])
+        return shlex.join([*words, "--out", AGAIN])
+
+    @property
+    def comparison(self) -> str:
+        """Says what came out otherwise; a matrix that ships has its results in ``results``."""
+        folder = f"results/{self.matrix.split('@')[0]}" if self.matrix else "DIR"
+        return shlex.join(["bench", "compare", folder, AGAIN])
 
 
 def _variant(name: str, parameters: str) -> str:

@@ -6,13 +6,14 @@ import math
 
 from bench.report.entries import Group, Place, Row, WorstCase
 from bench.report.statistics import Interval, places
+from bench.report.terms import direction
 from bench.report.worst import paired
 
 
 def advantage(own: WorstCase, other: WorstCase, group: Group) -> Interval:
     """How much more ``own`` protects than ``other``, on the same images; positive is better."""
-    first, second = (own, other) if group.rank == "lpips" else (other, own)
-    return paired(first.best, second.best, "value", group.key)
+    first, second = (other, own) if direction(group.rank) > 0 else (own, other)
+    return paired(first.best, second.best, group.rank, group.key)
 
 
 def within(group: Group, limit: float) -> tuple[Place, ...]:

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 import pandas as pd
 
 from bench.report.entries import LIMITS, NO_SCORES, SCORES, AttackEntry, Group, Row
+from bench.report.flatten import OPTIONAL
 from bench.report.frames import GROUP
 from bench.report.markdown_group import failures
-from bench.report.statistics import Interval
+from bench.report.statistics import NOTHING, Interval
 from bench.report.tallies import Spread
+from bench.report.terms import CLASS_METRICS, NEAREST_PRIVATE, Terms
 
 WORST = "worst case"
 _DECIMALS = 6
+_ENDS = [f"most_recognised{end}" for end in ("", "_low", "_high")]
 _NORMALISED = ("normalised_leakage", "normalised_leakage_ssim")
 
 
@@ -24,13 +27,17 @@ def leaderboard_csv(groups: tuple[Group, ...]) -> str:
     Fractions, not per cent; ``role`` tells ``attack``, ``floor`` and ``worst case`` apart.
     """
     rows = [item for group in groups for row in group.rows for item in _rows(group, row)]
-    frame = pd.DataFrame(rows, columns=_columns())
+    frame = pd.DataFrame(rows, columns=_columns(any(group.terms.by_class for group in groups)))
     return csv(frame)
 
 
 def cells_csv(cells: pd.DataFrame) -> str:
-    """One row per record, with everything that a record says, times and versions included."""
-    internal = ["row", "entry", "attack_parameters", "defense_parameters", "dataset_parameters"]
+    """One row per record, with everything that a record says, times and versions included.
+
+    Columns of classes to rebuild and of generators are left out where no record has them.
+    """
+    absent = [name for name in OPTIONAL if cells[name].isin(["", None]).all() or cells[name].isna().all()]
+    internal = [*absent, "row", "entry", "attack_parameters", "defense_parameters", "dataset_parameters"]
     frame = cells.drop(columns=[*internal, "dataset_name"]).rename(columns={"accuracy": "utility"})
     frame["details"] = [json.dumps(item, sort_keys=True) if item else "" for item in frame["details"]]
     for name in ("converged", "dirty"):
@@ -47,21 +54,29 @@ def csv(frame: pd.DataFrame) -> str:
     return str(text)
 
 
-def _columns() -> list[str]:
+def _columns(classes: bool) -> list[str]:
     spreads = [f"{name}{end}" for name in ("utility", "loss") for end in ("", "_low", "_high")]
-    scores = [f"{name}{end}" for name in SCORES for end in ("", "_low", "_high", "_images")]
+    scores = [
+        f"{name}{end}"
+        for name in SCORES
+        if classes or name not in CLASS_METRICS
+        for end in ("", "_low", "_high", "_images")
+    ]
     head = [*GROUP, "defense", "strength", "attack", "adversary", "role", "cells", "cells_done", "reason"]
     counts = ["releases", "images", "missing"]
     normalised = [f"{name}{end}" for name in _NORMALISED for end in ("", "_low", "_high")]
     ranks = [f"rank_{limit:g}{end}" for limit in LIMITS for end in ("", "_ties")]
     tail = ["evaluations", *normalised, "strongest_attack", "pareto", *ranks, "rank_metric", "badge", "flags"]
-    return [*head, "seeds", *spreads, *counts, *scores, *tail]
+    tail += ["strongest_flags"]
+    extra = ["reference", *_ENDS, "most_recognised_attack"] if classes else []
+    return [*head, "seeds", *spreads, *counts, *scores, *extra, *tail]
 
 
 def _rows(group: Group, row: Row) -> list[dict[str, object]]:
     base: dict[str, object] = {name: getattr(group, name) for name in GROUP}
     base |= {"defense": row.defense, "strength": row.strength, "seeds": row.utility.seeds}
     base |= _spread("utility", row.utility) | _spread("loss", row.loss) | {"rank_metric": group.rank}
+    base |= {"reference": NEAREST_PRIVATE if group.terms.by_class else "original"}
     attacks = [entry for entry in row.attacks if not entry.floor]
     worst: dict[str, object] = {
         "attack": WORST,
@@ -77,12 +92,21 @@ def _rows(group: Group, row: Row) -> list[dict[str, object]]:
         "badge": row.badge,
         "pareto": str(row.pareto).lower(),
         "flags": " ".join(row.flags),
-        **_scores(row.worst.scores if row.worst else NO_SCORES),
+        "strongest_flags": " ".join(row.strongest.flags) if row.strongest else "",
+        **_scores(row.worst.scores if row.worst else NO_SCORES, group.terms),
+        **_most_recognised(group, row),
     }
-    return [base | worst, *(base | _attack(entry) for entry in row.attacks)]
+    return [base | worst, *(base | _attack(entry, group.terms) for entry in row.attacks)]
 
 
-def _attack(entry: AttackEntry) -> dict[str, object]:
+def _most_recognised(group: Group, row: Row) -> dict[str, object]:
+    best = row.most_recognised if group.terms.by_class else None
+    if best is None:
+        return {}
+    return _ends("most_recognised", best.scores["recognised"]) | {"most_recognised_attack": best.name}
+
+
+def _attack(entry: AttackEntry, names: Terms) -> dict[str, object]:
     return {
         "attack": entry.attack,
         "adversary": entry.adversary,
@@ -91,9 +115,10 @@ def _attack(entry: AttackEntry) -> dict[str, object]:
         "cells_done": entry.done,
         "reason": failures(entry),
         "evaluations": entry.evaluations,
+        **_ends(_NORMALISED[0], entry.normalised),
         "badge": entry.badge if entry.done else "",
         "flags": " ".join(entry.flags),
-        **_scores(entry.scores),
+        **_scores(entry.scores, names),
     }
 
 
@@ -116,14 +141,15 @@ def _spread(name: str, value: Spread) -> dict[str, object]:
     return {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
 
 
-def _scores(scores: Mapping[str, Interval]) -> dict[str, object]:
+def _scores(scores: Mapping[str, Interval], names: Terms) -> dict[str, object]:
     lead = scores["psnr"]
     found: dict[str, object] = {
         "releases": lead.n_clusters,
         "images": lead.n_images,
         "missing": lead.n_missing,
     }
-    for name, value in scores.items():
+    for name in scores:
+        value = scores[name] if name in names.metrics else NOTHING
         found |= _ends(name, value)
         found[f"{name}_images"] = value.n_images
     return found

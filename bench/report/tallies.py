@@ -22,6 +22,14 @@ class Spread:
     high: float = math.nan
     seeds: int = 0
 
+    def scaled(self, factor: float) -> Spread:
+        """The same in another unit."""
+        return Spread(factor * self.mean, factor * self.low, factor * self.high, self.seeds)
+
+    def surely_within(self, limit: float) -> bool:
+        """Whether no seed exceeds a limit; one seed says nothing of others."""
+        return self.seeds > 1 and self.high <= limit + 1e-9
+
 
 @dataclass(frozen=True)
 class Failure:

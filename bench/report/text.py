@@ -5,17 +5,12 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from dataclasses import replace
 
-from bench.report.statistics import Interval
+from bench.report.statistics import Interval, certainly_positive
+from bench.report.tallies import Spread
+from bench.text import clean
 
 MISSING = "n/a"
-
-
-def clean(text: object) -> str:
-    """One line without control characters: reasons and labels come from plug-ins and exceptions."""
-    words = " ".join(str(text).split())
-    return "".join(c for c in words if unicodedata.category(c)[0] != "C")
 
 
 def shorten(text: str, limit: int = 100) -> str:
@@ -54,10 +49,14 @@ def _ascii(char: str) -> str:
 
 
 def number(value: float, digits: int) -> str:
-    """A fixed number of decimals; ``n/a`` for NaN, no negative zero."""
+    """A fixed number of decimals; ``n/a`` for NaN, no negative zero.
+
+    Shares of few images often lie halfway between two numbers: the ninth decimal decides, so that whoever
+    sums in another order prints the same.
+    """
     if math.isnan(value):
         return MISSING
-    text = f"{value:.{digits}f}"
+    text = f"{round(value, 9):.{digits}f}"
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
 
 
@@ -75,14 +74,78 @@ def interval(value: Interval, digits: int) -> str:
     return f"{number(value.mean, digits)} {bounds(value.low, value.high, digits)}"
 
 
-_DIGITS = {"psnr": (1.0, 1), "ssim": (1.0, 3), "lpips": (1.0, 3)}
+def spread(value: Spread, digits: int = 1) -> tuple[str, str]:
+    """Mean and range of the seeds, apart; one seed has no range."""
+    if not value.seeds:
+        return MISSING, ""
+    ends = (value.low, value.high) if value.seeds > 1 else (math.nan, math.nan)
+    return number(value.mean, digits), bounds(*ends, digits)
+
+
+def loss(value: Spread, limit: float | None = None) -> str:
+    """Points of accuracy lost; with a limit that some seed exceeds, that it is not certain."""
+    text = " ".join(spread(value)).strip()
+    return text if limit is None or value.surely_within(limit) else f"{text}, {UNSURE_COST}"
+
+
+UNSURE_COST = "within the limit: not certain"
+"""Said of a mean loss within a limit that the loss of some seed exceeds."""
+DIGITS = {
+    "psnr": (1.0, 1), "ssim": (1.0, 3), "lpips": (1.0, 3),
+    "feature_distance": (1.0, 2), "diversity": (1.0, 2),
+}  # fmt: skip
+"""Scale and decimals of a metric; any other is a rate, in whole per cent."""
+
+
+def parts(metric: str, value: Interval, more: int = 0) -> tuple[str, str]:
+    """Mean and bounds, apart, in the unit of the metric: dB, a plain number, or per cent.
+
+    Args:
+        metric: its code.
+        value: its mean and bounds.
+        more: decimals beyond the usual ones.
+    """
+    scale, digits = DIGITS.get(metric, (100.0, 0))
+    if math.isnan(value.mean):
+        return MISSING, ""
+    ends = bounds(scale * value.low, scale * value.high, digits + more)
+    return number(scale * value.mean, digits + more), ends
+
+
+def mean(metric: str, value: float) -> str:
+    """A mean without an interval in the unit of the metric."""
+    scale, digits = DIGITS.get(metric, (100.0, 0))
+    return number(scale * value, digits)
 
 
 def score(metric: str, value: Interval) -> str:
-    """``mean [low, high]`` in the unit of the metric: dB, a plain number, or per cent."""
-    scale, digits = _DIGITS.get(metric, (100.0, 0))
-    scaled = replace(value, mean=scale * value.mean, low=scale * value.low, high=scale * value.high)
-    return interval(scaled, digits)
+    """``mean [low, high]`` in the unit of the metric."""
+    return " ".join(parts(metric, value)).strip()
+
+
+_MOST = 6
+"""Decimals beyond the usual ones that a difference may take."""
+
+
+def difference_parts(metric: str, value: Interval) -> tuple[str, str]:
+    """The parts of a paired difference, with as many decimals as show that a certain one is not zero."""
+    scale, digits = DIGITS.get(metric, (100.0, 0))
+    near = scale * (value.low if value.low > 0 else -value.high if value.high < 0 else math.inf)
+    more = next((n for n in range(_MOST) if float(number(near, digits + n)) > 0), _MOST)
+    return parts(metric, value, more)
+
+
+def difference(metric: str, value: Interval) -> str:
+    """``mean [low, high]`` of a paired difference."""
+    return " ".join(difference_parts(metric, value)).strip()
+
+
+def advantage(metric: str, value: Interval | None) -> str:
+    """A paired difference for a Markdown table, bold where it is certainly positive."""
+    if value is None:
+        return "–"
+    text = difference(metric, value)
+    return f"**{text}**" if certainly_positive(value) else text
 
 
 def strength(value: float) -> str:

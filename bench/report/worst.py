@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from bench.report.entries import SCORES, SUCCESS_PSNR, Rank, WorstCase
+from bench.report.entries import SCORES, SUCCESS_PSNR, WorstCase
 from bench.report.frames import ATTACK, IMAGE
-from bench.report.statistics import Interval, mean_cis, paired_difference
+from bench.report.statistics import Interval, exact, mean_cis, paired_difference
+from bench.report.terms import SHARES, TIES, Rank, direction
 
-_BEST = [*IMAGE, "slot", "cluster", "lpips", "ssim"]
+_BEST = [*IMAGE, "slot", "cluster", "lpips", "ssim", "recognised"]
 
 
 def scores(images: pd.DataFrame, key: str) -> Mapping[str, Interval]:
@@ -19,12 +20,13 @@ def scores(images: pd.DataFrame, key: str) -> Mapping[str, Interval]:
     psnr = images["psnr"].to_numpy(dtype=float)
     success = np.where(np.isnan(psnr), np.nan, psnr > SUCCESS_PSNR)
     values = np.column_stack([images[SCORES[:-1]].to_numpy(dtype=float), success])
-    return dict(zip(SCORES, mean_cis(values, images["cluster"].to_numpy(), key), strict=True))
+    found = dict(zip(SCORES, mean_cis(values, images["cluster"].to_numpy(), key), strict=True))
+    return {name: exact(value) if name in SHARES else value for name, value in found.items()}
 
 
 def leak_rank(images: pd.DataFrame, rank: Rank) -> pd.Series[float]:
-    """Smaller is closer to the private image."""
-    return images["lpips"] if rank == "lpips" else -images["ssim"]
+    """The ranking metric, turned so that the smallest value leaks most."""
+    return -direction(rank) * images[rank]
 
 
 def complete_block(images: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +53,7 @@ def worst_case(images: pd.DataFrame, rank: Rank, key: str) -> WorstCase | None:
     block = block.assign(leak=leak_rank(block, rank))
     means = block.groupby(ATTACK)[["leak"]].mean().reset_index()
     means = means.sort_values(["leak", *ATTACK], kind="stable")
-    ordered = block.sort_values(["slot", "leak", *ATTACK], na_position="last", kind="stable")
+    ordered = block.sort_values(["slot", "leak", *TIES[rank], *ATTACK], na_position="last", kind="stable")
     best = ordered.drop_duplicates("slot")
     return WorstCase(
         scores=scores(best, key),
@@ -66,4 +68,14 @@ def paired(first: pd.DataFrame, second: pd.DataFrame, column: str, key: str) -> 
     """Mean of ``first - second`` in one column over the images that both have, with a paired interval."""
     _, ours, theirs = np.intersect1d(first["slot"], second["slot"], assume_unique=True, return_indices=True)
     values = first[column].to_numpy(dtype=float)[ours], second[column].to_numpy(dtype=float)[theirs]
-    return paired_difference(*values, first["cluster"].to_numpy()[ours], key)
+    found = paired_difference(*values, first["cluster"].to_numpy()[ours], key)
+    return exact(found, -1.0) if column in SHARES else found
+
+
+def strongest_alone(images: pd.DataFrame, rank: Rank) -> pd.DataFrame:
+    """The images of the one attack whose mean leaks most; none where no image has the metric."""
+    if images.empty or images[rank].isna().all():
+        return images.iloc[:0]
+    means = images.groupby("entry")[rank].mean()
+    best = (direction(rank) * means).idxmax()
+    return images[images["entry"] == best]

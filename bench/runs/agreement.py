@@ -1,4 +1,4 @@
-"""Whether two measurements of one cell say the same."""
+"""Whether two measurements of one cell have the same images; see also :mod:`bench.runs.contradictions`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 from bench.runs.rows import COLUMNS, MEASURES, PLACE, Row
 
-_SAME = {"psnr": 0.01, "ssim": 1e-3, "lpips": 1e-3}
+SAME = {
+    "psnr": 0.01, "ssim": 1e-3, "lpips": 1e-3, "identified": 0.0, "label_correct": 0.0, "recognised": 0.0,
+    "recognised5": 0.0, "feature_distance": 1e-3, "diversity": 1e-3,
+}  # fmt: skip
 """How far the scores of one and the same reconstruction may be apart on two machines."""
-_ALIKE = {"psnr": 0.5, "ssim": 0.02, "lpips": 0.02, "identified": 0.05, "label_correct": 0.05}
-_ALIKE |= {"recognised": 0.05}
+ALIKE = {
+    "psnr": 0.5, "ssim": 0.02, "lpips": 0.02, "identified": 0.05, "label_correct": 0.05, "recognised": 0.05,
+    "recognised5": 0.05, "feature_distance": 0.1, "diversity": 0.1,
+}  # fmt: skip
 """How far the mean of a cell may move when it is run again: an optimisation that rounds otherwise on another
 processor ends elsewhere on single images, but not on average."""
 
@@ -25,7 +30,7 @@ class Agreement:
         identical: to the last digit that is written down.
         difference: per metric the largest difference of one image; NaN where only one of the two has a value.
         shift: per metric the difference of the means, second minus first; NaN where one has no value.
-        reason: why they cannot be compared; empty if they can.
+        reason: why they cannot be compared, or which fields of the record are not confirmed; else empty.
     """
 
     agrees: bool
@@ -39,7 +44,7 @@ def same_scores(first: Sequence[Row], second: Sequence[Row]) -> Agreement:
     """Compares two scorings of the same reconstructions, image by image."""
     found = _compare(first, second)
     worst = found.difference or {}
-    close = all(worst[name] <= _SAME.get(name, 0.0) for name in worst)
+    close = all(worst[name] <= SAME[name] for name in worst)
     return Agreement(close and not found.reason, found.identical, worst, found.shift, found.reason)
 
 
@@ -47,7 +52,7 @@ def same_results(first: Sequence[Row], second: Sequence[Row]) -> Agreement:
     """Compares two runs of a cell by what the tables show of them: the mean of every metric."""
     found = _compare(first, second)
     shift = found.shift or {}
-    close = all(abs(shift[name]) <= _ALIKE[name] for name in shift)
+    close = all(abs(shift[name]) <= ALIKE[name] for name in shift)
     return Agreement(close and not found.reason, found.identical, found.difference, shift, found.reason)
 
 

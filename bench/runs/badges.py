@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.matrix.cells import Cell
 from bench.runs.agreement import Agreement
 from bench.runs.files import write_atomic
 from bench.runs.outcome import Outcome
@@ -34,7 +33,7 @@ class Verified:
     @property
     def title(self) -> str:
         """One line."""
-        return Cell.from_json(self.record.cell).title
+        return self.record.asked.title
 
 
 def write_badges(folder: Path, found: Sequence[Verified], recorded: Mapping[str, Outcome]) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bench.matrix.cells import Cell
 from bench.runs import stages
-from bench.runs.context import Context
+from bench.runs.context import Context, Data
 from bench.runs.identity import Keys
 from bench.runs.outcome import Outcome, seeds, stage_keys
-from bench.runs.parts import AttackCost, Means, Memory, ReleaseHealth, Seconds, Utility
+from bench.runs.parts import AttackCost, Means, Memory, Prior, ReleaseHealth, Seconds, Utility
 from bench.runs.provenance import machine, provenance
-from bench.runs.record import Record, Status, means_from
+from bench.runs.question import Question
+from bench.runs.record import SCHEMA, Record, Status, means_from
 from bench.runs.rows import image_rows
 from bench.runs.sheet import sheet
 from bench.runs.store import Stored
 
-PartT = TypeVar("PartT", Utility, AttackCost, ReleaseHealth)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PartT = TypeVar("PartT", Utility, AttackCost, ReleaseHealth, Prior)
 
 
 def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
@@ -30,6 +34,7 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
     release = stages.release(cell, keys, context)
     reconstruction = stages.reconstruction(cell, keys, context)
     judge = stages.evaluator(cell, keys, context)
+    prior = stages.generator(cell, keys, context)
     if not context.store.has("scores", keys.scores):
         context.lpips()
     scores = stages.scores(cell, keys, context)
@@ -40,16 +45,19 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         "reconstruction": reconstruction,
         "scores": scores,
     }
+    if prior is not None:
+        found["generator"] = prior
     record = Record(
-        schema=3,
+        schema=SCHEMA,
         id=cell.id,
         key=keys.scores,
         stages=stage_keys(keys),
-        cell=cell.to_json(),
+        cell=Question.model_validate(cell.to_json()),
         seeds=seeds(cell),
         status=Status.DONE,
         utility=_pick(Utility, victim),
         attack=_pick(AttackCost, reconstruction),
+        generator=_pick(Prior, prior) if prior is not None else None,
         release=_pick(ReleaseHealth, release),
         means=_means(scores),
         perturbed=_pairs(scores, "perturbed"),
@@ -62,7 +70,9 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         reconstruction_sha256=context.store.checksum("reconstruction", keys.reconstruction),
         provenance=provenance(machine(context.device)),
     )
-    picture = sheet(release.tensors["images"], reconstruction.tensors["images"], scores.tensors["order"])
+    picture = sheet(
+        _shown(release, scores, context.data(cell)), reconstruction.tensors["images"], scores.tensors["order"]
+    )
     return Outcome(record, tuple(image_rows(cell, scores.tensors)), picture)
 
 
@@ -75,4 +85,13 @@ def _pairs(scores: Stored, name: str) -> Means | None:
 
 
 def _means(scores: Stored) -> Means:
-    return means_from({name: scores.tensors[name].nanmean().item() for name in stages.METRICS})
+    found = {name: scores.tensors[name] for name in Means.model_fields if name in scores.tensors}
+    return means_from({name: values.nanmean().item() for name, values in found.items()})
+
+
+def _shown(release: Stored, scores: Stored, data: Data) -> Tensor:
+    """What a contact sheet sets above the reconstructions: their originals, or the nearest private images."""
+    if "nearest" not in scores.tensors:
+        return release.tensors["images"]
+    private = data.splits.private_train.images
+    return private[scores.tensors["nearest"].to(private.device)]

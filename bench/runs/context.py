@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.matrix.cells import Cell, Variant
 from bench.plugins import build_dataset
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.api.dataset import Dataset, ImageSet, Splits
     from bench.metrics.perceptual import Lpips
 
+KeptT = TypeVar("KeptT")
 _REMEMBERED = 6
 """Stage results in memory: the attacks on one victim follow one another, two checkpoints at most."""
 
@@ -45,6 +46,7 @@ class Context:
         self._data: dict[tuple[Variant, int], Data] = {}
         self._recent: OrderedDict[str, Stored] = OrderedDict()
         self._lpips: tuple[Lpips | None, str] | None = None
+        self._kept: tuple[str, Any] | None = None
 
     def data(self, cell: Cell) -> Data:
         """The cell's data set and its splits."""
@@ -55,6 +57,18 @@ class Context:
             self._data.clear()  # seeds are the outermost loop: the last one's images are not needed again
             self._data[wanted] = Data(dataset, self._on_device(splits))
         return self._data[wanted]
+
+    def remembered(self, name: str, compute: Callable[[], KeptT]) -> KeptT:
+        """What many cells of one data set and seed need, computed once; the last one alone is kept.
+
+        Args:
+            name: says of what, data set and seed included.
+            compute: the same result for the same name.
+        """
+        if self._kept is None or self._kept[0] != name:
+            self._kept = (name, compute())
+        kept: KeptT = self._kept[1]
+        return kept
 
     def lpips(self) -> tuple[Lpips | None, str]:
         """The metric, or None and why there is none."""

@@ -45,6 +45,7 @@ class Control:
         workers: int,
     ) -> None:
         self.settled = 0
+        self.elsewhere = 0
         self.interrupted = False
         self._results = results
         self._display = display
@@ -87,10 +88,17 @@ class Control:
     def settle(self, outcome: Outcome, seconds: float) -> None:
         """Commits a cell and says so."""
         self._results.commit(outcome)
-        record = outcome.record
         self.settled += 1
+        self._show(outcome.record, seconds)
+
+    def settled_elsewhere(self, record: Record) -> None:
+        """Another run has settled a cell of this one."""
+        self.elsewhere += 1
+        self._show(record, 0.0)
+
+    def _show(self, record: Record, seconds: float) -> None:
         self._failed += record.status in RETRIED
-        title = Cell.from_json(record.cell).title
+        title = record.asked.title
         self._display.finished(title, record.status, record.reason, seconds, self.progress())
 
     def learn(self, records: Iterable[Record]) -> None:
@@ -104,11 +112,12 @@ class Control:
                 (Kind.CELL, record.key, spent.release + spent.reconstruction + spent.scores),
                 (Kind.VICTIM, keys.victim, spent.victim),
                 (Kind.EVALUATOR, keys.evaluator, spent.evaluator or 0.0),
+                (Kind.GENERATOR, keys.generator, spent.generator or 0.0),
             ]
             for kind, name, seconds in parts:
-                if name not in seen:
+                if name and name not in seen:
                     seen.add(name)
-                    task = Task(kind=kind, cell=Cell.from_json(record.cell), keys=keys)
+                    task = Task(kind=kind, cell=record.asked, keys=keys)
                     self._eta.observe(task, seconds)
 
     def expected(self, task: Task) -> float | None:
@@ -154,7 +163,7 @@ class Control:
         running = [(task, now - begun) for task, begun in self._running.items()]
         return Progress(
             total=self._total,
-            done=self.settled,
+            done=self.settled + self.elsewhere,
             failed=self._failed,
             running=tuple(task.title for task, _ in running),
             eta=self._eta.estimate(self._remaining, running),

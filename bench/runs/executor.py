@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
 }
 """What a worker's process must have been started with."""
+_OUT_OF_MEMORY = "two workers were killed (SIGKILL), most likely out of memory"
 
 
 class Sink(Protocol):
@@ -116,10 +117,19 @@ def late(timeout: float | None) -> Failure:
     return Failure(status=Status.TIMEOUT, reason=f"no result within {timeout:g} s")
 
 
+def killed_from_outside(code: int | None) -> bool:
+    """Whether a worker's end need not be the fault of its task.
+
+    The server that starts the workers and reports how they end may be killed as well: then nobody knows how
+    they have ended, and multiprocessing says 255.
+    """
+    return code in (-signal.SIGKILL, -signal.SIGTERM, 255)
+
+
 def cause_of_death(code: int | None) -> Failure:
-    """Why a worker died: the kernel kills with SIGKILL whoever takes more memory than there is."""
+    """Why a task's last worker died: the kernel kills with SIGKILL who takes more memory than it has."""
     if code is None:
         return Failure(status=Status.FAILED, reason="the worker closed its channel")
     if code == -signal.SIGKILL:
-        return Failure(status=Status.OOM, reason="the worker was killed (SIGKILL), most likely out of memory")
+        return Failure(status=Status.OOM, reason=_OUT_OF_MEMORY)
     return Failure(status=Status.FAILED, reason=f"worker died with exit code {code}")

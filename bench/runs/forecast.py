@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from statistics import mean
 
+from bench.api.threat import Channel
 from bench.matrix.cells import Cell
-from bench.runs.identity import Keys
+from bench.runs.identity import Keys, generator_of
 from bench.runs.record import Record, Status
 
-STAGES = ("victim", "evaluator", "release", "reconstruction", "scores")
+STAGES = ("victim", "evaluator", "generator", "release", "reconstruction", "scores")
 _Features = tuple[object, ...]
 
 
@@ -25,15 +26,19 @@ class Estimate:
     """What one cell will cost.
 
     Attributes:
-        seconds: of the stages that are not in the cache; None where no record is like it.
+        seconds: of the stages that are not in the cache; None where no record is like one of them.
+        known: seconds of those of them that can be predicted: all where ``seconds`` is known.
         memory_mb: the peak over these stages; None where unknown.
         cached: stages that are there.
+        stages: how many there are in all.
         exact: every number comes from cells with the same budget and releases.
     """
 
     seconds: float | None
+    known: float
     memory_mb: float | None
     cached: tuple[str, ...]
+    stages: int
     exact: bool
 
 
@@ -69,23 +74,27 @@ class Forecast:
         self, cell: Cell, keys: Keys, has: Callable[[str, str], bool], paid: set[tuple[str, str]]
     ) -> Estimate:
         names = asdict(keys)
-        cached = tuple(stage for stage in STAGES if has(stage, names[stage]))
-        total: float | None = 0.0
+        wanted = [stage for stage in STAGES if names[stage]]
+        cached = tuple(stage for stage in wanted if has(stage, names[stage]))
+        parts: list[float | None] = []
         memory: list[float | None] = []
         exact = True
-        for stage in STAGES:
+        for stage in wanted:
             if stage in cached or (stage, names[stage]) in paid:
                 continue
-            paid.add((stage, names[stage]))
             seconds, same = _nearest(self._seconds, stage, cell)
-            total = None if total is None or seconds is None else total + seconds
+            if seconds is not None:
+                paid.add((stage, names[stage]))
+            parts.append(seconds)
             memory.append(_nearest(self._memory, stage, cell, peak=True)[0])
             exact = exact and same
-        known = [value for value in memory if value is not None]
-        return Estimate(total, max(known, default=None), cached, exact)
+        known = [value for value in parts if value is not None]
+        peak = max((value for value in memory if value is not None), default=None)
+        total = sum(known) if len(known) == len(parts) else None
+        return Estimate(total, sum(known), peak, cached, len(wanted), exact)
 
     def _learn(self, record: Record) -> None:
-        cell = Cell.from_json(record.cell)
+        cell = record.asked
         seconds = record.seconds.model_dump()
         memory = record.memory_mb.model_dump()
         memory["reconstruction"] = memory["reconstruction"] or record.peak_memory_mb
@@ -101,12 +110,15 @@ def _ladder(stage: str, cell: Cell) -> list[tuple[_Features, float]]:
     """What a stage's cost depends on, the most telling first, and what seconds are divided by there."""
     data, shape = cell.dataset.label, (cell.model, cell.batch_size)
     where = (*shape, cell.channel)
+    protocol = cell.channel is Channel.MODEL
     if stage == "evaluator":
         return [((stage, data), 1.0)]
+    if stage == "generator":
+        return [((stage, data, generator_of(cell)), 1.0)]
     if stage == "victim":
         return [
-            ((stage, data, *shape, cell.epochs, cell.defense.label), 1.0),
-            ((stage, data, *shape, cell.epochs), 1.0),
+            ((stage, data, *shape, protocol, cell.epochs, cell.defense.label), 1.0),
+            ((stage, data, *shape, protocol, cell.epochs), 1.0),
         ]
     if stage == "release":
         return [((stage, data, *where, cell.releases), 1.0), ((stage, data, *where), float(cell.releases))]

@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.api.cards import Kind
+from bench.api.cards import DatasetCard, Kind
+from bench.api.threat import Channel
 from bench.matrix.cells import Cell, Variant
 from bench.models.names import MODELS, SPLIT
 from bench.models.spec import parse_model
-from bench.plugins import dataset_card, find
-from bench.runs.sources import PACKAGE, content_digest, digest, plugin_files
+from bench.plugins import attack_card, dataset_card, find
+from bench.runs.sources import PACKAGE, content_digest, digest, forget_sources, plugin_files
 
-FORMAT = 4
-"""Raise it when :mod:`bench.runs.stages` or :mod:`bench.runs.learning` come to mean something else.
+FORMAT = 5
+"""Raise it when a stage comes to mean something else: :mod:`~bench.runs.stages`, :mod:`~bench.runs.learning`,
+:mod:`~bench.runs.image_scores`, :mod:`~bench.runs.class_scores` or :mod:`~bench.runs.generators`.
 
 All that is stored is then stale.
 """
@@ -34,25 +36,46 @@ DTYPE = "float32"
 
 def _roots(stage: str, cell: Cell) -> tuple[str, ...]:
     """Where a stage enters the code; what these files import is found by reading them."""
-    # A user's own network may be cut in two; that is known when it is built.
-    federated = cell.model in MODELS and cell.model not in SPLIT
-    seen = ("runs/observe.py",) if federated else ("runs/observe_split.py", "runs/observe.py")
-    return {
-        "victim": ("victims/training.py",) if federated else ("victims/split.py",),
+    shared = {
         "evaluator": ("victims/evaluator.py",),
-        "release": ("victims/releases.py",) if federated else ("victims/split_releases.py",),
-        "reconstruction": seen,
+        "generator": ("victims/generator.py", "metrics/fidelity.py"),
         "scores": ("metrics/score.py", "metrics/perceptual.py", "metrics/pairs.py"),
+    }
+    if cell.channel is Channel.MODEL:
+        return {
+            **shared,
+            "victim": ("victims/owner.py",),
+            "release": ("victims/owner.py",),
+            "reconstruction": ("runs/observe_model.py",),
+            "scores": ("metrics/classes.py", "metrics/perceptual.py"),
+        }[stage]
+    # A user's own network may be cut in two; that is known when it is built.
+    if cell.model in MODELS and cell.model not in SPLIT:
+        return {
+            **shared,
+            "victim": ("victims/training.py",),
+            "release": ("victims/releases.py",),
+            "reconstruction": ("runs/observe.py",),
+        }[stage]
+    return {
+        **shared,
+        "victim": ("victims/split.py",),
+        "release": ("victims/split_releases.py",),
+        "reconstruction": ("runs/observe_split.py", "runs/observe.py"),
     }[stage]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """The content addresses of one cell's stages; that of the scores covers all others and names the cell."""
+    """The content addresses of one cell's stages; that of the scores covers all others and names the cell.
+
+    An attack without a generator has an empty one for it.
+    """
 
     victim: str
     release: str
     evaluator: str
+    generator: str
     reconstruction: str
     scores: str
 
@@ -76,8 +99,10 @@ def _plugin(kind: Kind, variant: Variant) -> dict[str, Any]:
     parameters, content = variant.arguments(), {}
     for name, parameter in plugin.card.parameters.items():
         if parameter.path and (path := Path(str(parameters[name])).expanduser()).exists():
-            content[name] = content_digest(path)
             del parameters[name]  # where the user's files lie does not matter
+            pinned = isinstance(plugin.card, DatasetCard) and bool(plugin.card.sha256)
+            if not pinned:
+                content[name] = content_digest(path)
     parts = {
         "name": variant.name,
         "parameters": parameters,
@@ -126,11 +151,13 @@ class Identity:
                 "releases": cell.releases,
             },
         )
+        generator = self._generator(cell, evaluator)
         reconstruction = self._key(
             "reconstruction",
             cell,
             {
                 "release": release,
+                "generator": generator,
                 "attack": _plugin("attack", cell.attack),
                 "adversary": cell.adversary,
                 "budget": cell.budget,
@@ -150,12 +177,21 @@ class Identity:
             victim=victim,
             release=release,
             evaluator=evaluator,
+            generator=generator,
             reconstruction=reconstruction,
             scores=scores,
         )
 
+    def _generator(self, cell: Cell, evaluator: str) -> str:
+        kind = generator_of(cell)
+        if not kind:
+            return ""
+        return self._key("generator", cell, {"evaluator": evaluator, "kind": kind})
+
     def _victim_parts(self, cell: Cell) -> dict[str, Any]:
         """What the training depends on; no attack and no checkpoint, so that one victim serves them all."""
+        if cell.channel is Channel.MODEL:
+            cell = replace(cell, batch_size=1)  # a classifier is trained in one place, whatever is rebuilt
         return {
             "dataset": self._dataset(cell),
             "model": _model(cell.model),
@@ -178,10 +214,16 @@ class Identity:
         return self._cache[canonical]
 
 
+def generator_of(cell: Cell) -> str:
+    """Which generator the cell's attack searches; empty for an attack without one."""
+    if not attack_card(cell.attack.name).needs_generator:
+        return ""
+    return str(cell.attack.arguments()["generator"])
+
+
 def forget_digests() -> None:
     """Reads every file again: a process that outlives an edit must not keep the old digests."""
-    digest.cache_clear()
-    content_digest.cache_clear()
+    forget_sources()
     _lpips_versions.cache_clear()
 
 

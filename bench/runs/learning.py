@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import IncompatibleError
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.api.attack import Reconstruction
+    from bench.api.generator import ImageGenerator
     from bench.victims.releases import Release, Source
     from bench.victims.training import Victim
 
@@ -42,6 +42,7 @@ def splits_network(cell: Cell, data: Data) -> bool:
 
 def train(cell: Cell, data: Data, device: torch.device) -> Victim:
     """Trains the victim by its protocol."""
+    from bench.victims.owner import train_owner
     from bench.victims.split import train_split
     from bench.victims.training import train_victim
 
@@ -54,6 +55,8 @@ def train(cell: Cell, data: Data, device: torch.device) -> Victim:
         "seed": cell.seed,
         "device": device,
     }
+    if cell.channel is Channel.MODEL:
+        return train_owner(**common)
     if splits_network(cell, data):
         return train_split(**common)
     return train_victim(batch_size=cell.batch_size, **common)
@@ -61,9 +64,12 @@ def train(cell: Cell, data: Data, device: torch.device) -> Victim:
 
 def released(cell: Cell, data: Data, source: Source) -> Release:
     """What leaves the victim on the cell's channel."""
+    from bench.victims.owner import release_classifier
     from bench.victims.releases import release_gradients
     from bench.victims.split_releases import CLIENT, SERVER, release_activations, release_weight_gradients
 
+    if cell.channel is Channel.MODEL:
+        return release_classifier(source)
     if cell.channel is Channel.SMASHED:
         return release_activations(source)
     if cell.channel is Channel.CLIENT_GRADIENTS:
@@ -74,7 +80,12 @@ def released(cell: Cell, data: Data, source: Source) -> Release:
 
 
 def attacked(
-    cell: Cell, data: Data, source: Source, release: Release, initial: dict[str, Tensor]
+    cell: Cell,
+    data: Data,
+    source: Source,
+    release: Release,
+    initial: dict[str, Tensor],
+    generator: ImageGenerator | None,
 ) -> tuple[Reconstruction, float | None]:
     """What the attack rebuilds, and the task's accuracy where it is the server of a training.
 
@@ -84,22 +95,23 @@ def attacked(
         source: where the release comes from.
         release: what of it passes is decided by the observation.
         initial: the weights of round 0, from which the clients of an active attacker start.
+        generator: what the attack searches; None for most.
     """
     from bench.runs.observe import observe
+    from bench.runs.observe_model import observe_model
     from bench.runs.observe_split import hijacked, observe_split, observe_weight_gradients
 
     seen: dict[str, Any] = {"source": source, "release": release, "auxiliary": data.splits.auxiliary}
     attack = build_attack(cell.attack.name, cell.attack.arguments())
     options: dict[str, Any] = {"budget": cell.budget, "seed": derive_seed(cell.seed, "attack")}
+    if cell.channel is Channel.MODEL:
+        return attack.reconstruct(observe_model(cell, generator=generator, **seen), **options), None
     if cell.channel is Channel.SMASHED:
         session = hijacked(cell, source=source, initial=initial, release=release, splits=data.splits)
         found = attack.reconstruct(observe_split(cell, session=session, **seen), **options)
         return found, session.task_accuracy if session else None
     if splits_network(cell, data):
-        return attack.reconstruct(observe_weight_gradients(cell, **seen), **options), None
-    federal = observe(cell, **seen)
-    if federal.auxiliary is None and federal.defense is not None and federal.defense.transform is not None:
-        # To undo a known change of the clients' images takes images to learn from.
-        threat = replace(federal.threat, auxiliary=True)
-        federal = replace(federal, threat=threat, auxiliary=data.splits.auxiliary)
-    return attack.reconstruct(federal, **options), None
+        return attack.reconstruct(
+            observe_weight_gradients(cell, **seen, generator=generator), **options
+        ), None
+    return attack.reconstruct(observe(cell, **seen, generator=generator), **options), None

@@ -2,7 +2,7 @@
 
 Workers are forked from a server process that has torch imported but has never computed anything, so that a
 new one starts in milliseconds and the parent stays small. A task that takes too long is killed with its
-worker; a worker that dies takes only its task with it.
+worker; a worker that dies takes only its task with it, which gets a second try if it was killed from outside.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from bench.api.errors import BenchError
 from bench.runs import worker
-from bench.runs.executor import ENVIRONMENT, Sink, cause_of_death, finish, late
+from bench.runs.executor import ENVIRONMENT, Sink, cause_of_death, finish, killed_from_outside, late
 from bench.runs.files import DiskFullError
 from bench.runs.outcome import Failure, Outcome
 from bench.runs.record import Status
@@ -28,6 +29,7 @@ _PRELOAD = ["torch", "torchvision", "lpips", "safetensors.torch", "scipy.optimiz
 _PASSED_ON = ("BENCH_", "CUDA_")
 _TICK = 0.5
 _GRACE = 2.0
+_TRIES = 2
 
 
 @dataclass(eq=False)
@@ -64,6 +66,7 @@ class LocalExecutor:
         self._timeout = timeout
         self._cache = cache
         self._workers: list[_Worker] = []
+        self._lost: Counter[Task] = Counter()
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -78,7 +81,7 @@ class LocalExecutor:
         """See :meth:`bench.runs.executor.Executor.run`."""
         while deadline is None or time.monotonic() < deadline:
             self._hand_out(schedule, sink)
-            if not any(one.task for one in self._workers):
+            if not any(one.task for one in self._workers) and not schedule.waits:
                 return
             self._listen(schedule, sink)
             self._enforce_limits(schedule, sink)
@@ -114,7 +117,10 @@ class LocalExecutor:
             environment={k: v for k, v in os.environ.items() if k in ENVIRONMENT or k.startswith(_PASSED_ON)},
         )
         process = context.Process(target=worker.main, args=(theirs, settings), daemon=True)
-        process.start()
+        try:
+            process.start()
+        except (OSError, EOFError):  # somebody has just killed the server: the next start makes a new one
+            process.start()
         theirs.close()
         self._workers.append(_Worker(process, ours, free[0]))
         return self._workers[-1]
@@ -176,12 +182,18 @@ class LocalExecutor:
         finish(task, result, time.monotonic() - one.started, schedule=schedule, sink=sink)
 
     def _bury(self, one: _Worker, schedule: Schedule, sink: Sink) -> None:
-        """A worker is gone; if it had a task, nobody will finish it."""
+        """A worker is gone: its task gets another one, unless it seems to be what ends them."""
         self._receive(one, schedule, sink)
         one.process.join()
         code = one.process.exitcode
         self._workers.remove(one)
         one.channel.close()
+        if one.task is not None and killed_from_outside(code) and not one.silenced:
+            self._lost[one.task] += 1
+            if self._lost[one.task] < _TRIES:
+                sink.note(f"{one.task.title}: its worker was killed, tried again")
+                schedule.back(one.task)
+                return
         if not one.ready:
             raise BenchError(f"workers do not start: the first one ended with exit code {code}; see above")
         if one.task is not None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.api.errors import UsageError
-from bench.matrix.cells import Cell
 from bench.runs.outcome import Outcome
 from bench.runs.plan import check_rows_are_distinct
 from bench.runs.record import Record, Status
@@ -63,12 +62,12 @@ def merge(
         for outcome in Results(source, warn).outcomes():
             record, before = outcome.record, best.get(outcome.record.id)
             if before is not None and _differ(before, outcome):
-                differing[record.id] = Cell.from_json(record.cell).title
+                differing[record.id] = record.asked.title
             if before is None or _worth(record) > _worth(before.record):
                 best[record.id] = outcome
             else:
                 kept += 1
-    cells = [Cell.from_json(outcome.record.cell) for outcome in best.values()]
+    cells = [outcome.record.asked for outcome in best.values()]
     check_rows_are_distinct(cells, {}, holder="the folders have")
     new = [outcome for name, outcome in best.items() if there.get(name) is not outcome]
     for outcome in new:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bench.api.dataset import ImageSet, Splits
 from bench.api.defense import DefenseView
+from bench.api.generator import ImageGenerator
 from bench.api.observation import GradientObservation
 from bench.api.smashed import Query, SmashedObservation
 from bench.api.threat import Access, Adversary, ThreatModel
@@ -18,6 +19,7 @@ from bench.matrix.cells import Cell
 from bench.models.split import ClientHalf, SplitModel
 from bench.models.victims import schedule_of
 from bench.plugins import attack_card
+from bench.runs.observe import owns_images
 from bench.victims.releases import Release, Source
 from bench.victims.session import HijackedTraining
 from bench.victims.split import build_split
@@ -34,13 +36,13 @@ def observe_split(
         cell: names the attack, whose card declares its access, and its adversary.
         source: the server's half passes, the client's half only as far as the access goes.
         release: only its activations pass.
-        auxiliary: passes only to attacks whose card asks for it, and to those who must undo a transform.
+        auxiliary: passes only as :func:`~bench.runs.observe.owns_images` allows.
         session: passes only with access ``active``.
     """
     card = attack_card(cell.attack.name)
     network = loaded(source).requires_grad_(False)
     half, view = _half(network, source), _view(cell, source)
-    owned = card.needs_auxiliary or (view is not None and view.transform is not None)
+    owned = owns_images(card, view)
     return SmashedObservation(
         threat=ThreatModel(
             channel=cell.channel,
@@ -64,7 +66,12 @@ def observe_split(
 
 
 def observe_weight_gradients(
-    cell: Cell, *, source: Source, release: Release, auxiliary: ImageSet
+    cell: Cell,
+    *,
+    source: Source,
+    release: Release,
+    auxiliary: ImageSet,
+    generator: ImageGenerator | None = None,
 ) -> GradientObservation:
     """Builds the observation of a cell's attack on gradients of one half or of both.
 
@@ -72,15 +79,20 @@ def observe_weight_gradients(
         cell: names the attack and its adversary.
         source: both halves' weights and the training loss pass; what else a client keeps does not.
         release: only its gradients pass.
-        auxiliary: passes only to attacks whose card asks for it, and to those who must undo a transform.
+        auxiliary: passes only as :func:`~bench.runs.observe.owns_images` allows.
+        generator: what an attack whose card asks for it has learned from these images.
     """
     card, view = attack_card(cell.attack.name), _view(cell, source)
-    owned = card.needs_auxiliary or (view is not None and view.transform is not None)
+    owned = owns_images(card, view)
     network = _blank(source).requires_grad_(False)
     known = {k: v.to(source.device) for k, v in source.parameters.items() if k.startswith((CLIENT, SERVER))}
     return GradientObservation(
         threat=ThreatModel(
-            channel=cell.channel, adversary=cell.adversary, batch_size=cell.batch_size, auxiliary=owned
+            channel=cell.channel,
+            adversary=cell.adversary,
+            batch_size=cell.batch_size,
+            auxiliary=owned,
+            generator=generator is not None,
         ),
         model=network,
         parameters=known,
@@ -91,6 +103,7 @@ def observe_weight_gradients(
         ids=torch.arange(cell.releases, device=source.device),
         defense=view,
         auxiliary=auxiliary if owned else None,
+        generator=generator,
         loss=batch_loss(network),
     )
 

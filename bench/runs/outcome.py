@@ -8,7 +8,8 @@ from bench.matrix.cells import Cell
 from bench.runs.identity import Keys, derive_seed
 from bench.runs.parts import Seeds, StageKeys
 from bench.runs.provenance import Machine, provenance
-from bench.runs.record import Record, Status
+from bench.runs.question import Question
+from bench.runs.record import SCHEMA, Record, Status
 from bench.runs.rows import Row, failure_row
 
 
@@ -37,6 +38,7 @@ def stage_keys(keys: Keys) -> StageKeys:
     return StageKeys(
         victim=keys.victim,
         evaluator=keys.evaluator,
+        generator=keys.generator,
         release=keys.release,
         reconstruction=keys.reconstruction,
     )
@@ -50,11 +52,11 @@ def seeds(cell: Cell) -> Seeds:
 def failed(cell: Cell, keys: Keys, failure: Failure, *, device: str) -> Outcome:
     """The outcome of a cell that could not be measured; ``device`` is for a failure that names no machine."""
     record = Record(
-        schema=3,
+        schema=SCHEMA,
         id=cell.id,
         key=keys.scores,
         stages=stage_keys(keys),
-        cell=cell.to_json(),
+        cell=Question.model_validate(cell.to_json()),
         seeds=seeds(cell),
         status=failure.status,
         reason=failure.reason,

@@ -52,12 +52,32 @@ class ReleaseHealth(Part):
     """Mean Euclidean norm over the finite releases."""
 
 
+class Prior(Part):
+    """The generator that the attack searched: how good it is, and how good it could be."""
+
+    kind: str
+    """Name of the generator."""
+    frechet: float | None
+    """Frechet distance of the evaluator's features, samples against auxiliary images."""
+    frechet_real: float | None
+    """The same of ``private_test``: what a perfect generator would reach."""
+    confident: float | None
+    """Share of the samples that the evaluator is sure of."""
+    confident_real: float | None
+    """Share of ``private_test`` that it is sure of."""
+    classes: float | None
+    """How many classes the samples are spread over."""
+    diversity: float | None
+    """Mean distance of two samples, relative to that of two auxiliary images."""
+
+
 class Means(Part):
     """Means over all images with a value; None where no image has one."""
 
     psnr: float | None = None
     """In dB, at most 80."""
     ssim: float | None = None
+    """Structural similarity, 1 for the same image."""
     lpips: float | None = None
     """Lower is more alike."""
     identified: float | None = None
@@ -66,36 +86,61 @@ class Means(Part):
     """Share of private labels that the attack recovered."""
     recognised: float | None = None
     """Share that the evaluator takes for the true class."""
+    recognised5: float | None = None
+    """Channel ``model``: share with the attacked class among the evaluator's first five."""
+    feature_distance: float | None = None
+    """Channel ``model``: distance of the evaluator's features to the nearest private image of the class."""
+    diversity: float | None = None
+    """Channel ``model``: mean distance of these features to those of the other images of the class."""
 
 
 class Seconds(Part):
     """Wall seconds of each stage when it was computed, also if this run found it in the cache."""
 
     victim: float = 0.0
+    """Training under the defense."""
     evaluator: float | None = None
-    """None in records of schema 1, which did not have it."""
+    """Training of the independent judge; None in records of schema 1, which did not have it."""
+    generator: float | None = None
+    """Training of the attacker's generator; None where the attack has none."""
     release: float = 0.0
+    """Drawing private batches and sending them through the defense."""
     reconstruction: float = 0.0
+    """The attack."""
     scores: float = 0.0
+    """Measuring every image."""
 
 
 class Memory(Part):
     """Peak memory of each stage in MiB when it was computed: of the GPU, else of the whole process."""
 
     victim: float | None = None
+    """Training under the defense."""
     evaluator: float | None = None
+    """Training of the independent judge."""
+    generator: float | None = None
+    """Training of the attacker's generator; None where the attack has none."""
     release: float | None = None
+    """Drawing private batches and sending them through the defense."""
     reconstruction: float | None = None
+    """The attack."""
     scores: float | None = None
+    """Measuring every image."""
 
 
 class StageKeys(Part):
     """Content addresses of the stages before the scores: the names of their entries in the cache."""
 
     victim: str = Field(pattern=HEX64)
+    """The weights before and after the training."""
     evaluator: str = Field(pattern=HEX64)
+    """The independent judge."""
+    generator: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """The attacker's generator; empty where the attack has none."""
     release: str = Field(pattern=HEX64)
+    """The private batches and what was sent of them."""
     reconstruction: str = Field(pattern=HEX64)
+    """What the attack returned."""
 
 
 class Seeds(Part):
@@ -115,6 +160,7 @@ class Determinism(Part):
     warn_only: bool
     """An operation without a deterministic kernel warns instead of failing."""
     cudnn_benchmark: bool
+    """Whether cuDNN may try several kernels and take the fastest."""
     tf32: bool
     """Whether matrix products or convolutions may round to TensorFloat-32."""
     cublas_workspace: str
@@ -131,11 +177,19 @@ class Provenance(Part):
     dirty: bool
     """A Python or TOML file differed from the commit."""
     python: str
+    """Version of the interpreter."""
     torch: str
+    """Version of PyTorch; its build is in ``cuda``."""
     torchvision: str
+    """Its version."""
     numpy: str
+    """Its version."""
     scipy: str = ""
+    """Its version; empty in records of schema 1."""
+    cma: str = ""
+    """Version of the evolution strategy that some attacks may search with; empty before schema 5."""
     lpips: str
+    """Version of the package with the linear heads of LPIPS."""
     lpips_weights: str = ""
     """Version of the package with the trunks of LPIPS; empty where torchvision's own are used or none are."""
     device: str

@@ -85,7 +85,7 @@ def check_rows_are_distinct(
             raise UsageError(f"{cell.title}: {holder} it twice, with {_difference(cell, other)}")
     replaced = []
     for record in records.values():
-        old = Cell.from_json(record.cell)
+        old = record.asked
         new = owner.get(key_of(old), asked.get(_question(old)))
         if new is None or new.id == old.id:
             continue

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from bench.api.errors import UsageError
+from bench.text import clean, clean_lines
 
 _PLAIN_INTERVAL = 2.0
 
@@ -90,12 +91,12 @@ class Plain:
             return
         self._last = now
         place = f"[{progress.done}/{progress.total}]"
-        why = f": {' '.join(reason.split())}" if reason else ""
-        self._print(f"{place} {status:7} {title} ({seconds:.1f} s, ETA {duration(progress.eta)}){why}")
+        why = f": {clean(reason)}" if reason else ""
+        self._print(f"{place} {status:7} {clean(title)} ({seconds:.1f} s, ETA {duration(progress.eta)}){why}")
 
     def message(self, text: str) -> None:
         """To stderr, so that it is not lost in the log."""
-        print(text, file=sys.stderr, flush=True)
+        print(clean_lines(text), file=sys.stderr, flush=True)
 
     def finish(self, counts: Mapping[str, int], seconds: float) -> None:
         """The summary line."""

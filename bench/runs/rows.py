@@ -35,12 +35,14 @@ KEYS = (
     "budget",
 )
 PLACE = ("release", "image")
-MEASURES = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised")
+_OF_CLASSES = ("recognised5", "feature_distance", "diversity")
+MEASURES = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised", *_OF_CLASSES)
+"""A cell's rows are empty where its channel does not have a metric."""
 COLUMNS = (*KEYS, *PLACE, *MEASURES, "status", "reason")
-_BEFORE = tuple(name for name in COLUMNS if name != "budget")
-"""The columns of files that were written when a folder held one budget."""
+_SINCE = (_OF_CLASSES, ("budget",))
+"""Columns that older files do not have, the latest first."""
 _NUMBERS = frozenset({"batch_size", "strength", "seed", "budget", "release", "image"})
-_BOOLEANS = frozenset({"identified", "label_correct", "recognised"})
+_BOOLEANS = frozenset({"identified", "label_correct", "recognised", "recognised5"})
 
 Row = tuple[str, ...]
 
@@ -70,14 +72,14 @@ def key_of(cell: Cell) -> Row:
 def image_rows(cell: Cell, scores: Mapping[str, Tensor]) -> list[Row]:
     """The rows of a finished cell, from its metrics ``[N, B]``."""
     key = key_of(cell)
-    values = {name: scores[name].tolist() for name in MEASURES}
+    values = {name: scores[name].tolist() for name in MEASURES if name in scores}
     releases, batch = scores[MEASURES[0]].shape
     return [
         (
             *key,
             str(n),
             str(b),
-            *(_text(name, values[name][n][b]) for name in MEASURES),
+            *(_text(name, values[name][n][b]) if name in values else "" for name in MEASURES),
             str(Status.DONE),
             "",
         )
@@ -117,7 +119,7 @@ def encode(rows: Iterable[Row]) -> bytes:
 
 
 def decode(data: bytes, name: str) -> list[Row]:
-    """The rows of a CSV file with this header; where it knows no budget, that field is empty.
+    """The rows of a CSV file with this header or an older one, whose fields it leaves empty.
 
     Raises:
         CorruptRowsError: naming the file, for other columns or a line of another length.
@@ -126,15 +128,24 @@ def decode(data: bytes, name: str) -> list[Row]:
         lines = [tuple(line) for line in csv.reader(io.StringIO(data.decode(), newline=""), strict=True)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorruptRowsError(f"{name}: {error}") from None
-    if lines and lines[0] == _BEFORE:
-        at = COLUMNS.index("budget")
-        lines = [COLUMNS, *((*line[:at], "", *line[at:]) for line in lines[1:])]
-    if not lines or lines[0] != COLUMNS:
+    header = lines[0] if lines else ()
+    if header not in _headers():
         raise CorruptRowsError(f"{name}: its columns are not {', '.join(COLUMNS)}")
     for number, line in enumerate(lines, start=1):
-        if len(line) != len(COLUMNS):
-            raise CorruptRowsError(f"{name}: line {number} has {len(line)} columns, expected {len(COLUMNS)}")
-    return lines[1:]
+        if len(line) != len(header):
+            raise CorruptRowsError(f"{name}: line {number} has {len(line)} columns, expected {len(header)}")
+    if header == COLUMNS:
+        return lines[1:]
+    fields = [dict(zip(header, line, strict=True)) for line in lines[1:]]
+    return [tuple(line.get(column, "") for column in COLUMNS) for line in fields]
+
+
+def _headers() -> list[Row]:
+    """The columns of today, and of all older versions."""
+    headers: list[Row] = [COLUMNS]
+    for added in _SINCE:
+        headers.append(tuple(column for column in headers[-1] if column not in added))
+    return headers
 
 
 def pack(rows: Iterable[Row]) -> bytes:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.matrix import Cell, Filters
+from bench.matrix.brought import build_brought
 from bench.runs.budget import Deadline, most_informative_first
+from bench.runs.cell_locks import CellLocks
 from bench.runs.control import Control
 from bench.runs.devices import cluster_devices, cluster_workers, default_workers, device_class, devices
 from bench.runs.executor import Executor, make_executor
@@ -32,7 +34,7 @@ class RunSummary:
     Attributes:
         counts: cells of the matrix by state, as they stand now.
         ran: cells that this run settled.
-        skipped: cells that were settled before.
+        skipped: cells that were settled before, or by another run meanwhile.
         interrupted: Ctrl-C or SIGTERM ended it.
         tables: whether the tables could be written.
         seconds: wall time.
@@ -110,6 +112,7 @@ def run_matrix(
     replaced = check_rows_are_distinct(plan.cells, found.records)
     states = survey(plan.cells, plan.keys, found)
     chosen = choose(plan.cells, states, retry_failed=retry_failed, force=force)
+    build_brought(chosen, filters or Filters())
     if budget is not None:
         waiting = {cell.id for cell in chosen}
         chosen = most_informative_first(chosen, [cell for cell in plan.cells if cell.id not in waiting])
@@ -134,17 +137,18 @@ def run_matrix(
     control.learn(found.records.values())
     shown.start(counts(states), control.progress())
     with control:
-        _work(plan, chosen, control, executor, force=force, budget=budget)
+        locks = CellLocks(plan.results, found.records, control.settled_elsewhere)
+        _work(plan, chosen, control, executor, locks, force=force, budget=budget)
     tables = control.write_tables()
     now, seconds = counts(plan.states()), time.monotonic() - start
-    if budget is not None and control.settled < len(chosen) and not control.interrupted:
-        left = len(chosen) - control.settled
+    left = len(chosen) - control.settled - control.elsewhere
+    if budget is not None and left and not control.interrupted:
         shown.message(f"the budget is spent: {left} cells are left; the same command continues")
     shown.finish(now, seconds)
     return RunSummary(
         counts=now,
         ran=control.settled,
-        skipped=skipped,
+        skipped=skipped + control.elsewhere,
         interrupted=control.interrupted,
         tables=tables,
         seconds=seconds,
@@ -156,6 +160,7 @@ def _work(
     chosen: list[Cell],
     control: Control,
     executor: Executor,
+    locks: CellLocks,
     *,
     force: bool,
     budget: float | None,
@@ -172,9 +177,12 @@ def _work(
         if force:
             store.discard(keys)
         possible.append((cell, keys))
-    with executor:
-        if deadline is None:
-            executor.run(Schedule(possible, ready=store.has), control)
-        else:
-            schedule = Schedule(possible, ready=store.has, fits=deadline.fits)
-            executor.run(schedule, control, deadline=deadline.at)
+    schedule = Schedule(
+        possible,
+        ready=store.has,
+        fits=deadline.fits if deadline else lambda task: True,
+        claim=locks.take,
+        release=locks.give_back,
+    )
+    with locks, executor:
+        executor.run(schedule, control, deadline=deadline.at if deadline else None)

@@ -1,7 +1,7 @@
 """The order of the work: cells in the matrix's order, each after the victim and the evaluator it needs.
 
-Victims and evaluators are tasks of their own, so that no two workers train the same one. A cell that has to
-wait for one is passed over for the next cell that can run.
+Victims, evaluators and generators are tasks of their own, so that no two workers train the same one. A cell
+that has to wait for one is passed over for the next cell that can run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bench.matrix.cells import Cell
-from bench.runs.identity import Keys
+from bench.runs.identity import Keys, generator_of
 from bench.runs.outcome import Failure
 
 
@@ -20,6 +20,7 @@ class Kind(StrEnum):
 
     VICTIM = "victim"
     EVALUATOR = "evaluator"
+    GENERATOR = "generator"
     CELL = "cell"
 
 
@@ -39,6 +40,8 @@ class Task:
             return cell.title
         if self.kind is Kind.EVALUATOR:
             return f"evaluator for {cell.dataset.label} seed={cell.seed}"
+        if self.kind is Kind.GENERATOR:
+            return f"generator {generator_of(cell)} for {cell.dataset.label} seed={cell.seed}"
         strength = "" if cell.strength is None else f"={cell.strength:g}"
         return (
             f"victim {cell.model} under {cell.defense.label}{strength} on {cell.dataset.label} "
@@ -49,6 +52,8 @@ class Task:
     def group(self) -> tuple[str, ...]:
         """Tasks that take about equally long."""
         cell = self.cell
+        if self.kind is Kind.GENERATOR:
+            return (self.kind, cell.dataset.label, generator_of(cell))
         common = (self.kind, cell.dataset.label, cell.model, str(cell.batch_size))
         if self.kind is not Kind.CELL:
             return common
@@ -58,6 +63,16 @@ class Task:
 Needs = tuple[Kind, str]
 
 
+class Claim(StrEnum):
+    """Whose a cell is, where several runs share a folder."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+    """Another run works on it; it may come back."""
+    SETTLED = "settled"
+    """Another run has recorded it meanwhile."""
+
+
 class Schedule:
     """Hands out tasks one by one.
 
@@ -65,6 +80,11 @@ class Schedule:
         cells: what is to be run, with its keys, in order.
         ready: whether the result of a victim or an evaluator is in the store.
         fits: whether a task may still begin; what may not is passed over.
+        claim: asked for every cell that could be handed out; a settled one is dropped.
+        release: told when a claimed cell has ended.
+
+    Attributes:
+        waits: a cell could run now if no other run was working on it.
     """
 
     def __init__(
@@ -73,8 +93,13 @@ class Schedule:
         ready: Callable[[Kind, str], bool],
         *,
         fits: Callable[[Task], bool] = lambda task: True,
+        claim: Callable[[Task], Claim] = lambda task: Claim.OURS,
+        release: Callable[[Task], None] = lambda task: None,
     ) -> None:
+        self.waits = False
         self._fits = fits
+        self._claim = claim
+        self._release = release
         self._waiting = [Task(kind=Kind.CELL, cell=cell, keys=keys) for cell, keys in cells]
         self._ready: dict[Needs, bool] = {}
         self._running: set[Needs] = set()
@@ -100,10 +125,16 @@ class Schedule:
 
     def next(self) -> Task | None:
         """The first task that can run now; None if there is none, until another one has ended."""
-        for place, task in enumerate(self._waiting):
+        self.waits = False
+        for task in list(self._waiting):
             missing = [needs for needs in _needs(task) if not self._ready[needs]]
             if not missing and self._fits(task):
-                return self._waiting.pop(place)
+                claim = self._claim(task)
+                if claim is not Claim.THEIRS:
+                    self._waiting.remove(task)
+                if claim is Claim.OURS:
+                    return task
+                self.waits |= claim is Claim.THEIRS
             for needs in missing:
                 first = Task(kind=needs[0], cell=task.cell, keys=task.keys)
                 if needs not in self._running and needs not in self._failures and self._fits(first):
@@ -125,6 +156,7 @@ class Schedule:
             The cells that can never run because what they need has failed, with the reason.
         """
         if task.kind is Kind.CELL:
+            self._release(task)
             return []
         needs = _name(task.kind, task.keys)
         self._running.discard(needs)
@@ -139,8 +171,12 @@ class Schedule:
 
 
 def _name(kind: Kind, keys: Keys) -> Needs:
-    return kind, keys.victim if kind is Kind.VICTIM else keys.evaluator
+    return kind, str(getattr(keys, kind))
 
 
-def _needs(task: Task) -> tuple[Needs, Needs]:
-    return _name(Kind.VICTIM, task.keys), _name(Kind.EVALUATOR, task.keys)
+def _needs(task: Task) -> list[Needs]:
+    """What must be there before a task; a generator comes last, because the evaluator judges it."""
+    kinds = [Kind.VICTIM, Kind.EVALUATOR]
+    if task.keys.generator:
+        kinds.append(Kind.GENERATOR)
+    return [_name(kind, task.keys) for kind in kinds]

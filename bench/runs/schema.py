@@ -10,14 +10,13 @@ import sys
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from bench.runs.parts import Part
 from bench.runs.record import Record
-
-BEGIN, END = "<!-- fields: begin -->", "<!-- fields: end -->"
+from bench.text import rewritten
 
 
 def markdown() -> str:
@@ -34,19 +33,6 @@ def markdown() -> str:
                 seen.add(part.__name__)
                 waiting.append((f"{name}.{field}" if name else field, part))
     return "\n\n".join(tables)
-
-
-def rewrite(page: str) -> str:
-    """A page with the tables of today between its marks.
-
-    Raises:
-        ValueError: it does not have both marks.
-    """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page needs the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{markdown()}\n\n{END}{after}"
 
 
 def _table(name: str, model: type[Part]) -> str:
@@ -72,14 +58,24 @@ def _plain(text: str) -> str:
 
 def _part(annotation: Any) -> type[Part] | None:
     """The part that a field holds, if it holds one."""
-    options = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
-    return next((item for item in options if isinstance(item, type) and issubclass(item, Part)), None)
+    return next((o for o in _options(annotation) if isinstance(o, type) and issubclass(o, Part)), None)
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The types that a field may have, without their bounds."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _options(get_args(annotation)[0])
+    if origin in (UnionType, Union):
+        return [option for item in get_args(annotation) for option in _options(item)]
+    return [annotation]
 
 
 def _type(info: FieldInfo) -> str:
-    annotation = info.annotation
-    options = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
-    return " or ".join(_name(item) for item in options)
+    names = dict.fromkeys(_name(item) for item in _options(info.annotation))
+    if "number" in names:
+        names.pop("whole number", None)
+    return " or ".join(names)
 
 
 def _name(item: Any) -> str:
@@ -87,6 +83,8 @@ def _name(item: Any) -> str:
         return "null"
     if get_origin(item) is Literal:
         return ", ".join(map(str, get_args(item)))
+    if get_origin(item) is tuple:
+        return "list"
     if _part(item) is not None or get_origin(item) is dict:
         return "object"
     if isinstance(item, type) and issubclass(item, StrEnum):
@@ -97,4 +95,4 @@ def _name(item: Any) -> str:
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
         place = Path(argument)
-        place.write_text(rewrite(place.read_text(encoding="utf-8")), encoding="utf-8")
+        place.write_text(rewritten(place.read_text(encoding="utf-8"), markdown()), encoding="utf-8")

@@ -32,7 +32,7 @@ def sheet_agrees(data: bytes, rows: Sequence[Row]) -> bool:
     first = sorted(rows, key=lambda row: (int(row[place]), int(row[place + 1])))[:IMAGES]
     try:
         pixels = np.asarray(Image.open(io.BytesIO(data)), dtype=np.float64) / 255
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
         return False
     height, width = pixels.shape[0] // 2, pixels.shape[1] // len(first)
     if pixels.shape[0] != 2 * height or pixels.shape[1] != width * len(first):

@@ -1,7 +1,9 @@
 """Which source files a result depends on: the files of a stage or plug-in, and what they import of ours.
 
 Imports are read, not executed. Only the packages that compute are followed: how cells are written down or
-displayed changes no result. Where a name may come from anywhere in a package, the whole package counts.
+displayed changes no result. A name that a package re-exports leads to the module that it is from, so that a
+new part of the engine leaves the attacks that do not use it as they are; where a name may come from anywhere
+in a package, the whole package counts.
 """
 
 from __future__ import annotations
@@ -108,5 +110,29 @@ def _computing(place: Path, name: str | None) -> Iterator[Path]:
         yield place.with_suffix(".py")
     elif name is not None and (place / f"{name}.py").is_file():
         yield place / f"{name}.py"
+    elif name is not None and (home := _re_exports(place).get(name)) is not None:
+        yield from _computing(PACKAGE.joinpath(*home[1:]), name)
     else:
         yield from sorted(place.rglob("*.py"))
+
+
+@cache
+def _re_exports(package: Path) -> dict[str, list[str]]:
+    """The modules from which a package's ``__init__`` takes its names."""
+    front = package / "__init__.py"
+    if not front.is_file():
+        return {}
+    nodes = (node for node in ast.walk(ast.parse(front.read_bytes())) if isinstance(node, ast.ImportFrom))
+    return {
+        item.asname or item.name: node.module.split(".")
+        for node in nodes
+        if node.module is not None and node.module.startswith("bench.")
+        for item in node.names
+    }
+
+
+def forget_sources() -> None:
+    """Reads every file again."""
+    digest.cache_clear()
+    content_digest.cache_clear()
+    _re_exports.cache_clear()

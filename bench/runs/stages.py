@@ -1,31 +1,33 @@
-"""The five stages of a cell, each a function of the one before and cached alone.
+"""The stages of a cell, each a function of the one before and cached alone.
 
-victim -> release -> reconstruction -> scores, and the evaluator beside them. Whatever changes here changes
+victim -> release -> reconstruction -> scores, beside them the evaluator and, where the attack searches one,
+the generator. Whatever changes here changes
 stored results: raise :data:`bench.runs.identity.FORMAT`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from bench.api.threat import Channel
 from bench.matrix.cells import Cell
 from bench.plugins import build_defense
-from bench.runs.context import Context, Data
-from bench.runs.identity import Keys, derive_seed
+from bench.runs.class_scores import class_scores
+from bench.runs.context import Context
+from bench.runs.generators import fidelity
+from bench.runs.identity import Keys, generator_of
+from bench.runs.image_scores import image_scores
 from bench.runs.learning import attacked, released, train
 from bench.runs.reconstructions import check_reconstruction, stored_reconstruction
 from bench.runs.record import finite
 from bench.runs.store import Stored
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bench.metrics.perceptual import Lpips
+    from bench.api.generator import ImageGenerator
     from bench.victims.releases import Release, Source
 
-POOL = 200
-"""Private images, other than those released, among which a reconstruction must find its original."""
+SHOWN = 64
+"""Samples of a generator that are kept."""
 
 
 def victim(cell: Cell, keys: Keys, context: Context) -> Stored:
@@ -70,6 +72,34 @@ def evaluator(cell: Cell, keys: Keys, context: Context) -> Stored:
         return Stored(state, {"accuracy": round(accuracy, 6)})
 
     return context.stage("evaluator", keys.evaluator, compute)
+
+
+def generator(cell: Cell, keys: Keys, context: Context) -> Stored | None:
+    """Trains the attacker's generator on the auxiliary split; None if the attack has none.
+
+    ``decoder.*`` and ``critic.*`` weights, ``samples``, the curve, and how good it is.
+
+    Raises:
+        BenchError: a private image is in the split, or the generator collapsed.
+    """
+    kind = generator_of(cell)
+    if not kind:
+        return None
+
+    def compute() -> Stored:
+        from bench.victims.generator import SAMPLES, load_generator, sample, train_generator
+
+        data = context.data(cell)
+        splits, shape = data.splits, data.dataset.image_shape
+        private = (splits.private_train, splits.private_test)
+        trained = train_generator(kind, splits.auxiliary, private=private, image_shape=shape, seed=cell.seed)
+        drawn = sample(load_generator(kind, trained.state, shape), SAMPLES, seed=cell.seed)
+        judge = evaluator(cell, keys, context).tensors
+        quality = fidelity(kind, drawn, data, judge, context.device)
+        tensors = {**trained.state, "samples": drawn[:SHOWN]}
+        return Stored(tensors, {"kind": kind, "curve": trained.curve, **quality})
+
+    return context.stage("generator", keys.generator, compute)
 
 
 def release(cell: Cell, keys: Keys, context: Context) -> Stored:
@@ -118,73 +148,36 @@ def reconstruction(cell: Cell, keys: Keys, context: Context) -> Stored:
             sent=stored.group("sent"),
         )
         source, initial = _source(cell, keys, context), victim(cell, keys, context).group("initial")
-        result, task = attacked(cell, context.data(cell), source, seen, initial)
+        prior = _prior(cell, keys, context)
+        result, task = attacked(cell, context.data(cell), source, seen, initial, prior)
         check_reconstruction(result, seen.images, cell.attack.label)
         return stored_reconstruction(result, task)
 
     return context.stage("reconstruction", keys.reconstruction, compute)
 
 
+def _prior(cell: Cell, keys: Keys, context: Context) -> ImageGenerator | None:
+    stored = generator(cell, keys, context)
+    if stored is None:
+        return None
+    from bench.victims.generator import load_generator
+
+    state = {name: value for name, value in stored.tensors.items() if name != "samples"}
+    return load_generator(stored.meta["kind"], state, context.data(cell).dataset.image_shape)
+
+
 def scores(cell: Cell, keys: Keys, context: Context) -> Stored:
-    """Measures every image: the metrics ``[N, B]`` in the originals' order, and ``order`` itself."""
+    """Measures every image: metrics ``[N, B]`` in the originals' order, and ``order`` itself."""
 
     def compute() -> Stored:
-        from bench.metrics.score import score_releases
-        from bench.victims.evaluator import load_evaluator
-
-        data = context.data(cell)
-        released = release(cell, keys, context).tensors
-        rebuilt = reconstruction(cell, keys, context).tensors
-        judge = evaluator(cell, keys, context)
-        lpips, lpips_status = context.lpips()
-        classify = load_evaluator(
-            judge.tensors,
-            num_classes=data.dataset.num_classes,
-            image_shape=data.dataset.image_shape,
-            device=context.device,
+        rebuilt, judge = reconstruction(cell, keys, context), evaluator(cell, keys, context)
+        if cell.channel is Channel.MODEL:
+            return class_scores(cell, context, rebuilt=rebuilt, judge=judge)
+        return image_scores(
+            cell, context, released=release(cell, keys, context), rebuilt=rebuilt, judge=judge
         )
-        result = score_releases(
-            released["images"],
-            rebuilt["images"],
-            released["labels"],
-            rebuilt.get("labels"),
-            pool=_pool(data, released["indices"], cell.seed),
-            lpips=lpips,
-            evaluator=classify,
-        )
-        tensors = {name: getattr(result, name).double() for name in METRICS}
-        facts = {"lpips_status": lpips_status, "evaluator_accuracy": judge.meta["accuracy"]}
-        if "perturbed" in released:
-            facts |= _perturbed(released, rebuilt["images"], result.order, lpips, classify)
-        return Stored({**tensors, "order": result.order}, facts)
 
     return context.stage("scores", keys.scores, compute)
-
-
-def _perturbed(
-    released: dict[str, Tensor],
-    rebuilt: Tensor,
-    order: Tensor,
-    lpips: Lpips | None,
-    classify: Callable[[Tensor], Tensor],
-) -> dict[str, Any]:
-    """Means against the images that the clients computed on, and of those against the originals."""
-    from bench.metrics.pairs import pair_means
-
-    shown = released["perturbed"].flatten(0, 1)
-    rows = order.to(rebuilt.device)[:, :, None, None, None].expand_as(rebuilt)
-    aligned = rebuilt.gather(1, rows).flatten(0, 1)
-    bound = pair_means(shown, released["images"].flatten(0, 1), lpips=lpips)
-    right = classify(shown).argmax(1).cpu() == released["labels"].flatten().cpu()
-    bound["recognised"] = right.double().mean().item()
-    found = pair_means(aligned, shown, lpips=lpips)
-    return {
-        "perturbed": {name: finite(value) for name, value in found.items()},
-        "bound": {name: finite(value) for name, value in bound.items()},
-    }
-
-
-METRICS = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised")
 
 
 def _release_health(result: Release) -> dict[str, Any]:
@@ -199,14 +192,3 @@ def _release_health(result: Release) -> dict[str, Any]:
         "nonfinite": int((~sound).sum().item()),
         "norm_mean": finite(norms.mean().item()) if len(norms) else None,
     }
-
-
-def _pool(data: Data, released: Tensor, seed: int) -> Tensor:
-    """Distractors for the identification: the same for all attacks and defenses of one seed."""
-    import torch
-
-    images = data.splits.private_train.images
-    generator = torch.Generator().manual_seed(derive_seed(seed, "pool"))
-    order = torch.randperm(len(images), generator=generator)
-    others = order[~torch.isin(order, released.flatten().cpu())]
-    return images[others[:POOL].to(images.device)]

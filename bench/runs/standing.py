@@ -76,7 +76,7 @@ def strangers(matrix: str, out: Path) -> dict[str, str]:
     """The titles of the records in a folder that are no cell of the matrix, by id; reads only."""
     wanted = {cell.id for cell in expand(load_matrix(matrix))}
     found = Results(out).snapshot().records
-    return {name: Cell.from_json(record.cell).title for name, record in found.items() if name not in wanted}
+    return {name: record.asked.title for name, record in found.items() if name not in wanted}
 
 
 def clean(matrix: str, out: Path) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from bench.api.errors import BenchError
 from bench.matrix.cells import Cell
 from bench.runs.agreement import Agreement, same_results, same_scores
 from bench.runs.badges import Badge, Verified, write_badges
+from bench.runs.contradictions import contradictions, equal
 from bench.runs.devices import default_workers, device_class, devices
 from bench.runs.files import sha256
 from bench.runs.identity import Identity, Keys, forget_digests
@@ -26,6 +27,7 @@ from bench.runs.results import Results
 from bench.runs.schedule import Schedule, Task
 from bench.runs.sheet_check import sheet_agrees
 from bench.runs.store import Store, default_cache
+from bench.runs.trust import untrusted
 
 Say = Callable[[str], None]
 
@@ -39,6 +41,7 @@ class Verification:
         stale: done cells that other code than today's has measured; they cannot be checked.
         elsewhere: done cells of another class of device than this machine's.
         unstored: done cells whose reconstructions are not in the cache.
+        foreign: networks and paths that records name and the user has not; their cells were left alone.
         pictures: done cells with a contact sheet.
         contradicted: titles of those whose sheet says something else than their rows.
     """
@@ -47,6 +50,7 @@ class Verification:
     stale: int
     elsewhere: int
     unstored: int
+    foreign: tuple[str, ...]
     pictures: int
     contradicted: tuple[str, ...]
 
@@ -90,6 +94,7 @@ def verify(
     device: str = "auto",
     workers: int | None = None,
     timeout: float | None = None,
+    trusted: Collection[str] = (),
     say: Say = lambda text: None,
 ) -> Verification:
     """Checks a results folder and writes what was found into it.
@@ -102,6 +107,7 @@ def verify(
         device: as for a run; records of the other class of device are not checked.
         workers: processes.
         timeout: seconds that one task may take.
+        trusted: networks and paths of users' own that may be loaded, as the records spell them.
         say: is told of damaged files.
 
     Raises:
@@ -113,14 +119,11 @@ def verify(
     identity = Identity(device_class(names))
     recorded = {o.record.id: o for o in Results(folder, say).outcomes() if o.record.status is Status.DONE}
     here = {k: o for k, o in recorded.items() if _device_of(o.record) == device_class(names)}
-    keys = {name: identity.keys(Cell.from_json(o.record.cell)) for name, o in _readable(here, say)}
+    foreign: set[str] = set()
+    keys = {name: identity.keys(o.record.asked) for name, o in _readable(here, trusted, foreign, say)}
     fresh = {name: here[name] for name in keys if keys[name].scores == here[name].record.key}
     if not fresh:
-        kind = device_class(names)
-        raise BenchError(
-            f"{folder}: none of {len(recorded)} done cells can be verified: they were measured with other "
-            f"code or libraries or on another kind of device than {kind}; check out their commit"
-        )
+        raise BenchError(_nothing(folder, len(recorded), device_class(names), foreign))
     executor = _Executor(names, workers or default_workers(names), timeout, say)
     stored = [name for name in sorted(fresh) if _is_stored(fresh[name].record, keys[name])]
     found: list[Verified] = []
@@ -133,11 +136,12 @@ def verify(
     wrong = [name for name, data in pictures.items() if not sheet_agrees(data, recorded[name].rows)]
     return Verification(
         cells=tuple(found),
-        stale=len(here) - len(fresh),
+        stale=len(keys) - len(fresh),
         elsewhere=len(recorded) - len(here),
         unstored=len(fresh) - len(stored),
+        foreign=tuple(sorted(foreign)),
         pictures=len(pictures),
-        contradicted=tuple(Cell.from_json(recorded[name].record.cell).title for name in wrong),
+        contradicted=tuple(recorded[name].record.asked.title for name in wrong),
     )
 
 
@@ -158,17 +162,31 @@ class _Executor:
         return collect.outcomes
 
 
-def _readable(found: Mapping[str, Outcome], say: Say) -> list[tuple[str, Outcome]]:
-    """The records whose plug-ins are installed."""
-    known = []
+def _readable(
+    found: Mapping[str, Outcome], trusted: Collection[str], foreign: set[str], say: Say
+) -> Iterator[tuple[str, Outcome]]:
+    """The records whose plug-ins are installed, and which load nothing that the user has not named."""
     for name, outcome in found.items():
+        cell = outcome.record.asked
         try:
-            Identity("cpu").keys(Cell.from_json(outcome.record.cell))
+            if strange := untrusted(cell, trusted):
+                foreign.update(strange)
+                continue
+            Identity("cpu").keys(cell)
         except BenchError as error:
-            say(f"{Cell.from_json(outcome.record.cell).title}: cannot be verified: {error}")
+            say(f"{cell.title}: cannot be verified: {error}")
             continue
-        known.append((name, outcome))
-    return known
+        yield name, outcome
+
+
+def _nothing(folder: Path, count: int, kind: str, foreign: Collection[str]) -> str:
+    why = (
+        f"they were measured with other code or libraries or on another kind of device than {kind}; "
+        "check out their commit"
+    )
+    if foreign:
+        why = f"they load {', '.join(sorted(foreign))}, or {why}. If you trust these: --trust TEXT for each"
+    return f"{folder}: none of {count} done cells can be verified: {why}"
 
 
 def _device_of(record: Record) -> str:
@@ -178,8 +196,9 @@ def _device_of(record: Record) -> str:
 def _is_stored(record: Record, keys: Keys) -> bool:
     """Whether the cache has the very reconstructions of a record, and what scoring them needs."""
     store = Store(default_cache())
-    names = {stage: getattr(keys, stage) for stage in ("victim", "evaluator", "release", "reconstruction")}
-    if not all(store.has(stage, key) for stage, key in names.items()):
+    needed = ("victim", "evaluator", "generator", "release", "reconstruction")
+    names = {stage: getattr(keys, stage) for stage in needed}
+    if not all(store.has(stage, key) for stage, key in names.items() if key):
         return False
     claimed = record.reconstruction_sha256
     checksum = store.checksum("reconstruction", keys.reconstruction)
@@ -189,14 +208,13 @@ def _is_stored(record: Record, keys: Keys) -> bool:
 def _rescored(
     stored: Sequence[str], fresh: Mapping[str, Outcome], keys: Mapping[str, Keys], executor: _Executor
 ) -> list[Verified]:
-    cache = default_cache()
     apart = {
         name: replace(keys[name], scores=sha256(f"verify {keys[name].scores}".encode())) for name in stored
     }
-    store = Store(cache)
+    store = Store(default_cache())
     try:
-        work = [(Cell.from_json(fresh[name].record.cell), apart[name]) for name in stored]
-        again = executor.run(work, cache)
+        work = [(fresh[name].record.asked, apart[name]) for name in stored]
+        again = executor.run(work, default_cache())
     finally:
         for one in apart.values():
             store.drop("scores", one.scores)
@@ -211,7 +229,7 @@ def _run_again(
     default_cache().mkdir(parents=True, exist_ok=True)
     empty = Path(tempfile.mkdtemp(prefix="verify-", dir=default_cache()))
     try:
-        work = [(Cell.from_json(fresh[name].record.cell), keys[name]) for name in drawn]
+        work = [(fresh[name].record.asked, keys[name]) for name in drawn]
         again = executor.run(work, empty)
     finally:
         shutil.rmtree(empty, ignore_errors=True)
@@ -221,6 +239,11 @@ def _run_again(
 def _judge(recorded: Outcome, again: Outcome | Failure | None, badge: Badge) -> Verified:
     if isinstance(again, Outcome):
         compare = same_scores if badge == "recomputed" else same_results
-        return Verified(recorded.record, badge, compare(recorded.rows, again.rows))
+        found = compare(recorded.rows, again.rows)
+        if wrong := contradictions(recorded.record, again.record, badge):
+            reason = "; ".join(filter(None, (found.reason, *wrong)))
+            found = replace(found, agrees=False, identical=False, reason=reason)
+        identical = found.identical and equal(recorded.record, again.record)
+        return Verified(recorded.record, badge, replace(found, identical=identical))
     reason = "no result" if again is None else f"{again.status}: {again.reason}"
     return Verified(recorded.record, badge, Agreement(False, reason=reason))

@@ -144,6 +144,9 @@ def attempt(task: Task, context: Context) -> Ended | DiskFull:
                 case Kind.EVALUATOR:
                     context.data(task.cell)
                     stages.evaluator(task.cell, task.keys, context)
+                case Kind.GENERATOR:
+                    context.data(task.cell)
+                    stages.generator(task.cell, task.keys, context)
         return Ended(None)
     except DiskFullError as error:
         return DiskFull(str(error))

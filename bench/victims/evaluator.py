@@ -78,16 +78,35 @@ def _fit(network: Evaluator, data: ImageSet, generator: torch.Generator, device:
             schedule.step()
 
 
+Judge = Callable[[Tensor], Tensor]
+
+
 def load_evaluator(
     state: dict[str, Tensor], *, num_classes: int, image_shape: Shape, device: torch.device
-) -> Callable[[Tensor], Tensor]:
+) -> Judge:
     """The evaluator as a function from images ``[M, C, H, W]`` to class scores ``[M, K]``."""
+    network = _loaded(state, num_classes, image_shape, device)
+    return _in_parts(network, device)
+
+
+def load_features(
+    state: dict[str, Tensor], *, num_classes: int, image_shape: Shape, device: torch.device
+) -> Judge:
+    """The evaluator as a function from images ``[M, C, H, W]`` to its features ``[M, E]``."""
+    return _in_parts(_loaded(state, num_classes, image_shape, device).pooled, device)
+
+
+def _loaded(
+    state: dict[str, Tensor], num_classes: int, image_shape: Shape, device: torch.device
+) -> Evaluator:
     network = Evaluator.build(num_classes, image_shape)
     network.load_state_dict(state)
-    network.to(device).eval()
+    return network.to(device).eval()
 
+
+def _in_parts(function: Judge, device: torch.device) -> Judge:
     @torch.no_grad()
-    def scores(images: Tensor) -> Tensor:
-        return torch.cat([network(part) for part in images.to(device).split(500)])
+    def in_parts(images: Tensor) -> Tensor:
+        return torch.cat([function(part) for part in images.to(device).split(500)])
 
-    return scores
+    return in_parts

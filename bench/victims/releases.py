@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.api.dataset import ImageSet
 from bench.api.defense import Defense, HookContext
+from bench.engine.normalisation import batch_statistics
 from bench.models.base import Shape
 from bench.models.victims import build_model
 from bench.victims.training import client_releases, stream
@@ -22,8 +23,8 @@ class Release:
         images: ``[N, B, C, H, W]``.
         labels: int64 ``[N, B]``.
         indices: int64 ``[N, B]`` into ``private_train``.
-        sent: what left, after the defense: gradients ``[N, ...]`` by parameter, or the activations
-            ``[N, B, *Z]``.
+        sent: what left, after the defense: gradients ``[N, ...]`` by parameter, beside them perhaps BatchNorm
+            statistics ``[N, C]`` by buffer, or the activations ``[N, B, *Z]``.
         perturbed: the images ``[N, B, C, H, W]`` that the clients computed on, where the defense made others
             of them; else None.
     """
@@ -100,15 +101,21 @@ def batches(source: Source) -> tuple[Tensor, Tensor, Tensor]:
 def release_gradients(source: Source) -> Release:
     """The gradients of N clients of a federation, one private batch each, through the hooks of the training.
 
+    Where the network's clients share the statistics of their batch, no defense touches those.
+
     Raises:
         ValueError: fewer private images than N * B.
     """
     images, labels, indices = batches(source)
     plain = build_model(source.model, num_classes=source.num_classes, image_shape=source.image_shape)
     network = source.defense.model(plain).to(source.device)
+    weights = {name: value.to(source.device) for name, value in source.parameters.items()}
     gradients = client_releases(
-        network, {name: value.to(source.device) for name, value in source.parameters.items()}, images, labels,
+        network, weights, images, labels,
         defense=source.defense, context=source.context(), num_classes=source.num_classes,
     )  # fmt: skip
     sent = {name: value.detach() for name, value in gradients.items()}
+    if plain.shares_statistics:
+        seen, _ = source.defense.inputs(images, labels, source.context())  # the draws of the release itself
+        sent |= batch_statistics(network, weights, seen, per_victim_weights=False)
     return Release(images=images, labels=labels, indices=indices, sent=sent)

@@ -61,7 +61,7 @@ class Client:
         self._network = network
         self._defense = defense
         self._context = context
-        self._optimiser = torch.optim.Adam(network.client.parameters(), lr=rate)
+        self._optimiser = torch.optim.Adam(network.client.parameters(), lr=rate, fused=True)
         self._sent: tuple[Tensor, Tensor] | None = None
 
     def send(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class HonestServer:
     def __init__(self, network: SplitModel, rate: float) -> None:
         """Takes the defended network; ``rate`` is the peak learning rate of Adam."""
         self._network = network
-        self._optimiser = torch.optim.Adam(network.server.parameters(), lr=rate)
+        self._optimiser = torch.optim.Adam(network.server.parameters(), lr=rate, fused=True)
 
     def answer(self, activations: Tensor, labels: Tensor, rate: float) -> Tensor:
         """The gradient ``[M, *Z]`` of the loss at the cut, after one step of the server's own weights."""
@@ -149,6 +149,8 @@ def train_split(
     schedule = schedule_of(model)
     network = build_split(model, num_classes=num_classes, image_shape=image_shape, defense=defense).to(device)
     network.initialise(stream(seed, "weights", device))
+    # On a CPU pooling is several times as fast with channels last, and convolutions are a little faster.
+    network.to(memory_format=torch.channels_last)
     train, test = _on(splits.private_train, device), _on(splits.private_test, device)
     context = HookContext(
         generator=stream(seed, "training noise", device), batch_size=schedule.images_per_round, model=network
@@ -211,7 +213,10 @@ def _testing(network: SplitModel, seed: int, device: torch.device) -> HookContex
 
 
 def _state(network: SplitModel) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+    return {
+        name: value.detach().clone(memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
 
 
 def _on(data: ImageSet, device: torch.device) -> ImageSet:

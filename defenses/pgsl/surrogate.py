@@ -67,7 +67,7 @@ def train_surrogate(
         for _ in range(epochs)
         for part in torch.randperm(len(data), generator=generator, device=generator.device).split(BATCH)
     ]
-    optimiser = torch.optim.Adam(surrogate.parameters(), lr=RATE)
+    optimiser = torch.optim.Adam(surrogate.parameters(), lr=RATE, fused=not data.images.is_meta)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(1, len(batches)))
     with torch.enable_grad():
         for index in batches:

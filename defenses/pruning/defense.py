@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from bench.api import Defense, DefenseView, Gradients, HookContext
+
+_EXACT = (torch.float32, torch.float64)
+"""What NumPy knows as well."""
 
 
 class Pruning(Defense):
@@ -28,6 +33,29 @@ class Pruning(Defense):
     def _largest(self, value: Tensor) -> Tensor:
         rows = value.flatten(1)
         kept = max(1, round((1 - self.ratio) * rows.shape[1]))
-        index = rows.abs().topk(kept, dim=1, sorted=False).indices
-        sent = rows.new_zeros(rows.shape).scatter(1, index, rows.gather(1, index))
+        plain = rows.device.type == "cpu" and rows.dtype in _EXACT and not rows.requires_grad
+        sent = largest(rows, kept) if plain else None
+        if sent is None:
+            index = rows.abs().topk(kept, dim=1, sorted=False).indices
+            sent = rows.new_zeros(rows.shape).scatter(1, index, rows.gather(1, index))
         return sent.view_as(value)
+
+
+def largest(rows: Tensor, kept: int) -> Tensor | None:
+    """The rows without their smaller entries, by NumPy's partition, which is faster than PyTorch's ``topk``.
+
+    Args:
+        rows: ``[N, D]`` on the CPU.
+        kept: how many entries of each row stay.
+
+    Returns:
+        ``[N, D]``; None where some magnitudes are equal, or no numbers, so that one has to choose.
+    """
+    values = rows.numpy()
+    sizes = np.abs(values)
+    place = rows.shape[1] - kept
+    least = np.partition(sizes, place, axis=1)[:, place, None]
+    sent = sizes >= least
+    # Zeros are equal, too, but it makes no difference which of them are sent.
+    clear = (sent.sum(1, keepdims=True) == kept) | (least == 0)
+    return torch.from_numpy(values * sent) if clear.all() else None

@@ -9,7 +9,7 @@ import pytest
 
 from bench.api import UsageError
 from bench.audit.page import Audit, write
-from bench.audit.suite import selection, strengths, undefended
+from bench.audit.suite import refuse_elsewhere, selection, strengths, undefended
 from bench.audit.verdict import Judged, Word, headline, judge
 from bench.check.findings import Checklist, Item, Verdict
 from bench.matrix import load_matrix
@@ -55,6 +55,14 @@ def test_a_matrix_without_an_undefended_victim_is_refused(tmp_path: Path) -> Non
         undefended(matrix.model_copy(update={"block": blocks}))
 
 
+def test_a_matrix_that_attacks_nothing_of_the_defenses_kind_is_refused() -> None:
+    matrix = load_matrix("smoke")
+    refuse_elsewhere(matrix, "noise")
+    here = [block for block in matrix.block if block.channel != "gradients"]
+    with pytest.raises(UsageError, match="noise is made for the channel gradients, and the matrix attacks"):
+        refuse_elsewhere(matrix.model_copy(update={"block": here}), "noise")
+
+
 def test_every_strength_is_judged_in_every_setting(groups: tuple[Group, ...]) -> None:
     judged = judge(groups, "pruning")
     rows = [row for group in groups for row in group.rows if row.defense.startswith("pruning")]
@@ -66,8 +74,7 @@ def test_every_strength_is_judged_in_every_setting(groups: tuple[Group, ...]) ->
 
 
 def test_a_setting_for_which_a_defense_is_not_made_is_not_held_against_it(groups: tuple[Group, ...]) -> None:
-    group = groups[0]
-    row = next(row for row in group.rows if row.defense == "pruning")
+    group, row = next((group, row) for group in groups for row in group.rows if row.defense == "pruning")
     reason = (Failure("incompatible", "pruning is made for the channel gradients", 3),)
     nowhere = tuple(
         entry if entry.floor else replace(entry, done=0, failures=reason) for entry in row.attacks
@@ -91,7 +98,7 @@ def as_word(item: Judged, word: Word, *, loss: float = 0.0) -> Judged:
 
 
 def test_the_weakest_setting_decides(groups: tuple[Group, ...]) -> None:
-    first, *_, last = judge(groups, "pruning")
+    first, *_, last = judge(groups, "noise")
     assert first.group.title != last.group.title
     both = (as_word(first, Word.HIDES), as_word(last, Word.HIDES))
     assert headline(both, "x").startswith("x holds: in all 2 settings")

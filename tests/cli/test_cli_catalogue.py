@@ -91,6 +91,7 @@ def test_an_attack_is_shown_in_full(folders: Folders) -> None:
         "may see",
         "adversaries naive: ignores that there is a defense; adaptive: knows the defense",
         "private labels no",
+        "BatchNorm statistics only as the victim gives them away: bench show MODEL says which",
         "auxiliary images needed",
         "batch size at most 1 (one label)",
         "floor at least 25 dB PSNR on the undefended lenet@initial",
@@ -101,10 +102,12 @@ def test_an_attack_is_shown_in_full(folders: Folders) -> None:
 
 
 def test_a_defense_is_shown_in_full(folders: Folders) -> None:
-    folders.add("defense", "blur", {"adaptive_view": False})
+    folders.add("defense", "blur", {"adaptive_view": False, "random": True})
     lines = [" ".join(line.split()) for line in bench("show", "blur").stdout.splitlines()]
     for expected in [
         "strength scale",
+        "random yes: it draws anew for every release",
+        "networks any",
         "adaptive attacks n/a: nothing to adapt to",
         "scale 0.5 1.0 0.. Of the noise.",
         "shape flat - flat | peaked Of the noise.",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from itertools import product
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from bench.api import Channel
+from bench.api.cards import Kind, read_card
 from bench.check.place import at, look_again
 from bench.check.run import check as run_check
 from bench.check.run import promises
 from bench.cli.main import main
 from bench.plugins import FOLDERS
 from bench.search_path import ENVIRONMENT_VARIABLE
+from tests.victims.test_victims_folder import photographs
 
 BROKEN = Path(__file__).parents[1] / "check" / "broken"
 
@@ -43,8 +48,37 @@ def test_json_is_for_other_programs() -> None:
     assert next(item for item in broken["items"] if item["verdict"] == "broken")["fix"]
 
 
+def test_only_files_that_nobody_promised_are_skipped(tmp_path: Path) -> None:
+    root = photographs(tmp_path / "photos", 40)
+    code, out, _ = bench("check", f"folder[path={root}]", "--without", "imports")
+    assert code == 1 and "40 distinct images, 250 are the least" in out
+    (root / "class0" / "torn.png").write_bytes(b"no image")
+    code, out, _ = bench("check", f"folder[path={root}]", "--without", "imports")
+    assert code == 1 and "torn.png cannot be read as an image" in out
+    (tmp_path / "empty").mkdir()
+    code, out, _ = bench("check", f"fashion_mnist[root={tmp_path / 'empty'}]", "--without", "imports")
+    assert code == 1 and "there is neither" in out and "skipped" not in out
+    (tmp_path / "empty" / "t10k-labels-idx1-ubyte").touch()
+    code, out, _ = bench("check", f"fashion_mnist[root={tmp_path / 'empty'}]", "--without", "imports")
+    assert code == 1 and "train-images-idx3-ubyte" in out
+
+
+def test_absent_files_of_a_known_data_set_are_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module("bench.datasets.fashion_mnist.dataset")
+    monkeypatch.setattr(module, "DEBIAN", tmp_path)
+    code, out, _ = bench("check", "fashion_mnist", "--without", "imports")
+    assert code == 0 and "skipped  shapes       its files are not on this machine" in out
+
+
 def test_usage_errors_have_exit_code_2() -> None:
     assert bench("check", "noisy")[0] == 2
+    code, _, err = bench("check", "convnett")
+    assert code == 2 and "did you mean 'convnet'" in err
+    code, out, _ = bench("check", "noise[sgma=1]", "--without", "imports")
+    assert code == 1 and "unknown parameter of defense noise 'sgma'; did you mean 'sigma'?" in out
+    assert "fix:" not in out
     code, _, err = bench("check", "none", "--without", "flor")
     assert code == 2 and "unknown promise 'flor'" in err
 
@@ -58,19 +92,30 @@ def test_a_model_is_tried_by_the_name_that_the_run_would_take(
         "    c, h, w = image_shape\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, num_classes))\n"
         "\ndef wide(*, num_classes, image_shape):\n    return nn.Flatten()\n"
+        "\ndef sure(*, num_classes, image_shape):\n"
+        "    return nn.Sequential(net(num_classes=num_classes, image_shape=image_shape), nn.Softmax(1))\n"
     )
+    code, out, _ = bench("check", "one_net:sure")
+    assert code == 0 and "note     scores    the scores of 8 digits are probabilities" in out
     code, out, _ = bench("check", "one_net:net")
-    assert code == 0 and "10,250 parameters, scores 10 classes of 1x32x32 images" in out
+    assert code == 0 and "10,250 parameters, scores 10 classes of 1x32x32 images" in out and "note" not in out
     code, out, _ = bench("check", "one_net:wide")
     assert code == 1 and "has no parameters" in out
 
 
-@pytest.mark.parametrize("kind", FOLDERS)
+@pytest.mark.parametrize(
+    ("kind", "channel"),
+    [
+        *((kind, "gradients") for kind in FOLDERS),
+        *((kind, channel) for channel in ("smashed", "model") for kind in ("attack", "defense")),
+        ("attack", "client_gradients"),
+    ],
+)
 def test_a_new_plugin_keeps_its_contract_as_it_is(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, channel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, _ = bench("new", kind, "my_idea", "--author", "A. Person")
+    code, out, _ = bench("new", kind, "my_idea", "--author", "A. Person", "--channel", channel)
     folder = tmp_path / f"{kind}s" / "my_idea"
     assert code == 0
     assert f"bench check {kind}s/my_idea" in out and f"BENCH_PLUGIN_PATH={tmp_path}" in out
@@ -80,6 +125,26 @@ def test_a_new_plugin_keeps_its_contract_as_it_is(
         found = run_check(subject)
     assert found.sound, found.to_text()
     assert {item.promise for item in found.items if item.verdict == "note"} == {"card"}
+
+
+def test_a_defense_of_leaked_gradients_begins_with_the_activations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = bench("new", "defense", "mine", "--channel", "client_gradients")
+    assert code == 2 and "use --channel smashed, and name both channels in card.toml" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_plugin_is_made_for_the_channel_that_was_asked_for(tmp_path: Path) -> None:
+    kinds: tuple[Kind, ...] = ("attack", "defense")
+    for kind, channel in product(kinds, Channel):
+        if (kind, channel) == ("defense", Channel.CLIENT_GRADIENTS):
+            continue
+        name = f"my_{channel}"
+        assert bench("new", kind, name, "--channel", str(channel), "--path", str(tmp_path))[0] == 0
+        card = read_card(tmp_path / f"{kind}s" / name / "card.toml", kind)
+        assert getattr(card, "channels", ()) == (channel,)
 
 
 def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,13 +63,19 @@ def test_options_that_are_not_given_restrict_nothing(folders: Folders, runner: R
 def test_every_option_arrives(runner: Recorder) -> None:
     options = "-a guess[steps=3] -a other -d blur -D dots -m lenet --seeds 3,1,3 --limit 5 --out there"
     more = "--device cuda:0,1 -j 2 --timeout 1.5 --retry-failed --force --dry-run --display json"
+    where = "--channel smashed --channel model --checkpoint trained"
     scale = "--engine ray --address 10.0.0.1:6379 --budget 1h30m --shard 2/8"
-    assert run("--matrix", "mine", *options.split(), *more.split(), *scale.split()).exit_code == 0
+    assert (
+        run("--matrix", "mine", *options.split(), *more.split(), *where.split(), *scale.split()).exit_code
+        == 0
+    )
     filters = Filters(
         attacks=("guess[steps=3]", "other"),
         defenses=("blur",),
         datasets=("dots",),
         models=("lenet",),
+        channels=("smashed", "model"),
+        checkpoints=("trained",),
         seeds=(3, 1),
         limit=5,
     )
@@ -148,6 +154,8 @@ def test_a_value_that_cannot_be_is_2(runner: Recorder, option: str, value: str) 
             "error: 'blur[scale=-1]': defense blur: scale: -1.0 is below the minimum 0\n",
         ),
         (["-m", "lanet"], "error: unknown model 'lanet'; did you mean 'lenet'?\n"),
+        (["--channel", "smashd"], "error: unknown channel 'smashd'; did you mean 'smashed'?\n"),
+        (["--checkpoint", "old"], "error: unknown checkpoint 'old'; known: initial, trained\n"),
         (["-d", "blur["], "error: 'blur[': write name or name[parameter=value,...]\n"),
         (["--device", "tpu"], "error: device 'tpu': write auto, cpu, cuda or cuda:0,1\n"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,16 @@ from torch.func import functional_call
 from bench.api import Adversary, Channel, GradientObservation, ImageSet, Splits, ThreatModel
 from bench.api.defense import DefenseView
 from bench.models.base import VictimModel
+from bench.models.resnet import ResNet18
 from bench.models.victims import build_model
 from bench.plugins import build_dataset
 
 DIGITS = (1, 32, 32)
+NARROW = {
+    "narrow_resnet": partial(ResNet18, width=4),
+    "narrow_sharing_resnet": partial(ResNet18, width=4, shares_statistics=True),
+}
+"""Stand-ins for networks that are too large for a test."""
 
 
 @cache
@@ -37,7 +43,9 @@ def batches(victims: int, batch_size: int, *, seed: int = 0) -> tuple[Tensor, Te
 
 def drawn(name: str, seed: int, shape: tuple[int, int, int] = DIGITS) -> VictimModel:
     """A network of round 0."""
-    model = build_model(name, num_classes=10, image_shape=shape)
+    model = (
+        NARROW[name](10, shape) if name in NARROW else build_model(name, num_classes=10, image_shape=shape)
+    )
     model.initialise(torch.Generator().manual_seed(seed))
     return model
 

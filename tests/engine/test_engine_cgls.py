@@ -41,10 +41,11 @@ def test_it_is_the_least_squares_solution_of_every_row(seed: int, extra: int, un
 def test_rows_do_not_know_of_each_other_and_stop_alone() -> None:
     matrix, target = systems(4, 30, 20, seed=1)
     matrix[2] = torch.eye(30, 20, dtype=torch.float64)  # solved in one step
-    together, spent = solve(matrix, target)
+    # Far above rounding: the sums of a batch are rounded in another order than those of a row alone.
+    together, spent = solve(matrix, target, tolerance=1e-2)
     assert spent[2] == 1 and (spent[[0, 1, 3]] > 5).all()
     for row in range(4):
-        alone, own = solve(matrix[row : row + 1], target[row : row + 1])
+        alone, own = solve(matrix[row : row + 1], target[row : row + 1], tolerance=1e-2)
         torch.testing.assert_close(together[row], alone[0], rtol=1e-9, atol=1e-9)
         assert own[0] == spent[row]
 

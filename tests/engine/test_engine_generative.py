@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bench.engine import LBFGS, Euclidean, GeneratorWeights, Latents, Objective, Stopping, latent_divergence
+from bench.api import IncompatibleError
+from bench.api.defense import DefenseView
+from bench.api.generator import ImageGenerator
+from bench.api.transform import InputTransform
+from bench.engine import (
+    LBFGS,
+    Euclidean,
+    GeneratorWeights,
+    Latents,
+    LatentSearch,
+    Objective,
+    Stopping,
+    WarmAdam,
+    latent_divergence,
+)
+from bench.engine.evolution import promising
+from bench.engine.generative import latent_objective, searchable
 from bench.engine.gradients import gradient_map, one_hot
+from bench.engine.parametrise import starts
 from tests.engine.observations import batches, observation
 
 SIZE = 6
@@ -106,3 +127,92 @@ def test_latent_divergence_is_zero_for_standard_moments_and_positive_else() -> N
     # mean 2, variance 9: (4 + 9 - log 9 - 1) / 2
     want = torch.full((5,), (12 - torch.tensor(9.0).log().item()) / 2, dtype=torch.float64)
     torch.testing.assert_close(latent_divergence(3 * z + 2), want)
+
+
+def test_warm_adam_is_adam_whose_rate_rises_and_falls() -> None:
+    schedule, centre = WarmAdam(learning_rate=0.1), torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64)
+    rates = [schedule.rate(turn / 200) for turn in range(1, 201)]
+    assert rates[9:150] == pytest.approx([0.1] * 141) and rates[0] == pytest.approx(0.01)
+    assert rates[-1] == pytest.approx(0, abs=1e-9) and rates[150:] == sorted(rates[150:], reverse=True)
+    visited: list[Tensor] = []
+
+    def bowl(point: Tensor) -> tuple[Tensor, Tensor]:
+        visited.append(point)
+        return (point - centre).square().sum(1), 2 * (point - centre)
+
+    schedule.minimise(bowl, torch.zeros_like(centre), iterations=200)
+    mine = torch.zeros_like(centre).requires_grad_()
+    steps = torch.optim.Adam([mine], lr=1.0, eps=1e-12)
+    for rate, point in zip(rates, visited, strict=True):
+        torch.testing.assert_close(point, mine.detach())
+        steps.param_groups[0]["lr"] = rate
+        mine.grad = 2 * (mine.detach() - centre)
+        steps.step()
+
+
+def test_warm_adam_returns_the_cheapest_iterate() -> None:
+    costs: list[Tensor] = []
+
+    def wild(point: Tensor) -> tuple[Tensor, Tensor]:
+        cost = point.square().sum(1).where(point[:, 0] < 2, torch.nan)
+        costs.append(cost)
+        return cost, torch.cat([-torch.ones_like(point[:, :1]), 2 * point[:, 1:]], dim=1)
+
+    found = WarmAdam(learning_rate=0.1).minimise(wild, torch.tensor([[-1.0, 1.0], [5.0, 1.0]]), iterations=60)
+    assert found.cost[0] == torch.stack(costs)[:, 0].nan_to_num(torch.inf).min()
+    torch.testing.assert_close(found.point[0].square().sum(), found.cost[0])
+    assert found.cost[1].isinf() and found.point[1].tolist() == [5.0, 1.0]
+
+
+def latents_of_digits(victims: int = 4) -> Objective:
+    images, labels = batches(victims, 1)
+    seen = replace(
+        observation("lenet", images, labels),
+        generator=ImageGenerator(decoder=generator().float().eval(), latent_size=SIZE),
+    )
+    return latent_objective(seen, labels, Euclidean(), 0.01)
+
+
+def test_the_cheapest_of_the_random_latents_are_followed() -> None:
+    objective = latents_of_digits()
+    ids = objective.observation.ids
+    kept = promising(objective, ids, candidates=20, keep=3, seed=5, rows=7)
+    every = starts(ids, 20 * SIZE, seed=5, like=kept).view(4, 20, SIZE)
+    costs = torch.stack([objective(every[:, i])[0] for i in range(20)], dim=1)
+    cheapest = costs.sort(dim=1).values[:, :3]
+    torch.testing.assert_close(torch.stack([objective(kept[:, i])[0] for i in range(3)], dim=1), cheapest)
+
+
+@pytest.mark.parametrize("evaluations", [1, 7, 30, 101])
+def test_a_latent_search_reports_what_it_spends_and_keeps_to_the_budget(
+    evaluations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective, spent = latents_of_digits(), 0
+    plain = Objective.costs
+
+    def counted(self: Objective, point: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal spent
+        spent += len(point)
+        return plain(self, point)
+
+    monkeypatch.setattr(Objective, "costs", counted)
+    way = LatentSearch(optimiser=WarmAdam(), candidates=12, followed=3)
+    found = way.minimise(objective, objective.observation.ids, evaluations=evaluations, seed=0, rows=5)
+    assert found.evaluations.tolist() == [spent / 4] * 4 and 0 < spent / 4 <= evaluations
+    torch.testing.assert_close(objective(found.point)[0], found.cost)
+
+
+def test_the_size_of_a_graph_and_neighbours_change_nothing_in_a_latent_search() -> None:
+    objective, way = latents_of_digits(), LatentSearch(optimiser=WarmAdam(), candidates=8, followed=2)
+    together = way.minimise(objective, objective.observation.ids, evaluations=40, seed=1, rows=64)
+    some = objective.select(torch.tensor([3, 1]))
+    apart = way.minimise(some, some.observation.ids, evaluations=40, seed=1, rows=1)
+    torch.testing.assert_close(apart.point, together.point[[3, 1]], atol=1e-3, rtol=1e-3)
+
+
+def test_what_is_no_image_is_not_searched_for_with_images() -> None:
+    seen = latents_of_digits().observation
+    with pytest.raises(IncompatibleError, match="has none"):
+        searchable(replace(seen, generator=None))
+    with pytest.raises(IncompatibleError, match="turn their images into"):
+        searchable(replace(seen, defense=DefenseView(transform=cast(InputTransform, object()))))

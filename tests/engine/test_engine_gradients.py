@@ -28,7 +28,9 @@ cases = pytest.mark.parametrize(
         for batch_size in (1, 4)
         for own in (False, True)
         for dtype in (torch.float32, torch.float64)
-    ],
+    ]
+    # Residual sums, BatchNorm and adaptive pooling; the half of a split network with its max pooling.
+    + [(name, 2, own, torch.float64) for name in ("narrow_resnet", "splitnet") for own in (False, True)],
 )
 
 

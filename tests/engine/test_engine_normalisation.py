@@ -168,7 +168,27 @@ def test_a_prior_without_statistics_says_so() -> None:
         BatchNormStatistics(observation)(images)
 
 
-def test_a_network_that_remembers_nothing_is_not_copied() -> None:
-    model = network(running=False)
-    assert own_statistics(model) is model
-    assert own_statistics(network(running=True)) is not model
+def test_the_network_of_own_statistics_shares_its_weights_and_leaves_the_other_as_it_was() -> None:
+    model = network(running=True)
+    changed = own_statistics(model)
+    assert {k: v.data_ptr() for k, v in changed.named_parameters()} == {
+        k: v.data_ptr() for k, v in model.named_parameters()
+    }
+    assert batch_norms(model) and not batch_norms(changed)
+    plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    assert own_statistics(plain) is plain
+
+
+@pytest.mark.parametrize("mode", [BatchNorm.TRAIN, BatchNorm.EVAL])
+def test_the_slope_is_the_true_one(mode: BatchNorm) -> None:
+    """Second derivatives through BatchNorm, against finite differences of the cost."""
+    _, labels = private()
+    observation = seen(mode)
+    objective = Objective(observation, Pixels.of(observation, labels), Euclidean())
+    generator = torch.Generator().manual_seed(0)
+    point = torch.randn(VICTIMS, BATCH * 1024, generator=generator).double()
+    along = torch.randn(point.shape, generator=generator).double()
+    along /= along.norm(dim=1, keepdim=True)
+    _, slope = objective(point)
+    ahead, behind = (objective(point + side * 1e-6 * along)[0] for side in (1, -1))
+    torch.testing.assert_close((slope * along).sum(1), (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-9)

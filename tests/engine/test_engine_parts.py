@@ -72,6 +72,29 @@ def test_cosine_looks_at_the_direction_only() -> None:
     assert Cosine()(nothing, observed).isfinite().all()
 
 
+@pytest.mark.parametrize("transmitted", [None, evens])
+def test_the_slope_of_the_cosine_is_that_of_autograd(transmitted: Transmitted | None) -> None:
+    matching = Cosine(transmitted)
+    for seed in (1, 2):  # the second release must not be taken for the first
+        candidate, observed = gradients(0), gradients(seed)
+        leaves = [value.requires_grad_() for value in candidate.values()]
+        mask = joined(transmitted(observed)).double() if transmitted else 1.0
+        alike = torch.nn.functional.cosine_similarity(joined(candidate) * mask, joined(observed) * mask)
+        weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+        want = torch.autograd.grad((weights * (1 - alike)).sum(), leaves)
+        found = torch.autograd.grad((weights * matching(candidate, observed)).sum(), leaves)
+        for one, other in zip(found, want, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_the_slope_of_the_cosine_at_nothing_is_finite() -> None:
+    observed = gradients(1)
+    nothing = {k: torch.zeros_like(v).requires_grad_() for k, v in observed.items()}
+    loss = Cosine()(nothing, observed)
+    torch.testing.assert_close(loss, torch.ones(3, dtype=torch.float64))
+    assert all(one.isfinite().all() for one in torch.autograd.grad(loss.sum(), list(nothing.values())))
+
+
 @pytest.mark.parametrize("matching", [Euclidean(evens), Cosine(evens)])
 def test_what_was_not_transmitted_does_not_count(matching: Euclidean | Cosine) -> None:
     candidate, observed = gradients(0), gradients(1)

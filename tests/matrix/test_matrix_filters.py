@@ -142,3 +142,46 @@ def test_a_wrong_filter_is_explained(folders: Folders, filters: Filters, message
 def test_filters_that_share_no_block_select_nothing(folders: Folders) -> None:
     with pytest.raises(UsageError, match=r"mine\.toml: no cell is left"):
         cells_of(folders, Filters(defenses=("blur",), models=("convnet",)))
+
+
+PLACES: list[Mapping[str, object]] = [
+    {"models": ["lenet"], "checkpoints": ["initial", "trained"]},
+    {"models": ["splitnet"], "checkpoints": ["trained"], "channel": "smashed"},
+]
+
+
+@pytest.mark.parametrize(
+    ("filters", "left"),
+    [
+        (Filters(), {("gradients", "initial"), ("gradients", "trained"), ("smashed", "trained")}),
+        (Filters(channels=("smashed",)), {("smashed", "trained")}),
+        (Filters(checkpoints=("trained",)), {("gradients", "trained"), ("smashed", "trained")}),
+        (Filters(channels=("gradients",), checkpoints=("trained",)), {("gradients", "trained")}),
+        (
+            Filters(channels=("smashed", "gradients"), checkpoints=("initial", "trained")),
+            {("gradients", "initial"), ("gradients", "trained"), ("smashed", "trained")},
+        ),
+    ],
+)
+def test_channels_and_checkpoints_only_restrict(
+    folders: Folders, filters: Filters, left: set[tuple[str, str]]
+) -> None:
+    path = folders.matrix({"seeds": [0], "block": [{**BLOCK, **block} for block in PLACES]})
+    cells = expand(load_matrix(str(path)), filters)
+    assert {(str(cell.channel), str(cell.checkpoint)) for cell in cells} == left
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        (Filters(channels=("smashd",)), "unknown channel 'smashd'; did you mean 'smashed'?"),
+        (Filters(checkpoints=("smashed", "old")), "unknown checkpoint 'smashed'; known: initial, trained"),
+        (Filters(channels=("smashed",), checkpoints=("initial",)), "no cell is left"),
+        (Filters(channels=("model",)), "no cell is left"),
+    ],
+)
+def test_what_no_block_has_is_said(folders: Folders, filters: Filters, message: str) -> None:
+    path = folders.matrix({"seeds": [0], "block": [{**BLOCK, **block} for block in PLACES]})
+    with pytest.raises(UsageError) as error:
+        expand(load_matrix(str(path)), filters)
+    assert message in str(error.value)

@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from bench.api import UsageError
 from bench.engine.gradients import gradient_map, one_hot
+from bench.models.names import MODELS
 from bench.models.spec import parse_model
 from bench.models.victims import build_model, schedule_of
 
@@ -199,7 +200,7 @@ def test_the_schedule_is_ours_with_the_users_changes(folder: Path) -> None:
         ("lenett", "did you mean 'lenet'\\?$"),
         (
             "transformer",
-            "known: convnet, lenet, resnet18, split_lenet, splitnet, splitnet_deep; write .* module:function",
+            f"known: {', '.join(sorted(MODELS))}; write .* module:function",
         ),
         ("nets:", "is not module:function"),
         ("nowhere:net", "there is no module nowhere on Python's path or in"),

@@ -43,6 +43,9 @@ COLUMNS = [
     *["status", "reason"],
 ]
 
+CLASS_COLUMNS = ["recognised5", "feature_distance", "diversity"]
+"""Of channel ``model``; folders without that channel are written as they were before it came."""
+
 
 def attack_card(**fields: Any) -> AttackCard:
     common = {"kind": "attack", "title": "t", "paper": "p", "authors": "a", "year": 2020, "notes": "n"}
@@ -64,6 +67,12 @@ class FakeCards(Cards):
             "blind": attack_card(observes_release=False),
             "strong": attack_card(floor={"model": "lenet", "checkpoint": "initial", "psnr": 25.0}),
             "given": attack_card(needs_labels=True),
+            "inverter": attack_card(
+                channels=["model"],
+                needs_generator=True,
+                parameters={"generator": {"default": "gan", "choices": ["gan"], "description": "which"}},
+            ),
+            "other_class": attack_card(channels=["model"], observes_release=False),
         }
         self.defenses = {"none": defense_card(adaptive_view=False)}
 
@@ -105,7 +114,7 @@ class Folder:
             dataset=variant("digits"),
             model=changes.pop("model", "lenet"),
             checkpoint=Checkpoint(changes.pop("checkpoint", "initial")),
-            channel=Channel.GRADIENTS,
+            channel=Channel(changes.pop("channel", "gradients")),
             batch_size=batch_size,
             releases=changes.pop("releases", max(len(lpips) // batch_size, 1)),
             epochs=None,
@@ -115,6 +124,9 @@ class Folder:
             seed=seed,
             budget=changes.pop("budget", 100),
         )
+        classes = {
+            name: list(changes.pop(name)) for name in ["recognised", *CLASS_COLUMNS] if name in changes
+        }
         self.records.append(record(cell, status, reason, accuracy) | changes)
         key = {name: "" for name in COLUMNS} | keys(cell) | {"status": status, "reason": reason}
         if status != "done":
@@ -128,7 +140,14 @@ class Folder:
             }
             place = {"release": i // batch_size, "image": i % batch_size}
             known = {"identified": int(values[2] < 0.3), "label_correct": "", "recognised": 1}
+            if classes:
+                known = {name: values[i] for name, values in classes.items()}
             self.images.append(key | place | scores | known)
+
+    @property
+    def by_class(self) -> bool:
+        """Whether some image is that of a class, on channel ``model``."""
+        return any(name in image for image in self.images for name in CLASS_COLUMNS)
 
     def write(self, directory: Path, *, shuffle: int | None = None) -> Path:
         """Writes the folder; with ``shuffle`` in another order and with other file names."""
@@ -142,7 +161,8 @@ class Folder:
             name = item["id"] if shuffle is None else f"{number:05d}"
             (directory / "records" / f"{name}.json").write_text(json.dumps(item))
         with gzip.open(directory / "images.csv.gz", "wt", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            columns = [*COLUMNS[:-2], *CLASS_COLUMNS, *COLUMNS[-2:]] if self.by_class else COLUMNS
+            writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(images)
         return directory

@@ -21,7 +21,8 @@ import pandas as pd
 GROUP = ["channel", "dataset", "model", "checkpoint", "batch_size"]
 VICTIM = ["channel", "dataset", "model", "batch_size"]
 PLACE = ["seed", "release", "image"]
-FORMATS = {"psnr": (1, 1), "ssim": (1, 3), "lpips": (1, 3)}
+FORMATS = {"psnr": (1, 1), "ssim": (1, 3), "lpips": (1, 3), "feature_distance": (1, 2), "diversity": (1, 2)}
+SHARES = {"identified", "label_correct", "recognised", "recognised5", "success"}
 Numbers = tuple[float, float, float]
 
 
@@ -98,10 +99,27 @@ def interval(values: pd.Series, key: str, weights: pd.Series | None = None) -> N
     return mean, float(low), float(high)
 
 
+def exact(numbers: Numbers, values: pd.Series, reach: tuple[float, float] = (0, 1)) -> Numbers:
+    """Clopper and Pearson's ends of a share, or of a difference of shares, that never varies."""
+    mean, low, high = numbers
+    if low != high:
+        return numbers
+    known = values.dropna().index
+    n = len({(seed, release) for seed, release, *_ in known})
+    other = 1 - 0.025 ** (1 / n)
+    return mean, mean + other * (reach[0] - mean), mean + other * (reach[1] - mean)
+
+
+def share(values: pd.Series, key: str, metric: str) -> Numbers:
+    """The interval of a metric's mean; exact where it is a share that never varies."""
+    found = interval(values, key)
+    return exact(found, values) if metric in SHARES else found
+
+
 def number(value: float, digits: int) -> str:
     if math.isnan(value):
         return "n/a"
-    text = f"{value:.{digits}f}"
+    text = f"{round(value, 9):.{digits}f}"  # halves are where they are, in whatever order one sums
     return text[1:] if text.startswith("-") and float(text) == 0 else text
 
 
@@ -111,6 +129,29 @@ def shown(numbers: Numbers, metric: str = "", digits: int | None = None) -> str:
         return "n/a"
     mean, low, high = (number(scale * value, places) for value in numbers)
     return f"{mean} [n/a]" if "n/a" in (low, high) else f"{mean} [{low}, {high}]"
+
+
+def gained(numbers: Numbers, metric: str) -> str:
+    """A difference, with the decimals that it takes to see that a certain one is not zero."""
+    scale, places = FORMATS.get(metric, (100, 0))
+    near = scale * (numbers[1] if numbers[1] > 0 else -numbers[2] if numbers[2] < 0 else math.inf)
+    more = next((extra for extra in range(6) if float(number(near, places + extra)) > 0), 6)
+    scaled = tuple(scale * value for value in numbers)
+    return shown((scaled[0], scaled[1], scaled[2]), digits=places + more)
+
+
+def counted(images: pd.DataFrame) -> str:
+    """Releases and images behind a number, and the images without one."""
+    known = images["psnr"].dropna()
+    missing = len(images) - len(known)
+    releases = known.groupby(level=["seed", "release"]).ngroups
+    return f"{releases}/{len(known)}" + (f" ({missing} missing)" if missing else "")
+
+
+def spread(values: pd.Series) -> str:
+    """Mean and range of the seeds; one seed has no range."""
+    ends = (values.min(), values.max()) if len(values) > 1 else (math.nan, math.nan)
+    return shown((values.mean(), *ends), digits=1)
 
 
 def cached(method: Any) -> Any:
@@ -131,12 +172,12 @@ class Folder:
 
     Args:
         directory: the folder.
-        floor: name of the attack that never sees a release.
+        floor: names of the attacks that never see a release, apart by blanks.
         none: name of the defense that is none.
     """
 
     def __init__(self, directory: Path, *, floor: str, none: str) -> None:
-        self.floor, self.none = floor, none
+        self.floors, self.none = floor.split(), none
         images = pd.read_csv(directory / "images.csv.gz")
         question = [*GROUP, "attack", "adversary", "defense", "strength", "seed"]
         largest = images.groupby(question, dropna=False)["budget"].transform("max")
@@ -144,6 +185,8 @@ class Folder:
         self.images = self._named(images.copy())
         self.images["success"] = (self.images["psnr"] > 30).where(self.images["psnr"].notna())
         self.cells = self._named(pd.read_csv(directory / "cells.csv"))
+        if "generator_kind" not in self.cells:  # nobody searched one
+            self.cells["generator_kind"] = ""
         self.memory: dict[tuple[Any, ...], Any] = {}
 
     @staticmethod
@@ -156,18 +199,60 @@ class Folder:
             by=frame["attack"] + "/" + frame["adversary"],
         )
 
+    @staticmethod
+    def rank(group: str) -> tuple[str, int]:
+        """The metric that ranks a setting, and 1 where a larger value leaks more, else -1."""
+        return ("recognised", 1) if group.startswith("model|") else ("lpips", -1)
+
+    def _blind(self, images: pd.DataFrame) -> pd.Series:
+        return images["attack"].str.split("[").str[0].isin(self.floors)
+
+    @cached
+    def strongest_floor(self, group: str, row: str) -> pd.DataFrame:
+        """The images of the strongest attack among those that never see the release."""
+        mine = self.images[(self.images["group"] == group) & (self.images["row"] == row)]
+        metric, sign = self.rank(group)
+        means = sign * mine[self._blind(mine)].groupby("by")[metric].mean()
+        return self.attack(group, row, str(means.idxmax()))
+
+    def most_recognised(self, group: str, row: str) -> str:
+        """Evaluator accuracy of the one attack that has the highest."""
+        mine = self.images[(self.images["group"] == group) & (self.images["row"] == row)]
+        means = mine[~self._blind(mine)].groupby("by")["recognised"].mean()
+        return shown(share(self.attack(group, row, str(means.idxmax()))["recognised"], group, "recognised"))
+
+    def prior(self, dataset: str, kind: str, column: str) -> str:
+        """Mean and range of one column over the generators of a data set, each counted once."""
+        cells = self.cells[(self.cells["dataset"] == dataset) & (self.cells["generator_kind"] == kind)]
+        values = cells.drop_duplicates(["seed", "generator_key"])[column].dropna()
+        numbers = values.mean(), values.min(), values.max()
+        if column.startswith("generator_confident"):
+            return shown(numbers)
+        return shown(numbers, digits=1 if column == "generator_classes" else 2)
+
     @cached
     def attack(self, group: str, row: str, by: str) -> pd.DataFrame:
         mine = self.images[(self.images["group"] == group) & (self.images["row"] == row)]
         return mine[mine["by"] == by].set_index(PLACE).sort_index()
 
-    @cached
-    def worst(self, group: str, row: str) -> pd.DataFrame:
+    def _seeing(self, group: str, row: str, naive: bool) -> pd.DataFrame:
         mine = self.images[(self.images["group"] == group) & (self.images["row"] == row)]
-        seeing = mine[mine["attack"] != self.floor]
+        seeing = mine[~self._blind(mine)]
+        return seeing[seeing["adversary"] == "naive"] if naive else seeing
+
+    def seeing(self, group: str, row: str, naive: bool) -> int:
+        """How many attacks saw a row's releases."""
+        return self._seeing(group, row, naive)["by"].nunique()
+
+    @cached
+    def worst(self, group: str, row: str, naive: bool = False) -> pd.DataFrame:
+        seeing = self._seeing(group, row, naive)
         counts = seeing.groupby(PLACE)["by"].transform("nunique")
         block = seeing[counts == seeing["by"].nunique()]
-        best = block.sort_values([*PLACE, "lpips", "attack", "adversary"]).drop_duplicates(PLACE)
+        metric, sign = self.rank(group)
+        order = ["leak", "feature_distance"] if metric == "recognised" else ["leak"]
+        block = block.assign(leak=-sign * block[metric])
+        best = block.sort_values([*PLACE, *order, "attack", "adversary"]).drop_duplicates(PLACE)
         return best.set_index(PLACE).sort_index()
 
     @cached
@@ -176,32 +261,59 @@ class Folder:
         mine = self.cells[(self.cells["victim"] == victim) & (self.cells["row"] == row)]
         return mine.dropna(subset=["utility"]).groupby("seed")["utility"].mean()
 
+    def told(self, group: str, row: str, by: str) -> dict[str, str]:
+        """What a drawer says beside the scores."""
+        accuracies = 100 * self.accuracies(group, row)
+        cells = self.cells[(self.cells["group"] == group) & (self.cells["row"] == row)]
+        cells = cells[(cells["by"] == by) & (cells["status"] == "done")]
+        spent, budget = cells["evaluations_mean"].median(), int(cells["budget"].max())
+        lost = spread(self.losses(group, row))
+        return {
+            "images": counted(self.attack(group, row, by)),
+            "evaluations": f"{spent:,.0f} of {budget:,}",
+            "accuracy": f"{number(accuracies.mean(), 1)} %, a loss of {lost} points",
+        }
+
     @cached
+    def losses(self, group: str, row: str) -> pd.Series:
+        return (100 * (self.accuracies(group, self.none) - self.accuracies(group, row))).dropna()
+
     def loss(self, group: str, row: str) -> float:
-        return float(
-            (100 * (self.accuracies(group, self.none) - self.accuracies(group, row))).dropna().mean()
-        )
+        return float(self.losses(group, row).mean())
 
     @cached
     def rows(self, group: str) -> list[str]:
         return sorted(self.images.loc[self.images["group"] == group, "row"].unique())
 
     @cached
+    def ranked(self, group: str, row: str) -> bool:
+        """Whether a row met every attack that worked on another one."""
+        cells = self.cells[(self.cells["group"] == group) & ~self._blind(self.cells)]
+        settled = cells[(cells["row"] == row) & cells["status"].isin(["done", "incompatible"])]
+        return set(cells.loc[cells["status"] == "done", "by"]) <= set(settled["by"])
+
+    @cached
     def ranking(self, group: str, limit: float) -> list[str]:
         """Per defense its best affordable strength, the least leak first."""
         best: dict[str, tuple[float, str]] = {}
+        metric, sign = self.rank(group)
         for row in self.rows(group):
             defense = row.split(" = ")[0]
-            value = float(self.worst(group, row)["lpips"].mean())
-            if row != self.none and self.loss(group, row) <= limit + 1e-9:
-                best[defense] = max(best.get(defense, (-1.0, "")), (value, row))
+            value = -sign * float(self.worst(group, row)[metric].mean())
+            affordable = row != self.none and self.loss(group, row) <= limit + 1e-9
+            affordable = affordable and self.ranked(group, row)
+            if affordable and value > best.get(defense, (-2.0, ""))[0]:  # of equal ones the first
+                best[defense] = (value, row)
         ordered = sorted(best.items(), key=lambda item: (-item[1][0], item[0]))
         return [row for _, (_, row) in ordered]
 
     @cached
     def difference(self, group: str, first: str, second: str) -> Numbers:
-        values = self.worst(group, first)["lpips"] - self.worst(group, second)["lpips"]
-        return interval(values, group)
+        """How much more the first one protects."""
+        metric, sign = self.rank(group)
+        values = sign * (self.worst(group, second)[metric] - self.worst(group, first)[metric])
+        found = interval(values, group)
+        return exact(found, values, (-1, 1)) if metric in SHARES else found
 
     def ranks(self, names: list[str], difference: Callable[[str, str], Numbers]) -> dict[str, str]:
         ahead, behind = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
@@ -219,9 +331,9 @@ class Folder:
 
     @cached
     def blocks(self, group: str) -> pd.DataFrame:
-        """Mean LPIPS of every attack over the complete rows, per image."""
+        """The mean of every attack over the complete rows, per image."""
         mine = self.images[self.images["group"] == group]
-        table = mine.pivot(index=PLACE, columns=["row", "by"], values="lpips")
+        table = mine.pivot(index=PLACE, columns=["row", "by"], values=self.rank(group)[0])
         attacks = mine["by"].nunique()
         complete = [row for row in self.rows(group) if table[row].shape[1] == attacks]
         table = table[complete].dropna()
@@ -229,7 +341,10 @@ class Folder:
 
     def area(self, group: str, defense: str) -> Numbers:
         rows = [row for row in self.rows(group) if row.split(" = ")[0] == defense]
-        table = pd.concat([self.worst(group, row)["lpips"] for row in rows], axis=1, keys=rows).dropna()
+        metric, sign = self.rank(group)
+        gains = [self.worst(group, row)[metric] for row in rows]
+        gains = [1 - gain if sign > 0 else gain for gain in gains]
+        table = pd.concat(gains, axis=1, keys=rows).dropna()
         costs = [self.loss(group, row) for row in rows]
         order = np.argsort(costs)
 
@@ -246,79 +361,133 @@ class Folder:
         drawn = draws(group, len(sums))
         means = (drawn @ sums) / (drawn @ counts)[:, None]
         low, high = np.quantile([staircase(row) for row in means], [0.025, 0.975])
-        return staircase(table.mean().to_numpy()), float(low), float(high)
+        found = staircase(table.mean().to_numpy()), float(low), float(high)
+        ends = 0.0, staircase(np.ones(len(rows)))
+        return exact(found, table[rows[0]], ends) if metric in SHARES else found
+
+    def generator(self, group: str, row: str, by: str) -> str:
+        """The kind of generator that an attack searched; empty if none."""
+        cells = self.cells[(self.cells["group"] == group) & (self.cells["row"] == row)]
+        kinds = cells.loc[(cells["by"] == by) & (cells["status"] == "done"), "generator_kind"]
+        return str(kinds.fillna("").iloc[0]) if len(kinds) else ""
+
+    @cached
+    def own_floor(self, group: str, row: str, kind: str) -> pd.DataFrame | None:
+        """The images of the strongest floor that knows the same prior."""
+        mine = self.images[(self.images["group"] == group) & (self.images["row"] == row)]
+        metric, sign = self.rank(group)
+        means = sign * mine[self._blind(mine)].groupby("by")[metric].mean()
+        same = means[[self.generator(group, row, str(by)) == kind for by in means.index]]
+        return self.attack(group, row, str(same.idxmax())) if len(same) else None
+
+    def normalised_attack(self, group: str, row: str, by: str) -> str:
+        """Between the attack's own prior and the same attack, there naive, on the undefended victim."""
+        attack = by.rsplit("/", 1)[0]
+        if attack.split("[")[0] in self.floors:
+            return "–"
+        floor = self.own_floor(group, row, self.generator(group, row, by))
+        ceiling = self.attack(group, self.none, f"{attack}/naive")
+        if floor is None or not len(ceiling):
+            return "n/a"
+        own, metric = self.attack(group, row, by), self.rank(group)[0]
+        numbers = self.between(group, own[metric], floor[metric], ceiling[metric], row == self.none)
+        return shown(numbers, digits=2)
 
     def normalised(self, group: str, row: str) -> Numbers:
-        floor = self.attack(group, row, f"{self.floor}/naive")["lpips"]
-        own, ceiling = self.worst(group, row)["lpips"], self.worst(group, self.none)["lpips"]
+        metric, _ = self.rank(group)
+        floor = self.strongest_floor(group, row)[metric]
+        own, ceiling = self.worst(group, row)[metric], self.worst(group, self.none)[metric]
+        return self.between(group, own, floor, ceiling, row == self.none)
+
+    def between(
+        self, group: str, own: pd.Series, floor: pd.Series, ceiling: pd.Series, same: bool
+    ) -> Numbers:
+        """(own - floor) / (ceiling - floor); ``same`` where own and ceiling are one and the same."""
+        metric, sign = self.rank(group)
         table = pd.concat(
             [own, floor, ceiling], axis=1, keys=["own", "floor", "ceiling"], join="inner"
         ).dropna()
-        span = table["floor"] - table["ceiling"]
+        span = sign * (table["ceiling"] - table["floor"])
         if not len(table) or span.mean() <= 1e-3:
             return math.nan, math.nan, math.nan
         if interval(span, group)[1] <= 0:
             return math.nan, math.nan, math.nan
-        return interval(table["floor"] - table["own"], group, span)
+        found = interval(sign * (table["own"] - table["floor"]), group, span)
+        if metric not in SHARES or same:
+            return found
+        return exact(found, span, (found[0] - 1 / span.mean(), found[0] + 1 / span.mean()))
 
 
 def value(folder: Folder, at: dict[str, Any]) -> str:
     """What the page must say at a place that it marked."""
     kind = at["k"]
     group, _, row = at.get("row", "").rpartition("|") if "row" in at else (at.get("group", ""), "", "")
-    if kind in ("answer", "undefended", "gain", "cost", "lead"):
+    if kind in ("answer", "undefended", "gain", "cost", "cost-doubt", "lead"):
         return _answer(folder, at["group"], float(at["limit"]), kind)
     if kind == "utility":
-        known = 100 * folder.accuracies(group, row)
-        return shown((known.mean(), known.min(), known.max()), digits=1)
+        return spread(100 * folder.accuracies(group, row))
     if kind == "loss":
-        return number(folder.loss(group, row), 1)
+        return spread(folder.losses(group, row))
     if kind == "rank":
         names = folder.ranking(group, float(at["limit"]))
         ranks = folder.ranks(names, lambda a, b: folder.difference(group, a, b))
         return ranks.get(row, "–")
+    if kind == "none":  # a metric that the channel does not have
+        return "–"
+    if kind == "most-recognised":
+        return folder.most_recognised(group, row)
+    if kind.startswith("generator_"):
+        return folder.prior(at["dataset"], at["kind"], kind)
     if kind in ("leak", "attack-rank"):
-        table = folder.blocks(group)
+        table, (metric, sign) = folder.blocks(group), folder.rank(group)
         if kind == "leak":
-            return shown(interval(table[at["attack"]], group), "lpips")
-        names = sorted(table.columns, key=lambda name: float(table[name].mean()))
-        return folder.ranks(names, lambda a, b: interval(table[b] - table[a], group))[at["attack"]]
+            return shown(share(table[at["attack"]], group, metric), metric)
+        names = sorted(table.columns, key=lambda name: -sign * float(table[name].mean()))
+
+        def ahead(first: str, second: str) -> Numbers:
+            values = sign * (table[first] - table[second])
+            found = interval(values, group)
+            return exact(found, values, (-1, 1)) if metric in SHARES else found
+
+        return folder.ranks(names, ahead)[at["attack"]]
     if kind == "area":
         return shown(folder.area(group, at["defense"]), digits=3)
+    if kind == "normalised" and "attack" in at:
+        return folder.normalised_attack(group, row, at["attack"])
     if kind == "normalised":
         return shown(folder.normalised(group, row), digits=2)
     if kind == "cells":
         return _coverage(folder, group, row)
     images = folder.attack(group, row, at["attack"]) if "attack" in at else folder.worst(group, row)
     if kind == "counts":
-        known = images["psnr"].dropna()
-        missing = len(images) - len(known)
-        releases = known.groupby(level=["seed", "release"]).ngroups
-        return f"{releases}/{len(known)}" + (f" ({missing} missing)" if missing else "")
+        return counted(images)
     if kind == "evaluations":
         cells = folder.cells[(folder.cells["group"] == group) & (folder.cells["row"] == row)]
         cells = cells[(cells["by"] == at["attack"]) & (cells["status"] == "done")]
         return number(float(cells["evaluations_mean"].median()), 0)
     if kind.endswith("-mean"):
         return shown(interval(images[kind[:-5]], group), kind[:-5]).split(" ")[0]
-    return shown(interval(images[kind], group), kind)
+    return shown(share(images[kind], group, kind), kind)
 
 
 def _answer(folder: Folder, group: str, limit: float, kind: str) -> str:
-    names = folder.ranking(group, limit)
+    names, metric = folder.ranking(group, limit), folder.rank(group)[0]
     if kind == "undefended":
-        return shown(interval(folder.worst(group, folder.none)["lpips"], group), "lpips")
+        return shown(share(folder.worst(group, folder.none)[metric], group, metric), metric)
     if kind == "answer":
-        return shown(interval(folder.worst(group, names[0])["lpips"], group), "lpips")
-    if kind == "cost":
-        return number(folder.loss(group, names[0]), 1)
+        return shown(share(folder.worst(group, names[0])[metric], group, metric), metric)
+    if kind.startswith("cost"):
+        losses = folder.losses(group, names[0])
+        sure = len(losses) > 1 and losses.max() <= limit + 1e-9
+        return spread(losses) if kind == "cost" else "" if sure else "within the limit: not certain"
     other = folder.none if kind == "gain" else names[1]
-    return shown(folder.difference(group, names[0], other), "lpips")
+    return gained(folder.difference(group, names[0], other), metric)
 
 
 def _coverage(folder: Folder, group: str, row: str) -> str:
     everything = folder.cells[folder.cells["group"] == group]
-    asked = len(everything[["attack", "adversary", "seed"]].drop_duplicates())
+    wanted = everything[~folder._blind(everything) | (everything["row"] == row)]
+    asked = len(wanted[["attack", "adversary", "seed"]].drop_duplicates())
     status = everything.loc[everything["row"] == row, "status"]
     unable = int((status == "incompatible").sum())
     text = f"{int((status == 'done').sum())}/{asked - unable}"

@@ -93,6 +93,8 @@ def test_json_says_what_the_csv_says(matrix: Callable[..., Folder], cards: Cards
 
 def test_the_command_measures_that_very_row(folder: Folder, cards: Cards, tmp_path: Path) -> None:
     cells = expand(load_matrix("smoke"))
+    places = {(cell.channel, cell.checkpoint, cell.model, cell.batch_size) for cell in cells}
+    assert len({(channel, checkpoint) for channel, checkpoint, *_ in places}) > 1, "a command must choose"
     results = read_results(_from_cells(folder, cells, tmp_path))
     assert matrix_of(results.cells).startswith("smoke@")
     groups = build(results, cards)
@@ -108,10 +110,14 @@ def test_the_command_measures_that_very_row(folder: Folder, cards: Cards, tmp_pa
                     defenses=tuple(value for key, value in options if key == "-d"),
                     datasets=tuple(value for key, value in options if key == "-D"),
                     models=tuple(value for key, value in options if key == "-m"),
+                    channels=tuple(value for key, value in options if key == "--channel"),
+                    checkpoints=tuple(value for key, value in options if key == "--checkpoint"),
                 ),
             )
-            mine = set(results.cells.loc[results.cells["row"] == row.number, "id"])
-            assert mine and mine <= {cell.id for cell in again}
+            rows = {row.number, group.baseline.number if group.baseline else row.number}
+            mine = set(results.cells.loc[results.cells["row"].isin(rows), "id"])
+            assert mine == {cell.id for cell in again}, "the row, what it is set beside, and nothing else"
+    assert commands.comparison == "bench compare results/smoke runs/again"
 
 
 def test_records_of_no_known_matrix_have_a_placeholder(folder: Folder, cards: Cards, tmp_path: Path) -> None:
@@ -119,7 +125,9 @@ def test_records_of_no_known_matrix_have_a_placeholder(folder: Folder, cards: Ca
     results = read_results(folder.write(tmp_path))
     assert matrix_of(results.cells) == "" == matrix_of(results.cells.iloc[:0])
     (group,) = build(results, cards)
-    command = Commands(results.cells).command(group, group.rows[0], "strong")
+    commands = Commands(results.cells)
+    command = commands.command(group, group.rows[0], "strong")
+    assert commands.comparison == "bench compare DIR runs/again"
     assert command.startswith("bench run --matrix FILE ") and command.endswith("-a strong --out runs/again")
 
 

@@ -320,3 +320,57 @@ def test_normalised_leakage_has_an_interval_and_knows_ssim(
     assert [noise.normalised.mean, noise.normalised.low, noise.normalised.high] == pytest.approx(ends)
     assert noise.normalised_ssim.mean == pytest.approx((np.mean(1 - own) - 0.1) / 0.8)
     assert (none.normalised.low, none.normalised.high) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("spent", "psnr", "flagged"),
+    [
+        ((24, 24), 20.0, True),
+        ((24, 24), 31.0, False),  # everything is rebuilt: nothing is left to be found
+        ((24, 40), 20.0, False),  # it found out for itself when to stop
+        ((50, 50), 20.0, False),  # half is enough
+        ((0, 0), 20.0, False),  # it has nothing to spend on
+    ],
+    ids=["schedule", "success", "plateau", "half", "free"],
+)
+def test_a_schedule_that_leaves_most_of_its_budget_is_flagged(
+    folder: Folder,
+    groups: Callable[[], tuple[Group, ...]],
+    spent: tuple[int, int],
+    psnr: float,
+    flagged: bool,
+) -> None:
+    for strength, evaluations in zip((None, 1.0), spent, strict=True):
+        told = {"evaluations_mean": float(evaluations), "evaluations_max": evaluations, "cost_mean": 0.0}
+        defense = "none" if strength is None else "noise"
+        folder.add("weak", defense, strength, lpips=[0.1, 0.2], psnr=[psnr] * 2, attack=told)
+        folder.add("blind", defense, strength, lpips=[0.8, 0.9], attack=told)
+    (group,) = groups()
+    for item in group.rows:
+        assert [("under-budget" in entry.flags) for entry in item.attacks] == [flagged, False]
+        assert ("under-budget" in item.headline) is flagged
+
+
+def test_an_attacks_normalised_leakage_has_its_own_floor_and_ceiling(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    gan: dict[str, Any] = {"generator": {"kind": "gan"}}
+    for defense, strength, lift in (("none", None, 0.0), ("noise", 1.0, 0.1)):
+        folder.add("plain", defense, strength, lpips=[0.2 + lift, 0.3 + lift])
+        folder.add("drawn", defense, strength, lpips=[0.1 + lift, 0.1 + lift], **gan)
+        folder.add("coded", defense, strength, lpips=[0.1, 0.1], generator={"kind": "vae"})
+        folder.add("blind", defense, strength, lpips=[0.7, 0.8])
+        folder.add("blind[of=gan]", defense, strength, lpips=[0.5, 0.5], **gan)
+    for attack, generator in (("plain", {}), ("drawn", gan)):
+        folder.add(attack, "noise", 1.0, adversary="adaptive", lpips=[0.2, 0.25], **generator)
+    (group,) = groups()
+    none, noise = group.rows
+    found = {entry.name: entry.normalised.mean for entry in noise.attacks}
+    assert found["plain/naive"] == pytest.approx((0.75 - 0.35) / (0.75 - 0.25))
+    assert found["plain/adaptive"] == pytest.approx((0.75 - 0.225) / (0.75 - 0.25)), "its ceiling is naive"
+    assert found["drawn/naive"] == pytest.approx((0.5 - 0.2) / (0.5 - 0.1)), "its floor is the generator's"
+    assert found["drawn/adaptive"] == pytest.approx((0.5 - 0.225) / (0.5 - 0.1))
+    assert math.isnan(found["coded/naive"]), "nobody drew from that generator without looking"
+    assert math.isnan(found["blind/naive"]) and math.isnan(found["blind[of=gan]/naive"])
+    for entry in none.attacks:
+        assert entry.floor or entry.generator == "vae" or entry.normalised.mean == pytest.approx(1.0)

@@ -17,6 +17,7 @@ from PIL import Image
 from bench.report.cards import Cards
 from bench.report.write import write_report
 from tests.report.browser import Browser, chromium
+from tests.report.classes import by_class
 from tests.report.conftest import FakeCards, plausible
 
 Folder = Any  # the class in conftest.py
@@ -182,23 +183,42 @@ def column(browser: Browser, number: int) -> list[str]:
     return found
 
 
+def by_setting(browser: Browser, number: int) -> dict[str, list[str]]:
+    """The same apart for each setting, in the order of the settings."""
+    found: dict[str, list[str]] = {}
+    names, values = column(browser, 0), column(browser, number)
+    for name, value in zip(names, values, strict=True):
+        found.setdefault(name, []).append(value)
+    assert list(dict.fromkeys(names)) == [n for i, n in enumerate(names) if i == 0 or n != names[i - 1]]
+    return found
+
+
 def test_sorting_by_mouse_and_keyboard(opened: Browser) -> None:
     before = column(opened, 4)
     opened.click("#board thead th:nth-child(5) button")
-    down = [float(value) for value in column(opened, 4) if value]
-    assert down == sorted(down, reverse=True) and len(down) == len([v for v in before if v])
+    down = by_setting(opened, 4)
+    assert len(down) == 2, "settings stay apart: what leaks in one may not be compared with another"
+    for values in down.values():
+        known = [float(value) for value in values if value]
+        assert known == sorted(known, reverse=True) and len(known) > 3
+    assert sorted(column(opened, 4)) == sorted(before) and column(opened, 4) != before
     sorts = "[...document.querySelectorAll('#board th')].map(h => h.getAttribute('aria-sort') ?? '')"
     assert opened.run(sorts)[4] == "descending"
     opened.press("Enter")  # the button still has the focus
-    up = [float(value) for value in column(opened, 4) if value]
-    assert up == sorted(up) and opened.run(sorts)[4] == "ascending"
+    for values in by_setting(opened, 4).values():
+        known = [float(value) for value in values if value]
+        assert known == sorted(known)
+    assert opened.run(sorts)[4] == "ascending"
     opened.press("Space")
     assert column(opened, 4) == before and not any(opened.run(sorts))
     opened.click("#board thead th:nth-child(2) button")
-    names = column(opened, 1)
-    assert names != before and names.index("noise = 0.001") < names.index("noise = 0.01")
-    assert [name.split("=")[0] for name in names] == sorted(name.split("=")[0] for name in names)
+    for names in by_setting(opened, 1).values():
+        assert names.index("noise = 0.001") < names.index("noise = 0.01")
+        assert [name.split("=")[0] for name in names] == sorted(name.split("=")[0] for name in names)
     assert sum(map(bool, opened.run(sorts))) == 1
+    opened.click("#board thead th:nth-child(1) button")
+    opened.press("Enter")
+    assert list(by_setting(opened, 1)) == list(down)[::-1], "the settings themselves can be turned round"
     assert opened.complaints() == []
 
 
@@ -229,7 +249,10 @@ def test_a_drawer_opens_closes_and_gives_the_focus_back(opened: Browser) -> None
         "Threat model",
         "knows the defense",
         "Provenance",
+        "Measured at commit 0123456789.",
         "bench run --matrix",
+        "bench compare DIR runs/again",
+        "100 of 100",
         "torch 2.9.0",
     ):
         assert words in text
@@ -290,7 +313,7 @@ def test_readable_without_scripts(browser: Browser, page: Path) -> None:
     names = [tag for tag, _ in shown.tags]
     assert names.count("button") == 1, "only the filters' reset, and the filters are hidden"
     assert any(tag == "form" and "hidden" in attributes for tag, attributes in shown.tags)
-    assert names.count("table") > 6 and names.count("svg") == 4 and names.count("img") > 20
+    assert names.count("table") > 6 and names.count("svg") == 2 and names.count("img") > 20
     assert all(attributes.get("alt") for tag, attributes in shown.tags if tag == "img")
     assert "bench run --matrix" in text.split('<script type="application/json"')[0]
 
@@ -320,6 +343,62 @@ OVERLAPS = """
   ).map(([, other]) => text + ' / ' + other));
 })
 """
+
+
+LABELS = """
+[...document.querySelectorAll('svg')].filter(e => e.checkVisibility()).flatMap(svg => {
+  const frame = svg.getBoundingClientRect(), scale = frame.width / svg.viewBox.baseVal.width;
+  const labels = [...svg.querySelectorAll('.grid text, .name')];
+  const all = labels.map(e => [e.getBoundingClientRect(), e.textContent]);
+  const clipped = all.filter(([b]) => b.left < frame.left - .5 || b.right > frame.right + .5 ||
+    b.top < frame.top - .5 || b.bottom > frame.bottom + .5).map(([, text]) => 'clipped: ' + text);
+  const small = labels.filter(e => parseFloat(getComputedStyle(e).fontSize) * scale < 10);
+  const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+  const meet = all.flatMap(([a, text], i) => all.slice(i + 1).filter(([b]) => !apart(a, b))
+    .map(([, other]) => text + ' / ' + other));
+  return [...clipped, ...small.map(e => 'small: ' + e.textContent), ...meet];
+})
+"""
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page whose leaks and accuracies differ in the fourth decimal, on two channels, with two budgets."""
+    folder = by_class(seeds=2, classes=2, batch=1)
+    for step, (defense, strength) in enumerate([("none", None), ("noise", 1.0), ("noise", 2.0)]):
+        for image, attack in enumerate(("strong", "weak", "blind")):
+            lpips = [1e-4 * (step + image + more) for more in range(1, 5)]
+            means = {"lpips": sum(lpips) / 4}
+            common: dict[str, Any] = {"accuracy": 0.97 + 1e-4 * step, "means": means}
+            folder.add(attack, defense, strength, lpips=lpips, **common)
+            folder.add(attack, defense, strength, lpips=lpips, budget=50, **common)
+    directory = folder.write(tmp_path_factory.mktemp("narrow"))
+    write_report(directory, cards=FakeCards())
+    return Path(directory / "index.html")
+
+
+@pytest.mark.parametrize("name", ["page", "narrow"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_labels_of_charts_are_apart_whole_and_large_enough(
+    browser: Browser, request: pytest.FixtureRequest, name: str, width: int
+) -> None:
+    browser.scripts(True)
+    browser.device(width=width)
+    browser.open(request.getfixturevalue(name))
+    browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.run("document.querySelectorAll('svg').length") >= 2
+    assert browser.run(LABELS) == []
+
+
+def test_a_chart_of_effort_needs_several_budgets(page: Path, narrow: Path) -> None:
+    assert "-effort" not in page.read_text(encoding="utf-8")
+    text = narrow.read_text(encoding="utf-8")
+    chart = text[text.index('-effort"') :]
+    chart = chart[: chart.index("</figure>")]
+    assert chart.count('class="line"') == 9 and chart.count("<circle") == 18, "three attacks on three rows"
+    assert "strong/naive on noise = 2" in chart and "100 of 50 evaluations per release" in chart
+    figures = sorted(path.name for path in (narrow.parent / "figures").glob("budget-*.svg"))
+    assert figures == ["budget-gradients-digits-lenet-initial-1.svg"]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -8,7 +8,9 @@ import numpy as np
 from PIL import Image
 
 from bench.report.cards import Cards
+from bench.report.effort import curves
 from bench.report.frames import read_results
+from bench.report.leaderboard import build
 from bench.report.write import write_report
 
 Folder = Any  # the class in conftest.py
@@ -22,7 +24,7 @@ def test_figures_are_stable_and_follow_the_records(
     for name, shuffle in (("a", None), ("b", 5)):
         write_report(folder.write(tmp_path / name, shuffle=shuffle), cards=cards)
         figures = sorted((tmp_path / name / "figures").glob("*.svg"))
-        kinds = [f"{kind}-gradients-digits-lenet-trained-1" for kind in ("budget", "heat", "leakage")]
+        kinds = [f"{kind}-gradients-digits-lenet-trained-1" for kind in ("heat", "leakage")]
         assert [f.stem for f in figures] == kinds
         contents.append([f.read_bytes() for f in figures])
     assert contents[0] == contents[1]
@@ -33,7 +35,7 @@ def test_figures_are_stable_and_follow_the_records(
     small.add("strong", lpips=[0.1, 0.2])
     write_report(small.write(tmp_path / "a"), cards=cards)
     left = sorted(figure.stem for figure in (tmp_path / "a" / "figures").glob("*.svg"))
-    assert left == [f"{kind}-gradients-digits-lenet-initial-1" for kind in ("budget", "heat", "leakage")]
+    assert left == [f"{kind}-gradients-digits-lenet-initial-1" for kind in ("heat", "leakage")]
 
 
 def test_smaller_budgets_of_a_question_become_a_curve(folder: Folder, cards: Cards, tmp_path: Path) -> None:
@@ -43,11 +45,21 @@ def test_smaller_budgets_of_a_question_become_a_curve(folder: Folder, cards: Car
     results = read_results(folder.write(tmp_path))
     assert (len(results.cells), sorted(results.repeats["budget"])) == (1, [10, 100])
     write_report(tmp_path, cards=cards)
-    joined = (tmp_path / "figures" / "budget-gradients-digits-lenet-initial-1.svg").read_text()
+    name = "budget-gradients-digits-lenet-initial-1.svg"
+    assert (tmp_path / "figures" / name).is_file()
+    (curve,) = curves(results, build(results, cards)[0])
+    assert curve.name == "strong/naive on none"
+    assert [(point.budget, point.evaluations) for point in curve.points] == [
+        (10, 10),
+        (100, 100),
+        (1000, 1000),
+    ]
+    assert {point.leak for point in curve.points} == {0.0}  # the records' own mean LPIPS is 1
+    for path in (tmp_path / "records").glob("*.json"):
+        path.unlink()
     folder.records = folder.records[2:]
-    write_report(folder.write(tmp_path / "one"), cards=cards)
-    alone = (tmp_path / "one" / "figures" / "budget-gradients-digits-lenet-initial-1.svg").read_text()
-    assert joined.count("<use ") > alone.count("<use ")
+    write_report(folder.write(tmp_path), cards=cards)
+    assert not (tmp_path / "figures" / name).exists(), "one budget alone is no curve"
 
 
 def test_partial_reports_draw_nothing(folder: Folder, cards: Cards, tmp_path: Path) -> None:

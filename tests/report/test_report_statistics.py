@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.stats import binomtest
 
 from bench.report.statistics import (
+    NOTHING,
     RESAMPLES,
     Interval,
     certainly_positive,
+    exact,
     mean_ci,
     mean_cis,
     paired_difference,
@@ -112,3 +115,30 @@ def test_paired_difference_sees_what_two_intervals_hide() -> None:
 def test_nothing_is_certain_without_an_interval() -> None:
     assert not certainly_positive(paired_difference(np.ones(4), np.zeros(4), np.zeros(4, dtype=int), "k"))
     assert RESAMPLES == 2_000
+
+
+@pytest.mark.parametrize("clusters", [2, 10, 33, 500])
+@pytest.mark.parametrize("share", [0, 1])
+def test_a_share_that_never_varies_has_the_exact_binomial_interval(clusters: int, share: int) -> None:
+    values = np.full(2 * clusters, float(share))
+    found = exact(mean_ci(values, np.repeat(np.arange(clusters), 2), "k"))
+    reference = binomtest(share * clusters, clusters).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high), abs=1e-12)
+    assert found.mean == share and found.low < found.high
+
+
+def test_constant_differences_of_shares_are_not_certain() -> None:
+    same = exact(paired_difference(np.ones(33), np.ones(33), np.arange(33), "k"), -1.0)
+    assert same.mean == 0 and same.low == -same.high == pytest.approx(-0.1058, abs=1e-4)
+    assert not certainly_positive(same)
+    every = exact(paired_difference(np.ones(33), np.zeros(33), np.arange(33), "k"), -1.0)
+    assert (every.mean, every.high) == (1.0, 1.0) and every.low == pytest.approx(1 - 2 * same.high)
+    few = exact(paired_difference(np.ones(2), np.zeros(2), np.arange(2), "k"), -1.0)
+    assert not certainly_positive(few), "two clusters prove nothing, though both agree"
+
+
+def test_what_varies_or_has_no_interval_stays_as_it_is() -> None:
+    varied = mean_ci(np.array([0.0, 1.0, 1.0]), np.arange(3), "k")
+    assert exact(varied) == varied and exact(NOTHING) is NOTHING
+    alone = mean_ci(np.ones(3), np.zeros(3), "k")
+    assert exact(alone) is alone and math.isnan(exact(alone).low)

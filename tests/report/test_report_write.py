@@ -19,6 +19,7 @@ from bench.report.cards import Cards
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
 from bench.report.write import write_report
+from tests.report.classes import by_class
 
 Folder = Any  # the class in conftest.py
 TABLES = ["leaderboard.md", "leaderboard.csv", "leaderboard.tex", "cells.csv"]
@@ -207,6 +208,22 @@ def tables_are_rectangular(page: str) -> bool:
     return all(len(widths) <= 1 for widths in counts)
 
 
+def test_latex_tells_ranks_ties_and_failures(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    for defense, strength in (("none", None), ("clip", 1.0), ("noise", 1.0)):
+        folder.add("weak", defense, strength, lpips=[0.1, 0.2, 0.3])
+    folder.add("strong", "noise", 1.0, status="failed", reason="boom")
+    text = report(by_class(seeds=2, folder=folder), tmp_path, cards)["leaderboard.tex"]
+    check_latex(text)
+    assert text.count(r"\begin{longtable}") == 2 and text.count(r"p{1.8cm}") == 4, "one of them is of classes"
+    lines = {line.split(" & ")[0].strip("*"): line.split(" & ") for line in text.splitlines()}
+    assert (
+        lines["Defense"][-7:-5] == [r"Rank $\leq$ 1", r"Rank $\leq$ 5"] and lines["Defense"][-2] == "Failures"
+    )
+    assert lines["clip"][-7:-5] == ["1--2 (a)", "1--2 (a)"] == lines["noise"][-7:-5]
+    assert (lines["clip"][-2], lines["noise"][-2]) == ("0", "1")
+    assert lines["smooth"][-7] != "--" or lines["smooth"][-6] != "--"
+
+
 def check_latex(text: str) -> None:
     """Balanced braces and environments, equal columns, nothing outside ASCII; pdfLaTeX itself where it is."""
     assert text.isascii()
@@ -215,8 +232,14 @@ def check_latex(text: str) -> None:
     assert not set("#%~") & set(bare)
     for name in set(re.findall(r"\\begin\{(\w+\*?)\}", text)):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}")
-    lines = [line for line in text.splitlines() if line.endswith(r" \\")]  # of tables
-    assert lines and all(len(re.findall(r"(?<!\\)&", line)) == 12 for line in lines)
+    tables = re.findall(r"\\begin\{longtable\}\{([^\n]*)\}\n(.*?)\\end\{longtable\}", text, re.DOTALL)
+    assert tables
+    for columns, body in tables:
+        wanted = len(re.findall(r"[lrp]", re.sub(r">?\{[^}]*\}", "", columns)))
+        lines = [line for line in body.splitlines() if line.endswith(r" \\")]
+        assert len(lines) > 2 and {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {wanted}
+        assert f"\\multicolumn{{{wanted}}}" in body and body.count("continued") == 2
+        assert lines[0] == lines[1], "the head is the same on every page"
     assert "\\input" not in text
     if compiler := shutil.which("pdflatex"):
         with tempfile.TemporaryDirectory() as scratch:
@@ -270,3 +293,109 @@ def test_a_row_on_which_every_attack_fails_is_flagged(folder: Folder, cards: Car
             folder.add("strong", defense, strength, lpips=[leak, leak + 0.01], seed=seed)
     (group,) = build(read_results(folder.write(tmp_path)), cards)
     assert {row.name: "below-prior" in row.flags for row in group.rows} == {"none": False, "noise = 1": True}
+
+
+@pytest.mark.parametrize(
+    "accuracies, shown, doubts",
+    [
+        ([0.894, 0.893, 0.891], "0.7 [0.6, 0.9]", 0),
+        ([0.894, 0.893, 0.884], "1.0 [0.6, 1.6]", 1),
+        ([0.894], "0.6 [n/a]", 2),
+    ],
+    ids=["all seeds within", "one seed beyond", "one seed alone"],
+)
+def test_a_loss_shows_its_range_and_whether_it_is_within_the_limit(
+    folder: Folder, cards: Cards, tmp_path: Path, accuracies: list[float], shown: str, doubts: int
+) -> None:
+    for seed, accuracy in enumerate(accuracies):
+        folder.add("strong", lpips=[0.1, 0.2], seed=seed)
+        folder.add("strong", "noise", 1.0, lpips=[0.6, 0.7], seed=seed, accuracy=accuracy)
+    write_report(folder.write(tmp_path), cards=cards)
+    text, page, tex, data = (
+        (tmp_path / name).read_text(encoding="utf-8")
+        for name in ("leaderboard.md", "index.html", "leaderboard.tex", "leaderboard.json")
+    )
+    assert text.count(f"| {shown}, within the limit: not certain |") == 2 * doubts, (
+        "a glance and a place each"
+    )
+    assert f"| {shown} |" in text and shown.replace("[", "{[}").replace("]", "{]}") in tex
+    assert page.count('data-k="cost-doubt">within the limit: not certain<') == doubts
+    assert [item["surely_within"] for item in json.loads(data)["groups"][0]["answers"]].count(False) == doubts
+
+
+def test_shares_that_never_vary_are_not_certain(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    folder.add("strong", lpips=[0.1] * 33, psnr=[20.0] * 33)
+    write_report(folder.write(tmp_path), cards=cards)
+    text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("| none | strong/naive |"))
+    assert "| 100 [89, 100] |" in line and "| 0 [0, 11] |" in line
+    assert "| 0.100 [0.100, 0.100] |" in line, "a distance is no share"
+
+
+@pytest.mark.parametrize(
+    "lead, shown",
+    [(0.2, "**0.200 [0.200, 0.200]**"), (0.0002, "**0.0002 [0.0002, 0.0002]**"), (0.0, "0.000")],
+)
+def test_what_is_bold_is_not_zero(
+    folder: Folder, cards: Cards, tmp_path: Path, lead: float, shown: str
+) -> None:
+    folder.add("strong", lpips=[0.1, 0.2, 0.3])
+    folder.add("strong", "noise", 1.0, lpips=[0.1 + lead, 0.2 + lead, 0.3 + lead])
+    write_report(folder.write(tmp_path), cards=cards)
+    for name in ("README.md", "leaderboard.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert f"| {shown}" in text and not re.search(r"\*\*0\.0+ \[", text)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    gain = re.search(r'data-k="gain"><span class="v">([^<]*)</span>', page)
+    assert gain is not None and f"{shown.strip('*')} ".startswith(f"{gain[1]} ")
+
+
+def test_where_no_defense_certainly_helps_none_is_the_headline(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    for defense, strength in (("none", None), ("clip", 1.0), ("noise", 1.0)):
+        folder.add("weak", defense, strength, lpips=[0.1, 0.2, 0.3])
+    write_report(folder.write(tmp_path), cards=cards)
+    text, page, data = (
+        (tmp_path / name).read_text(encoding="utf-8")
+        for name in ("leaderboard.md", "index.html", "leaderboard.json")
+    )
+    assert text.count("| **no defense certainly helps**; least leak: clip = 1 (tied with noise = 1) |") == 2
+    assert page.count("<h4>no defense certainly helps</h4>") == 2 and "<h4>clip" not in page
+    assert "tied with noise = 1" in page
+    assert {item["certainly_helps"] for item in json.loads(data)["groups"][0]["answers"]} == {False}
+
+
+def test_flags_of_the_strongest_attack_reach_the_headline(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    for defense, strength, lift in (("none", None, 0.0), ("noise", 1.0, 0.3)):
+        folder.add("given", defense, strength, lpips=[0.1 + lift, 0.2 + lift])
+        folder.add("weak", defense, strength, lpips=[0.5 + lift, 0.6 + lift], attack=overspent())
+    write_report(folder.write(tmp_path), cards=cards)
+    text, found, page, tex = (
+        (tmp_path / name).read_text(encoding="utf-8")
+        for name in ("leaderboard.md", "README.md", "index.html", "leaderboard.tex")
+    )
+    assert "**noise = 1** `labels-given` |" in text
+    assert "noise | 1 | 90.0 [n/a] | 0.0 [n/a] |" in text and text.count("| `labels-given` |") >= 5
+    assert "| noise = 1 `labels-given` |" in found
+    board = page[page.index('id="board"') : page.index('id="settings"')]
+    assert board.count("#flag-labels-given") == 2 and "#flag-budget" not in board
+    card = page[page.index('class="card"') : page.index('id="board"')]
+    assert "#flag-labels-given" in card
+    assert tex.count("reported labels-given") == 2 and r"texttt{budget}" not in tex
+
+
+def overspent() -> dict[str, float]:
+    """What a record says of an attack that took more than it was given."""
+    return {"evaluations_mean": 200.0, "evaluations_max": 200, "cost_mean": 0.1}
+
+
+def test_defenses_with_few_strengths_are_named(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    folder.add("weak", lpips=[0.1, 0.2])
+    for defense, strengths in (("clip", (1.0, 2.0, 4.0)), ("noise", (1.0, 2.0))):
+        for strength in strengths:
+            folder.add("weak", defense, strength, lpips=[0.3, 0.4])
+    text = report(folder, tmp_path, cards)["leaderboard.md"]
+    assert "fewer than 3 strengths" in text and "B = 1: noise (2)." in text and "clip (3)" not in text

@@ -67,6 +67,11 @@ class Toy(Attack):
                 os._exit(7)
             case "memory":
                 raise MemoryError
+            case "killed":
+                os.kill(os.getpid(), 9)
+            case "killed_once":
+                if Path(mark).read_text().count("killed_once") == 1:
+                    os.kill(os.getpid(), 9)
             case "hang":
                 time.sleep(3600)
             case "impossible":

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from .chaos import alive
 from .conftest import ATTACK, World, build_world
 
 ACTS = ("guess", "raise", "exit", "memory", "hang", "impossible", "shape", "nan", "some")
@@ -42,7 +48,7 @@ def test_every_failure_becomes_a_record(world: World) -> None:
     assert len(rows) == 1 + 2 * 2 + 7
     assert sum(",failed," in row for row in rows) == 4
     diverged = [row for row in rows if "act=some" in row and ",0,0," in row]
-    assert all(",0,0,,,,0,,0,done," in row for row in diverged), "a diverged victim is scored as such"
+    assert all(",0,0,,,,0,,0,,,,done," in row for row in diverged), "a diverged victim is scored as such"
 
     broken = next(r for r in world.records() if "RuntimeError" in r["reason"])
     assert "the toy is broken" in broken["traceback"]
@@ -53,6 +59,44 @@ def test_every_failure_becomes_a_record(world: World) -> None:
     edited = world.run(timeout=3.0)
     assert "2 stale; 2 to run" in edited.stdout, "an edited plug-in makes its cells stale"
     assert world.outcomes()["hang"] == ("done", "")
+
+
+def test_a_worker_that_is_killed_from_outside_costs_its_cell_a_second_try(world: World) -> None:
+    world.matrix("killed_once", "killed", "exit", "guess", checkpoints='["trained"]')
+    result = world.run(workers=1)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert world.outcomes() == {
+        "killed_once": ("done", ""),
+        "killed": ("oom", "two workers were killed (SIGKILL), most likely out of memory"),
+        "exit": ("failed", "worker died with exit code 7"),
+        "guess": ("done", ""),
+    }
+    assert Counter(world.calls()) == {"killed_once": 2, "killed": 2, "exit": 1, "guess": 1}
+    assert result.stderr.count("its worker was killed, tried again") == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+def test_the_server_of_the_workers_may_be_killed_too(world: World) -> None:
+    slow = "{name = 'toy', pause = 0.5}"
+    world.matrix(slow, "some", seeds="[0, 1]")
+    run = world.start()
+    limit = time.monotonic() + 60
+    while not world.calls():
+        assert run.poll() is None and time.monotonic() < limit, "nothing happened"
+        time.sleep(0.02)
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in alive(f"BENCH_CACHE={world.cache}")}
+    (server,) = {_parent(pid) for pid in commands if b"forkserver" in commands[pid]} & commands.keys() - {
+        run.pid
+    }
+    os.kill(server, signal.SIGKILL)
+    text, _ = run.communicate(timeout=120)
+    assert run.returncode == 0, text
+    assert {record["status"] for record in world.records()} == {"done"}
+    assert len(world.records()) == 8
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_who_takes_all_memory_fails_alone(world: World) -> None:

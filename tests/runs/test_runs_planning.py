@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.api.errors import UsageError
+from bench.api.threat import Channel
 from bench.matrix import Cell, expand, load_matrix
 from bench.runs.budget import Deadline, most_informative_first, parse_duration
 from bench.runs.forecast import STAGES, Forecast
@@ -17,6 +18,7 @@ from bench.runs.identity import Identity, Keys
 from bench.runs.outcome import Failure, failed
 from bench.runs.parts import Memory, Seconds
 from bench.runs.record import Record, Status
+from bench.runs.rehearsal import _sums, _words
 from bench.runs.schedule import Kind, Schedule, Task
 from bench.runs.shards import Shard, parse_shard
 
@@ -130,7 +132,29 @@ def test_a_forecast_counts_what_is_shared_once_and_what_is_cached_not_at_all(cel
     )
     assert shared.seconds == 6.0, "victim, evaluator and release are paid for"
     stored = Forecast(learned, device="cpu").estimate(work[:1], lambda stage, key: stage != "scores")[0]
-    assert (stored.seconds, stored.cached) == (1.0, STAGES[:4])
+    others = tuple(stage for stage in STAGES if stage not in ("generator", "scores"))
+    assert (stored.seconds, stored.cached, stored.stages) == (1.0, others, len(others) + 1)
+
+
+def test_a_shared_stage_is_paid_for_although_the_cell_that_comes_first_is_unknown(cells: list[Cell]) -> None:
+    keys = {cell.id: Identity("cpu").keys(cell) for cell in cells}
+    stranger, known = (
+        next(c for c in cells if c.attack.name == name and c.seed == 0 and c.checkpoint == "initial")
+        for name in ("toy", "other")
+    )
+    assert keys[stranger.id].victim == keys[known.id].victim
+    learned = _finished(known, keys[known.id], 5.0, 700.0)
+    # The first cell is on another channel: nothing is known of its attack, all of what it shares is.
+    work = [(replace(stranger, channel=Channel.CLIENT_GRADIENTS), keys[stranger.id]), (known, keys[known.id])]
+    found = Forecast([learned], device="cpu").estimate(work, lambda stage, key: False)
+    assert (found[0].seconds, found[0].known) == (None, 3.0), "victim, evaluator and scores"
+    assert (found[1].seconds, found[1].known) == (7.0, 7.0), "its release, attack and scores"
+    sums = _sums(found, workers=1)
+    assert (sums["seconds"], sums["at_least"], sums["predicted"]) == (10.0, True, 1)
+    assert _words(sums, 1, 1, 2).startswith("at least 0:10 on 1 workers")
+    alone = _sums(found[1:], workers=1)
+    assert alone["at_least"] is False
+    assert _words(alone, 1, 1, 1).startswith("about 0:07 on 1 workers")
 
 
 def test_a_forecast_scales_with_budget_and_releases_and_says_so(cells: list[Cell]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import time
@@ -10,6 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from bench.matrix import Cell
+from bench.runs.cell_locks import CellLocks
+from bench.runs.identity import Identity
+from bench.runs.outcome import Failure, failed
+from bench.runs.record import Status
+from bench.runs.results import Results
+from bench.runs.schedule import Claim, Kind, Schedule, Task
 
 from .conftest import World, build_world
 
@@ -127,3 +136,55 @@ def test_two_runs_at_once_share_the_work(world: World, finished: World) -> None:
         assert run.returncode == 0, text
     assert world.images() == finished.images()
     assert len(world.calls()) == 8, "every attack ran once"
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_attempt_a_failing_cell_once(world: World) -> None:
+    world.matrix("{name = 'toy', act = 'raise', pause = 0.3}", "guess", seeds=SEEDS)
+    both = [world.start(workers=1, display="json"), world.start(workers=1, display="json")]
+    for run in both:
+        text, _ = run.communicate(timeout=120)
+        assert run.returncode == 1, text
+        events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        assert events[-1]["counts"] == {"done": 4, "failed": 4}
+        cells = [event for event in events if event["event"] == "cell"]
+        assert len(cells) == cells[-1]["done"] == 8, "what the other has settled is shown as well"
+    assert Counter(world.calls()) == {"raise": 4, "guess": 4}
+
+
+def test_what_another_run_has_settled_or_works_on_is_not_handed_out(world: World, cells: list[Cell]) -> None:
+    results = Results(world.out)
+    keys = {cell.id: Identity("cpu").keys(cell) for cell in cells}
+
+    def fail(cell: Cell, reason: str) -> None:
+        failure = Failure(status=Status.FAILED, reason=reason)
+        results.commit(failed(cell, keys[cell.id], failure, device="cpu"))
+
+    fail(cells[0], "before this run began")  # it is to be retried
+    before = results.snapshot().records
+    settled: list[str] = []
+    ours, theirs = (CellLocks(results, before, lambda record: settled.append(record.id)) for _ in range(2))
+    schedule = Schedule(
+        [(cell, keys[cell.id]) for cell in cells[:4]],
+        ready=lambda kind, key: True,
+        claim=ours.take,
+        release=ours.give_back,
+    )
+    taken = schedule.next()
+    assert taken is not None and taken.cell == cells[0], "a record from before settles nothing"
+    other = Task(kind=Kind.CELL, cell=cells[1], keys=keys[cells[1].id])
+    assert theirs.take(taken) is Claim.THEIRS
+    assert theirs.take(other) is Claim.OURS
+    fail(cells[2], "in the other run")
+    second = schedule.next()
+    assert second is not None and second.cell == cells[3]
+    assert settled == [cells[2].id]
+    assert schedule.next() is None and schedule.waits, "the other run works on the last one"
+    fail(cells[1], "in the other run, too")
+    theirs.give_back(other)
+    assert schedule.next() is None and not schedule.waits
+    assert settled == [cells[2].id, cells[1].id]
+    schedule.back(taken)
+    assert schedule.next() == taken, "a lost worker's cell is still ours"
+    schedule.ended(taken, None)
+    assert theirs.take(taken) is Claim.OURS

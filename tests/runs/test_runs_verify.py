@@ -7,7 +7,10 @@ import io
 import json
 import math
 import shutil
+import struct
+import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,18 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from bench.cli.main import main
+from bench.matrix.cells import Variant
+from bench.matrix.expand import variant
 from bench.plugins import discover
-from bench.runs.agreement import same_results, same_scores
-from bench.runs.identity import forget_digests
-from bench.runs.rows import COLUMNS, Row
+from bench.runs.agreement import ALIKE, SAME, same_results, same_scores
+from bench.runs.badges import Badge
+from bench.runs.contradictions import contradictions, equal
+from bench.runs.identity import Identity, forget_digests
+from bench.runs.outcome import Outcome
+from bench.runs.question import Question
+from bench.runs.record import read_record
+from bench.runs.results import Results
+from bench.runs.rows import COLUMNS, KEYS, MEASURES, Row, key_of
 from bench.runs.sheet import sheet
 from bench.runs.sheet_check import sheet_agrees
 
@@ -61,6 +72,98 @@ def test_two_runs_must_agree_in_what_the_tables_show() -> None:
     assert not same_results(rows, worse).agrees
     empty = same_results(rows, [_row(n, psnr=str(20 + n)) for n in range(10)])
     assert not empty.agrees and empty.shift is not None and math.isnan(empty.shift["lpips"])
+
+
+def test_every_measure_has_its_tolerances() -> None:
+    assert SAME.keys() == ALIKE.keys() == {*MEASURES}
+
+
+def test_rows_of_the_channel_of_classifiers_are_compared_like_any_other() -> None:
+    values = {
+        "psnr": "12",
+        "recognised": "1",
+        "recognised5": "1",
+        "feature_distance": "1.3",
+        "diversity": "0.9",
+    }
+    rows = [_row(n, **values) for n in range(20)]
+    for compare in (same_scores, same_results):
+        assert compare(rows, rows).agrees and compare(rows, rows).identical
+    rounded = [_row(n, **values | {"feature_distance": "1.3004", "diversity": "0.9001"}) for n in range(20)]
+    assert same_scores(rows, rounded).agrees and not same_scores(rows, rounded).identical
+    elsewhere = [_row(n, **values | {"feature_distance": "1.35", "diversity": "0.86"}) for n in range(20)]
+    assert not same_scores(rows, elsewhere).agrees
+    assert same_results(rows, elsewhere).agrees
+    for forged in ({"recognised5": "0"}, {"feature_distance": "0.3"}, {"diversity": "2"}, {"diversity": ""}):
+        other = [_row(n, **values | forged) for n in range(20)]
+        assert not same_scores(rows, other).agrees, forged
+        assert not same_results(rows, other).agrees, forged
+
+
+_RECORDS = [Path(__file__).parent / f"schema{number}.json" for number in (3, 4)]
+"""One with ``perturbed`` and ``bound``, one with a generator."""
+_FORGED = [
+    (0, "utility.accuracy", 0.999),
+    (0, "utility.converged", None),
+    (0, "utility.rounds", 1),
+    (0, "utility.details", {"absent": 0.97}),
+    (0, "attack.evaluations_mean", 1.0),
+    (0, "attack.evaluations_max", 10**6),
+    (0, "attack.cost_mean", 7.0),
+    (0, "attack.task_accuracy", 0.5),
+    (0, "bound.psnr", 40.0),
+    (0, "bound", None),
+    (0, "perturbed.lpips", 0.9),
+    (0, "means.identified", 0.25),
+    (0, "means.ssim", None),
+    (0, "release.zero", 3),
+    (0, "seeds.attack", 1),
+    (0, "stages.victim", "0" * 64),
+    (0, "evaluator_accuracy", 1.0),
+    (1, "generator.frechet", 9.0),
+    (1, "generator.kind", "vae"),
+    (1, "generator", None),
+    (1, "means.recognised5", 0.1),
+    (1, "means.feature_distance", 3.0),
+]
+
+
+@pytest.mark.parametrize(("number", "name", "value"), _FORGED)
+@pytest.mark.parametrize("badge", ["recomputed", "re-run"])
+def test_no_part_of_a_record_can_be_forged(
+    number: int, name: str, value: object, badge: Badge, tmp_path: Path
+) -> None:
+    content = json.loads(_RECORDS[number].read_text())
+    path = tmp_path / f"{content['id']}.json"
+    path.write_text(json.dumps(content))
+    honest = read_record(path)
+    assert contradictions(honest, honest, badge) == [] and equal(honest, honest)
+    node = content
+    *outer, last = name.split(".")
+    for part in outer:
+        node = node[part]
+    node[last] = not node[last] if value is None and isinstance(node[last], bool) else value
+    path.write_text(json.dumps(content))
+    forged = read_record(path)
+    found = contradictions(forged, honest, badge)
+    assert found and all(text.startswith(name) for text in found), found
+    assert not equal(forged, honest)
+
+
+def test_what_another_processor_rounds_differently_is_no_contradiction(tmp_path: Path) -> None:
+    content = json.loads(_RECORDS[0].read_text())
+    path = tmp_path / f"{content['id']}.json"
+    path.write_text(json.dumps(content))
+    first = read_record(path)
+    content["utility"]["accuracy"] -= 0.01
+    content["attack"]["cost_mean"] *= 1.3
+    content["means"]["lpips"] += 0.005
+    path.write_text(json.dumps(content))
+    second = read_record(path)
+    assert contradictions(first, second, "re-run") == []
+    assert not equal(first, second)
+    named = contradictions(first, second, "recomputed")
+    assert [text.split()[0] for text in named] == ["attack.cost_mean", "means.lpips", "utility.accuracy"]
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +232,10 @@ def test_a_sheet_that_contradicts_its_rows_is_found(copy: World) -> None:
     assert result.exit_code == 1
     assert "3 of 4 contact sheets show errors like the PSNR of their rows" in result.stdout
     assert "its sheet contradicts its rows: toy" in result.stdout
-    for damage in (b"", b"no picture", honest[:60]):
+    # A few bytes that claim to be 10 gigapixels are no reason to stop.
+    size = struct.pack(">IIBBBBB", 10**5, 10**5, 8, 0, 0, 0, 0)
+    bomb = honest[:12] + b"IHDR" + size + struct.pack(">I", zlib.crc32(b"IHDR" + size)) + honest[33:]
+    for damage in (b"", b"no picture", honest[:60], bomb):
         sheets[0].write_bytes(damage)
         assert _verify(copy, "--sample", "0", "--no-rescore").exit_code == 1
     sheets[0].write_bytes(honest)
@@ -164,6 +270,93 @@ def test_a_forged_number_is_found(copy: World) -> None:
     assert "does not agree" in result.stdout and "lpips" in result.stdout
     assert "recomputed  4  3 agree" in result.stdout
     assert sorted(item["agrees"] for item in _badges(copy).values()) == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "words"),
+    [
+        ("utility", "accuracy", 0.999, "utility.accuracy is 0.999 in the record"),
+        ("attack", "evaluations_mean", 1.0, "attack.evaluations_mean is 1.0 in the record and 4.0 now"),
+        ("cell", "attack", None, "cell.attack is shown as gentle, its parameters make it toy"),
+    ],
+)
+def test_a_forged_record_earns_no_badge(
+    copy: World, part: str, field: str, value: object, words: str
+) -> None:
+    record = next(r for r in copy.records() if r["status"] == "done")
+    if part == "cell":
+        rows = copy.rows()
+        own, label = f",{record['cell']['checkpoint']},", record["cell"]["attack"]["label"]
+        shown = [row.replace(f",{label},", ",gentle,") if own in row else row for row in rows]
+        (copy.out / "images.csv.gz").write_bytes(gzip.compress(("\n".join(shown) + "\n").encode(), mtime=0))
+        value = record["cell"]["attack"] | {"label": "gentle"}
+    record[part][field] = value
+    (copy.out / "records" / f"{record['id']}.json").write_text(json.dumps(record))
+    result = _verify(copy, "--sample", "4", "--seed", "1")
+    assert result.exit_code == 1, result.output
+    assert words in result.stdout
+    assert {name for name, item in _badges(copy).items() if not item["agrees"]} == {record["id"]}
+    assert words in _badges(copy)[record["id"]]["reason"]
+
+
+EVIL = """
+from pathlib import Path
+Path("imported").touch()
+
+def net(*, num_classes, image_shape):
+    raise RuntimeError("run")
+"""
+
+
+def _strange(copy: World, **changes: object) -> None:
+    """Adds a record whose key is today's and whose cell names something of its author's own."""
+    first = next(o for o in Results(copy.out).outcomes() if o.record.status == "done")
+    cell = replace(first.record.asked, **changes)  # type: ignore[arg-type]
+    question = Question.model_validate(cell.to_json())
+    key = Identity("cpu").keys(cell).scores
+    record = first.record.model_copy(update={"cell": question, "id": cell.id, "key": key})
+    rows = tuple((*key_of(cell), *row[len(KEYS) :]) for row in first.rows)
+    Results(copy.out).commit(Outcome(record, rows))
+
+
+def test_code_and_files_that_a_record_names_are_left_alone_unless_the_user_trusts_them(
+    copy: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    Path("evil.py").write_text(EVIL)
+    Path("photos").mkdir()
+    _strange(copy, model="evil:net")
+    photos = Variant(
+        name="folder", parameters=variant("dataset", "folder", {"path": "photos"}).parameters, label="tiny"
+    )
+    _strange(copy, dataset=photos)
+    result = _verify(copy, "--sample", "9", "--no-rescore")
+    assert result.exit_code == 0, result.output
+    assert "re-run      4  4 agree" in result.stdout
+    for name in ("evil:net", "photos"):
+        assert (
+            f"not loaded, so its cells are not verified; if you trust it: --trust {name}\n" in result.stdout
+        )
+    assert not Path("imported").exists()
+
+    trusting = _verify(copy, "--sample", "9", "--no-rescore", "--trust", "evil:net")
+    assert trusting.exit_code == 1
+    assert "does not agree: failed: victim: " in trusting.stdout
+    assert "--trust evil:net" not in trusting.stdout and "--trust photos" in trusting.stdout
+    assert Path("imported").exists()
+
+
+def test_a_folder_of_foreign_networks_only_says_how_to_verify_it(copy: World, tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "net.pt")
+    _strange(copy, model=str(tmp_path / "net.pt"))
+    for record in copy.records():
+        if not record["cell"]["model"].endswith("net.pt"):
+            (copy.out / "records" / f"{record['id']}.json").unlink()
+    result = _verify(copy)
+    assert result.exit_code == 1
+    assert f"none of 1 done cells can be verified: they load {tmp_path / 'net.pt'}, or" in result.stderr
+    assert "If you trust these: --trust TEXT for each" in result.stderr
 
 
 def test_reconstructions_that_are_not_those_of_the_record_do_not_count(copy: World) -> None:

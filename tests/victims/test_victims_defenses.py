@@ -46,6 +46,38 @@ def test_pruning_ties_do_not_send_more() -> None:
     assert sent["w"].flatten(1).count_nonzero(1).tolist() == [4, 4]
 
 
+def by_sorting(rows: Tensor, kept: int) -> Tensor:
+    """What is left of the rows by the order of their magnitudes, found one entry after another."""
+    sent = torch.zeros_like(rows)
+    for row, left in zip(rows, sent, strict=True):
+        order = sorted(range(len(row)), key=lambda at, row=row: -abs(row[at].item()))  # type: ignore[misc]
+        left[order[:kept]] = row[order[:kept]]
+    return sent
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("zeros", [0, 200, 350])
+def test_pruning_is_that_of_a_sort_also_where_most_entries_are_zero(zeros: int, dtype: torch.dtype) -> None:
+    rows = gradients(2, (400,))["layer0"].to(dtype)
+    rows[:, torch.randperm(400, generator=torch.Generator().manual_seed(0))[:zeros]] = 0
+    sent = build_defense("pruning", {"ratio": 0.7}).gradients({"w": rows.view(-1, 20, 20)}, context())["w"]
+    assert torch.equal(sent.flatten(1), by_sorting(rows, 120))
+
+
+def test_pruning_of_equal_magnitudes_sends_as_many_as_of_others() -> None:
+    rows = torch.tensor([[3.0, -2.0, 2.0, 2.0, 1.0, 0.0], [6.0, 5.0, -4.0, 3.0, 2.0, 1.0]])
+    sent = build_defense("pruning", {"ratio": 0.5}).gradients({"w": rows}, context())["w"]
+    assert sent.count_nonzero(1).tolist() == [3, 3]
+    assert sent[0].abs().sum() == 7 and sent[1].tolist() == [6, 5, -4, 0, 0, 0]
+
+
+def test_pruning_does_not_hide_that_a_client_diverged() -> None:
+    rows = torch.tensor([[float("nan"), 1.0, 2.0, 3.0], [float("inf"), -float("inf"), 1.0, 2.0]])
+    for ratio in (0.25, 0.5, 0.75):
+        sent = build_defense("pruning", {"ratio": ratio}).gradients({"w": rows}, context())["w"]
+        assert not sent[0].isfinite().all() and not sent[1].isfinite().all()
+
+
 def test_pruning_shows_the_informed_attacker_what_was_sent() -> None:
     defense = build_defense("pruning", {"ratio": 0.9})
     sent = defense.gradients(gradients(1, *SHAPES), context())

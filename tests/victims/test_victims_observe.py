@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from bench.api import Adversary, Channel, Checkpoint, GradientObservation
+from bench.api import Adversary, Channel, Checkpoint, GradientObservation, IncompatibleError
 from bench.api.cards import Kind
+from bench.api.threat import BatchNorm
+from bench.engine import BatchNormStatistics
+from bench.engine.normalisation import batch_norms, batch_statistics
 from bench.matrix.cells import Cell, Variant
-from bench.plugins import attack_card, build_defense, discover
+from bench.models.resnet import ResNet18
+from bench.models.victims import ARCHITECTURES
+from bench.plugins import attack_card, build_attack, build_defense, discover
 from bench.runs.observe import observe
 from bench.victims.releases import Release, Source, release_gradients
-from tests.engine.observations import DIGITS, digits, weights
+from tests.engine.observations import DIGITS, batches, digits, observation, weights
 
 CPU = torch.device("cpu")
 
@@ -98,7 +103,8 @@ def test_the_naive_adversary_sees_the_release_and_nothing_of_labels_images_or_de
 @pytest.mark.parametrize("attack", on_gradients("attack"))
 def test_auxiliary_images_pass_only_if_the_card_asks(attack: str) -> None:
     seen, _ = seen_by(attack, Adversary.NAIVE, "none")
-    asked = attack_card(attack).needs_auxiliary
+    card = attack_card(attack)
+    asked = card.needs_auxiliary or card.needs_generator  # what a generator was trained on is no secret to it
     assert (seen.auxiliary is not None) == asked == seen.threat.auxiliary
 
 
@@ -116,3 +122,63 @@ def test_the_models_own_parameters_are_not_the_victims() -> None:
     seen, _ = seen_by("dlg", Adversary.NAIVE, "none")
     assert set(seen.parameters) == {name for name, _ in seen.model.named_parameters()}
     assert all(torch.equal(v, weights("lenet", 0)[k]) for k, v in seen.parameters.items())
+
+
+MODES = {
+    "resnet18": BatchNorm.TRAIN,
+    "resnet18_shared": BatchNorm.KNOWN,
+    "resnet18_frozen": BatchNorm.EVAL,
+    "convnet": BatchNorm.NONE,
+}
+
+
+@pytest.mark.parametrize("model", MODES)
+def test_the_network_decides_what_is_known_of_batch_normalisation(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = {
+        "resnet18": lambda k, shape: ResNet18(k, shape, width=4),
+        "resnet18_shared": lambda k, shape: ResNet18(k, shape, width=4, shares_statistics=True),
+        "resnet18_frozen": lambda k, shape: ResNet18(k, shape, width=4, running=True).eval(),
+    }
+    if model in narrow:
+        monkeypatch.setitem(ARCHITECTURES, model, replace(ARCHITECTURES[model], build=narrow[model]))
+    place = replace(source("noise"), model=model, parameters=weights(model, 0))
+    asked = replace(cell("inverting_gradients", Adversary.NAIVE, "noise"), model=model)
+    sent = release_gradients(place)
+    seen = observe(asked, source=place, release=sent, auxiliary=digits().auxiliary)
+    assert seen.threat.batch_norm is MODES[model]
+    assert set(seen.gradients) == set(seen.parameters)
+    if MODES[model] in (BatchNorm.NONE, BatchNorm.TRAIN):
+        assert seen.statistics is None and set(sent.sent) == set(seen.gradients)
+        return
+    assert seen.statistics is not None
+    names = batch_norms(seen.model)
+    assert set(seen.statistics) == {f"{name}.running_{kind}" for name in names for kind in ("mean", "var")}
+    if MODES[model] is BatchNorm.EVAL:
+        assert all((value == key.endswith("var")).all() for key, value in seen.statistics.items())
+        return
+    own = batch_statistics(seen.model, seen.parameters, sent.images, per_victim_weights=False)
+    for key, value in own.items():
+        torch.testing.assert_close(seen.statistics[key], value)
+
+
+def test_the_private_images_match_the_known_statistics_best() -> None:
+    """The weight of the statistics does what it says: the search ends nearer to them than without."""
+    images, labels = batches(3, 2)
+    seen = observation("narrow_sharing_resnet", images, labels)
+    known = batch_statistics(seen.model, seen.parameters, images, per_victim_weights=False)
+    threat = replace(seen.threat, batch_norm=BatchNorm.KNOWN)
+    seen = replace(seen, threat=threat, statistics=known)
+    gaps = []
+    for weight in (0.0, 0.1):
+        attack = build_attack("inverting_gradients", {"statistics": weight})
+        found = attack.reconstruct(seen, budget=40, seed=0)
+        gaps.append(BatchNormStatistics(seen)(found.images))
+    assert (gaps[1] < gaps[0]).all()
+
+
+def test_statistics_that_are_not_known_cannot_be_matched() -> None:
+    seen, _ = seen_by("inverting_gradients", Adversary.NAIVE, "none")
+    with pytest.raises(IncompatibleError, match="BatchNorm statistics are not known of this release"):
+        build_attack("inverting_gradients", {"statistics": 0.1}).reconstruct(seen, budget=3, seed=0)

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bench.api import Adversary, Channel, Defense, HookContext, IncompatibleError, Phase
+from bench.api import Adversary, Channel, Checkpoint, Defense, HookContext, IncompatibleError, Phase
 from bench.api.threat import Access
 from bench.engine.gradients import gradient_map, one_hot
 from bench.matrix import Filters, Matrix, expand
 from bench.models.names import SPLIT
 from bench.models.split import SplitModel
+from bench.models.victims import schedule_of
 from bench.plugins import attack_card, build_defense, discover
 from bench.runs.observe_split import observe_weight_gradients
 from bench.victims.releases import Source, release_gradients
+from bench.victims.server import learning_rate
 from bench.victims.session import HijackedTraining
 from bench.victims.split import Client, HonestServer, build_split, predicted, train_split
 from bench.victims.split_releases import (
@@ -117,6 +119,32 @@ def test_training_learns_and_repeats_itself() -> None:
     assert not torch.equal(first[1], other[1])
 
 
+@pytest.mark.parametrize("model", sorted(SPLIT))
+def test_training_is_that_of_the_whole_network_by_textbook_adam(model: str) -> None:
+    """Neither the cut nor the order in memory changes the steps, and what is kept is in the usual order."""
+    data, rate, rounds = digits(), schedule_of(model).learning_rate, 4
+    victim = train_split(
+        model=model, splits=data, num_classes=10, image_shape=DIGITS, defense=Defense(),
+        epochs=(rounds + 0.5) * 32 / len(data.private_train), seed=0, device=CPU,
+    )  # fmt: skip
+    assert victim.rounds == rounds and all(value.is_contiguous() for value in victim.trained.values())
+    whole = build_split(model, num_classes=10, image_shape=DIGITS, defense=Defense())
+    whole.initialise(stream(0, "weights", CPU))
+    steps = torch.optim.Adam(whole.parameters(), lr=rate, foreach=False)
+    order = torch.randperm(len(data.private_train), generator=stream(0, "batches", CPU))
+    for turn in range(rounds):
+        index = order[32 * turn : 32 * (turn + 1)]
+        steps.zero_grad()
+        images, labels = data.private_train.images[index], data.private_train.labels[index]
+        nn.functional.cross_entropy(whole(images), labels).backward()
+        steps.param_groups[0]["lr"] = learning_rate(schedule_of(model), (turn + 1) / rounds)
+        steps.step()
+    kept = build_split(model, num_classes=10, image_shape=DIGITS, defense=Defense())
+    kept.load_state_dict(victim.trained)
+    shown = data.private_test.images[:50]
+    torch.testing.assert_close(kept(shown), whole(shown), rtol=1e-3, atol=1e-3)
+
+
 def test_a_network_in_one_piece_is_refused() -> None:
     with pytest.raises(IncompatibleError, match="lenet is not cut"):
         build_split("lenet", num_classes=10, image_shape=DIGITS, defense=Defense())
@@ -194,12 +222,12 @@ def test_an_attacker_can_differentiate_what_the_protocol_withholds(mode: str) ->
 @pytest.mark.parametrize("channel", [Channel.GRADIENTS, Channel.CLIENT_GRADIENTS])
 @pytest.mark.parametrize("adversary", list(Adversary))
 def test_what_passes_the_door_of_weight_gradients(adversary: Adversary, channel: Channel) -> None:
-    from bench.check import split_material
+    from bench.check import material, split_material
 
     place = split_material.source(build_defense("pgsl", {}))
     halves = (CLIENT, SERVER) if channel is Channel.GRADIENTS else (CLIENT,)
     sent = release_weight_gradients(place, halves=halves)
-    cell = replace(split_material.cell("dlg", place, adversary=adversary), channel=channel)
+    cell = material.small_cell("dlg", place, channel, Checkpoint.INITIAL, adversary)
     seen = observe_weight_gradients(cell, source=place, release=sent, auxiliary=digits().auxiliary)
     informed = adversary is Adversary.ADAPTIVE
     assert seen.threat.channel is channel and seen.threat.adversary is adversary and seen.labels is None

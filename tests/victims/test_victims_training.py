@@ -236,10 +236,14 @@ def test_seeds_have_their_own_noise() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "least"), [("convnet", 0.96), ("lenet", 0.92)])
 def test_undefended_victims_are_useful_and_converged(model: str, least: float) -> None:
-    victim = train_victim(
-        model=model, splits=digits(11), num_classes=10, image_shape=DIGITS, defense=NONE,
-        batch_size=4, epochs=None, seed=11, device=CPU,
-    )  # fmt: skip
-    assert victim.converged
-    assert victim.initial_accuracy < 0.4
-    assert victim.accuracy >= least
+    """The mean of two seeds: on 1,000 test images a single one moves by half a point with the processor."""
+    reached = []
+    for seed in (10, 11):
+        victim = train_victim(
+            model=model, splits=digits(seed), num_classes=10, image_shape=DIGITS, defense=NONE,
+            batch_size=4, epochs=None, seed=seed, device=CPU,
+        )  # fmt: skip
+        assert victim.converged
+        assert victim.initial_accuracy < 0.4
+        reached.append(victim.accuracy)
+    assert sum(reached) / len(reached) >= least

@@ -7,11 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from bench.report.effort import Curve, Spent
 from bench.report.entries import Group, Row
-from bench.report.text import interval, percent, score
+from bench.report.terms import leakage, whole_range
+from bench.report.text import interval, mean, percent, score
 
-WIDTH, HEIGHT = 640, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 52
+WIDTH, HEIGHT = 640, 420
+_RIGHT, _TOP, _BOTTOM = WIDTH - 14, 38, HEIGHT - 62
+_DIGIT = 12.5
+"""Units that a digit is wide where the screen, and with it the picture, is smallest."""
+_LEAST_LEAK, _LEAST_ACCURACY = 0.005, 0.5
+"""The shortest stretch that an axis shows: what is closer together needs no further decimals."""
 COLOURS = 8
 """How many series the style sheet knows, ``s0`` to ``s7``; more of them repeat."""
 
@@ -64,10 +70,10 @@ class Chart:
     y_ticks: tuple[Tick, ...]
     x_name: str
     y_name: str
-    left: float = _LEFT
-    right: float = WIDTH - _RIGHT
+    left: float
+    right: float = _RIGHT
     top: float = _TOP
-    bottom: float = HEIGHT - _BOTTOM
+    bottom: float = _BOTTOM
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -89,9 +95,10 @@ def draw(group: Group) -> Chart | None:
     values = [value for row in group.rows if (value := _value(row, group)) is not None]
     if not values:
         return None
-    xs, x_ticks = _axis([value.x for value in values], _LEFT, WIDTH - _RIGHT)
     ends = [end for value in values for end in (value.low, value.high)]
-    ys, y_ticks = _axis(ends, HEIGHT - _BOTTOM, _TOP)
+    ys, y_ticks = _axis([*ends, *whole_range(group.rank)], _BOTTOM, _TOP, _LEAST_LEAK)
+    left = _left(y_ticks)
+    xs, x_ticks = _axis([value.x for value in values], left, _RIGHT, _LEAST_ACCURACY)
     series = []
     number = 0
     for name, members in groupby(values, key=lambda value: value.row.defense):
@@ -101,54 +108,51 @@ def draw(group: Group) -> Chart | None:
         number += not baseline
         points = tuple(_point(value, group, xs, ys) for value in mine)
         series.append(Series(name, style, points, _line(points), _band(points)))
-    y_name = f"worst-case leakage, {_measure(group)}  →"
-    return Chart(tuple(series), x_ticks, y_ticks, "accuracy of the victim, %  →", y_name)
+    y_name = f"{_y_name(group, 'worst-case')}  →"
+    return Chart(tuple(series), x_ticks, y_ticks, "accuracy of the victim, %  →", y_name, left)
 
 
-def draw_effort(group: Group) -> Chart | None:
-    """Mean leakage against the evaluations that an attack spent: a point per attack and defense row."""
-    found: dict[str, list[tuple[float, float, str]]] = {}
-    for row in group.rows:
-        for entry in row.attacks:
-            value = entry.scores[group.rank]
-            if entry.done and not math.isnan(value.mean) and not math.isnan(entry.evaluations):
-                leak = 1 - value.mean if group.rank == "lpips" else value.mean
-                text = f"{entry.name} on {row.name}: {group.rank.upper()} {score(group.rank, value)}"
-                effort = f"{entry.evaluations:,.0f} evaluations per release"
-                found.setdefault(entry.name, []).append((entry.evaluations, leak, f"{text}, {effort}"))
-    if not found:
+def draw_effort(group: Group, drawn: Sequence[Curve]) -> Chart | None:
+    """Mean leakage against the evaluations that were spent of several budgets; None if there is one alone."""
+    if not drawn:
         return None
-    every = [point for points in found.values() for point in points]
-    most = max(point[0] for point in every)
-    xs = _Scale(-0.15, math.log10(1 + most) + 0.1, _LEFT, WIDTH - _RIGHT)
-    decades = [0, *(10**power for power in range(int(math.log10(1 + most)) + 1))]
-    x_ticks = tuple(Tick(xs(math.log10(1 + at)), f"{at:,}") for at in decades)
-    ys, y_ticks = _axis([leak for _, leak, _ in every], HEIGHT - _BOTTOM, _TOP)
+    every = [point for curve in drawn for point in curve.points]
+    ys, y_ticks = _axis([point.leak for point in every], _BOTTOM, _TOP, _LEAST_LEAK)
+    left = _left(y_ticks)
+    most = math.log10(1 + max(point.evaluations for point in every))
+    xs = _Scale(-0.15, most + 0.1, left, _RIGHT)
+    x_ticks = tuple(
+        Tick(xs(math.log10(1 + at)), f"{at:,}") for at in [0, *(10**p for p in range(int(most) + 1))]
+    )
     series = []
-    for number, (name, points) in enumerate(sorted(found.items())):
-        drawn = tuple(
-            Point(xs(math.log10(1 + at)), ys(leak), ys(leak), ys(leak), text, False)
-            for at, leak, text in points
-        )
-        series.append(Series(name, f"s{number % COLOURS}", drawn, "", ""))
-    y_name = f"mean leakage, {_measure(group)}  →"
-    return Chart(tuple(series), x_ticks, y_ticks, "gradient evaluations spent per release  →", y_name)
+    for number, curve in enumerate(drawn):
+        points = tuple(_spent(curve.name, point, group, xs, ys) for point in curve.points)
+        series.append(Series(curve.name, f"s{number % COLOURS}", points, _line(points), ""))
+    x_name = f"gradient evaluations spent per {group.terms.per}  →"
+    return Chart(tuple(series), x_ticks, y_ticks, x_name, f"{_y_name(group, 'mean')}  →", left)
 
 
-def _measure(group: Group) -> str:
-    return "1 − LPIPS" if group.rank == "lpips" else "SSIM"
+def _spent(name: str, point: Spent, group: Group, xs: _Scale, ys: _Scale) -> Point:
+    measured = f"{group.terms.printed(group.rank)} {mean(group.rank, leakage(group.rank, point.leak))}"
+    effort = f"{point.evaluations:,.0f} of {point.budget:,} evaluations per {group.terms.per}"
+    label = f"{name}: {measured} with {effort}"
+    y = ys(point.leak)
+    return Point(xs(math.log10(1 + point.evaluations)), y, y, y, label, False)
+
+
+def _y_name(group: Group, kind: str) -> str:
+    """Short enough for a small screen."""
+    leaked = group.terms.leaked(group.rank, "−")
+    return f"{kind} {leaked}" if group.terms.by_class else f"{kind} leakage, {leaked}"
 
 
 def _value(row: Row, group: Group) -> _Value | None:
     if row.worst is None or not row.utility.seeds or math.isnan(row.worst.scores[group.rank].mean):
         return None
     value = row.worst.scores[group.rank]
-    mean, low, high = value.mean, value.low, value.high
-    if math.isnan(low):
-        low = high = mean
-    if group.rank == "lpips":
-        mean, low, high = 1 - mean, 1 - high, 1 - low
-    return _Value(row, 100 * row.utility.mean, mean, low, high)
+    ends = [value.mean] * 2 if math.isnan(value.low) else [value.low, value.high]
+    low, high = sorted(leakage(group.rank, end) for end in ends)
+    return _Value(row, 100 * row.utility.mean, leakage(group.rank, value.mean), low, high)
 
 
 @dataclass(frozen=True)
@@ -163,10 +167,15 @@ class _Scale:
         return round(self.start + part * (self.end - self.start), 1)
 
 
-def _axis(values: Sequence[float], start: float, end: float) -> tuple[_Scale, tuple[Tick, ...]]:
+def _left(ticks: Sequence[Tick]) -> float:
+    """Where the plot begins, so that its longest label has room."""
+    return 14 + _DIGIT * max((len(tick.text) for tick in ticks), default=0)
+
+
+def _axis(values: Sequence[float], start: float, end: float, least: float) -> tuple[_Scale, tuple[Tick, ...]]:
     """A scale around the values, and ticks at round numbers inside it."""
     low, high = min(values), max(values)
-    margin = 0.06 * (high - low) or max(abs(high) * 0.02, 0.01)
+    margin = max(0.06 * (high - low), (least - (high - low)) / 2)
     low, high = low - margin, high + margin
     step = _step((high - low) / 5)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -185,7 +194,7 @@ def _point(value: _Value, group: Group, xs: _Scale, ys: _Scale) -> Point:
     assert row.worst is not None
     metric = group.rank
     label = (
-        f"{row.name}: {percent(row.utility.mean)} % accuracy, worst-case {metric.upper()} "
+        f"{row.name}: {percent(row.utility.mean)} % accuracy, worst-case {group.terms.printed(metric)} "
         f"{score(metric, row.worst.scores[metric])}, normalised leakage {interval(row.normalised, 2)}"
     )
     return Point(xs(value.x), ys(value.y), ys(value.low), ys(value.high), label, row.pareto)

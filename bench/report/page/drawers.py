@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,20 +13,16 @@ from bench.api.cards import AttackCard, DefenseCard
 from bench.report.badges import Badge
 from bench.report.cards import Cards
 from bench.report.claims import Judged
-from bench.report.entries import SCORES, AttackEntry, Group, Row
+from bench.report.entries import AttackEntry, Group, Row
 from bench.report.frames import DONE
-from bench.report.markdown_group import HEADS, counts, failures
+from bench.report.markdown_group import NORMALISED, counts, failures
 from bench.report.page.album import Album, Sheet
+from bench.report.page.threats import threat_lines
 from bench.report.reproduce import Commands
-from bench.report.text import number, score
+from bench.report.terms import Terms
+from bench.report.text import MISSING, interval, loss, number, score
 
 Json = dict[str, Any]
-
-_SEEN = {
-    "gradients": "gradients",
-    "smashed": "activations at the cut (smashed data)",
-    "client_gradients": "gradients of the client's half",
-}
 
 
 class Drawers:
@@ -59,7 +56,9 @@ class Drawers:
         """Collects one entry."""
         cells = self._of[entry.number]
         first = cells[0]
-        scores = [[HEADS[name], score(name, entry.scores[name])] for name in _ORDER]
+        words = group.terms
+        scores = [[words.heads[name], score(name, entry.scores[name])] for name in words.metrics]
+        scores += [] if entry.floor else [[NORMALISED, interval(entry.normalised, 2)]]
         self._entries[self.key(entry)] = {
             "title": entry.name,
             "defense": row.name,
@@ -69,12 +68,12 @@ class Drawers:
             "strongest": row.strongest is not None and row.strongest.number == entry.number,
             "scores": scores if entry.done else [],
             "images": counts(entry.scores["psnr"]),
-            "evaluations": number(entry.evaluations, 0),
-            "accuracy": f"{number(100 * row.utility.mean, 1)} %, a loss of {number(row.loss.mean, 1)} points",
+            "evaluations": f"{_thousands(entry.evaluations)} of {int(first['budget']):,}",
+            "accuracy": f"{number(100 * row.utility.mean, 1)} %, a loss of {loss(row.loss)} points",
             "failures": failures(entry),
             "badge": entry.badge if entry.done else "",
             "flags": [*entry.flags, *row.flags],
-            "threat": self._threat(group, row, entry, first),
+            "threat": threat_lines(group, row, entry, first, self._cards.attack(str(first["attack_name"]))),
             "parameters": {
                 role: json.loads(str(first[f"{role}_parameters"]))
                 for role in ("attack", "defense", "dataset")
@@ -83,6 +82,7 @@ class Drawers:
             "sheet": self._pictured(entry),
             "records": [_record(cell) for cell in cells],
             "command": self._commands.command(group, row, entry.attack),
+            **_worded(words),
         }
 
     def data(self, flags: Mapping[str, str], badges: Mapping[Badge, str], judged: Sequence[Judged]) -> Json:
@@ -98,6 +98,7 @@ class Drawers:
             "plugins": self._plugins,
             "flags": dict(flags),
             "badges": dict(badges),
+            "comparison": self._commands.comparison,
         }
 
     def sheet(self, entry: AttackEntry) -> Sheet | None:
@@ -120,33 +121,6 @@ class Drawers:
         self._pictures |= {strip.name: [strip.uri, strip.images] for strip in strips}
         return [seed, *(strip.name for strip in strips)]
 
-    def _threat(self, group: Group, row: Row, entry: AttackEntry, first: Json) -> list[list[str]]:
-        card = self._cards.attack(str(first["attack_name"]))
-        knows = (
-            "knows the defense and its parameters" if entry.adversary == "adaptive" else "ignores the defense"
-        )
-        sees = (
-            "nothing: it never sees the release"
-            if entry.floor
-            else f"{_SEEN[group.channel]} of one private batch"
-        )
-        lines = [
-            ["observes", "nothing: it never sees the release" if entry.floor else sees],
-            ["adversary", f"{entry.adversary}: {knows}"],
-            ["images per release", str(group.batch_size)],
-            ["victim", f"{group.model}, {group.checkpoint} weights, trained under {row.name}"],
-            ["budget", f"{int(first['budget']):,} gradient evaluations per release"],
-        ]
-        if card is not None:
-            lines.append(["private labels", "given" if card.needs_labels else "not given"])
-            auxiliary = "other images of the same distribution" if card.needs_auxiliary else "none"
-            if entry.adversary == "adaptive" and not card.needs_auxiliary:
-                auxiliary = "none, but to undo a change of the clients' images if the defense makes one"
-            lines.append(["auxiliary data", auxiliary])
-            if card.access is not None:
-                lines.append(["of the client's half", card.access.words])
-        return lines
-
     def _plugin(self, role: str, name: str) -> str:
         key = f"{role} {name}"
         if key not in self._plugins:
@@ -155,10 +129,16 @@ class Drawers:
         return key
 
 
-_ORDER = ["lpips", "ssim", "psnr", *SCORES[3:]]
 _ROLES = ("attack", "defense")
 _STAGES = ("victim", "release", "reconstruction", "scores")
 _VERSIONS = ("bench", "torch", "torchvision", "lpips", "numpy", "python", "device")
+
+
+def _worded(words: Terms) -> Json:
+    """What the drawer of a class says in other words than that of an image."""
+    if not words.by_class:
+        return {}
+    return {"above": words.above, "floorName": words.floor, "counted": words.counted, "per": words.per}
 
 
 def _described(card: AttackCard | DefenseCard | None) -> Json:
@@ -179,8 +159,14 @@ def _described(card: AttackCard | DefenseCard | None) -> Json:
     return {"title": card.title, "paper": card.paper, "url": url, "notes": notes, "defaults": defaults}
 
 
+def _thousands(value: float) -> str:
+    return MISSING if math.isnan(value) else f"{value:,.0f}"
+
+
 def _record(cell: Json) -> Json:
-    seconds = sum(float(cell[f"seconds_{stage}"]) for stage in _STAGES)
+    spent = [float(cell[f"seconds_{stage}"]) for stage in _STAGES]
+    own = float(cell["seconds_generator"])
+    seconds = sum(spent) + (0.0 if math.isnan(own) else own)
     return {
         "seed": int(cell["seed"]),
         "id": str(cell["id"]),

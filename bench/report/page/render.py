@@ -17,18 +17,20 @@ from bench.report.answers import answer
 from bench.report.badges import MEANING
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.figures import slug
-from bench.report.flags import LEGEND
-from bench.report.markdown_group import HEADS, counts, failures
+from bench.report.flags import legend
+from bench.report.flatten import QUALITY
+from bench.report.generators import HEAD, NOTE, digits, priors
+from bench.report.markdown_group import OF_ATTACKS, counts, failures
 from bench.report.page.album import Album
 from bench.report.page.drawers import Drawers
 from bench.report.page.view import Source, View
 from bench.report.protocol import caption
 from bench.report.reproduce import Commands
 from bench.report.statistics import Interval, certainly_positive
-from bench.report.text import bounds, number, percent, score
+from bench.report.terms import MOST_RECOGNISED, NEAREST_PRIVATE
+from bench.report.text import UNSURE_COST, bounds, difference_parts, number, parts, percent, spread
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_DIGITS = {"psnr": (1.0, 1), "ssim": (1.0, 3), "lpips": (1.0, 3)}
 
 
 def render(source: Source) -> str:
@@ -40,6 +42,7 @@ def render(source: Source) -> str:
     for group, row, entry in _entries(source.groups):
         drawers.add(group, row, entry)
     view = View(source, album, drawers, commands)
+    flags = legend(source.groups)
     style, script = (_read(name) for name in ("page.css", "page.js"))
     return (
         _environment()
@@ -55,11 +58,17 @@ def render(source: Source) -> str:
             problems=source.results.problems,
             judged=source.judged,
             changes=source.changes,
-            flags=LEGEND,
+            flags=flags,
             badges=MEANING,
-            heads=HEADS,
             reference=HYPERVOLUME_LIMIT,
-            data=_embedded(drawers.data(LEGEND, MEANING, source.judged)),
+            most=MOST_RECOGNISED,
+            near=NEAREST_PRIVATE,
+            priors=priors(source.results.cells),
+            prior_head=HEAD,
+            prior_note=NOTE,
+            of_attacks=OF_ATTACKS,
+            quality=QUALITY,
+            data=_embedded(drawers.data(flags, MEANING, source.judged)),
         )
     )
 
@@ -103,20 +112,22 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"number": number, "percent": percent, "slug": slug, "failures": failures}
     environment.filters |= {"counts": counts, "certain": certainly_positive, "raw": _raw, "breaks": _breaks}
-    environment.globals |= {"answer": answer, "interval": _interval, "plain": _plain, "isnan": math.isnan}
+    environment.filters["capitalise"] = lambda text: text[0].upper() + text[1:]
+    environment.globals |= {
+        "answer": answer,
+        "interval": parts,
+        "difference": difference_parts,
+        "plain": _plain,
+        "spread": spread,
+        "doubt": UNSURE_COST,
+        "isnan": math.isnan,
+        "quality_of": digits,
+    }
     return environment
 
 
-def _interval(metric: str, value: Interval) -> tuple[str, str]:
-    """Mean and bounds of a metric in its own unit, apart; see :func:`bench.report.text.score`."""
-    scale, digits = _DIGITS.get(metric, (100.0, 0))
-    if math.isnan(value.mean):
-        return score(metric, value), ""
-    return number(scale * value.mean, digits), bounds(scale * value.low, scale * value.high, digits)
-
-
 def _plain(value: Interval, digits: int) -> tuple[str, str]:
-    """The same for a number without a unit."""
+    """Mean and bounds of a number without a unit, apart."""
     if math.isnan(value.mean):
         return number(value.mean, digits), ""
     return number(value.mean, digits), bounds(value.low, value.high, digits)

@@ -10,12 +10,14 @@ from pathlib import Path
 from bench.report.cards import Cards
 from bench.report.changes import Change, Key
 from bench.report.claims import Judged
+from bench.report.effort import curves
 from bench.report.entries import AttackEntry, Group, Row
 from bench.report.frames import DONE, Results
 from bench.report.page.album import Album, Sheet
 from bench.report.page.chart import Chart, draw, draw_effort
 from bench.report.page.drawers import Drawers
 from bench.report.reproduce import Commands
+from bench.report.terms import direction
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ class View:
         return draw(group)
 
     def effort(self, group: Group) -> Chart | None:
-        """Leakage against the evaluations spent."""
-        return draw_effort(group)
+        """Leakage against the evaluations spent of several budgets."""
+        return draw_effort(group, curves(self._source.results, group))
 
     def key(self, entry: AttackEntry) -> str:
         """Which drawer belongs to an entry."""
@@ -107,7 +109,7 @@ class View:
             if other.floor and other.done
         ]
         known = [floor for floor in floors if not math.isnan(floor)]
-        if group.rank == "ssim":
+        if direction(group.rank) > 0:
             floor = max(known, default=0.0)
             share = (value - floor) / (1 - floor) if floor < 1 else 0.0
         else:

@@ -12,6 +12,7 @@ from bench.report.statistics.bootstrap import (
     resampled_means,
     summary_ci,
 )
+from bench.report.statistics.exact import exact
 from bench.report.statistics.pareto import covered_area, pareto_front
 from bench.report.statistics.ranks import Place, places
 
@@ -22,6 +23,7 @@ __all__ = [
     "Place",
     "certainly_positive",
     "covered_area",
+    "exact",
     "mean_ci",
     "mean_cis",
     "paired_difference",

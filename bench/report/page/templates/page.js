@@ -40,6 +40,9 @@
     const text = row.cells[column].dataset.s ?? "";
     return kind === "text" ? text : (text === "" ? NaN : parseFloat(text));
   };
+  const settings = [...new Set(rows.map((row) => row.cells[0].dataset.s))];
+  const setting = (row) => settings.indexOf(row.cells[0].dataset.s);
+  /** Only rows of one setting may be compared: every column but the setting itself is sorted within each. */
   const sort = (head, column) => {
     const kind = head.dataset.sort === "text" ? "text" : "number";
     const now = head.getAttribute("aria-sort");
@@ -52,6 +55,7 @@
       head.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;
       sorted.sort((a, b) => {
+        if (column > 0 && setting(a) !== setting(b)) return setting(a) - setting(b);
         const x = value(a, column, kind), y = value(b, column, kind);
         if (kind === "text") return sign * x.localeCompare(y, "en", { numeric: true });
         if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
@@ -105,7 +109,7 @@
     const [seed, original, rebuilt] = entry.sheet;
     const others = entry.records.filter((record) => record.status === "done" && record.seed !== seed);
     return h("div", {}, h("div", { className: "strips" },
-      h("span", {}, `private, seed ${seed}`), picture(original, `private images of seed ${seed}`),
+      h("span", {}, `${entry.above ?? "private"}, seed ${seed}`), picture(original, `${entry.above ?? "private images"} of seed ${seed}`),
       h("span", {}, "rebuilt"), picture(rebuilt, `what ${entry.title} rebuilt, seed ${seed}`)),
     others.length ? h("p", { className: "quiet" }, "Beside this page: ", others.map((record) => [
       h("a", { href: `sheets/${record.id}.png` }, `seed ${record.seed}`), " "]).flat()) : "");
@@ -144,23 +148,26 @@
       entry.others.map(([key, name]) => h("option", { value: key, selected: key === id }, name)));
     choose.addEventListener("change", () => { show(choose.value); $("select", drawer).focus(); });
     const flags = [...new Set(entry.flags)];
+    const commits = [...new Set(entry.records.map((record) => record.commit).filter(Boolean))];
     $("#drawer-body").replaceChildren(...[
       h("div", { className: "bar" }, h("div", {},
         h("h2", { id: "drawer-title" }, `${entry.title} on ${entry.defense}`),
         h("p", { className: "quiet" }, entry.group)), close),
       h("div", { className: "pick" }, h("label", {}, "attack ", choose),
         entry.strongest ? h("span", { className: "badge" }, "strongest of its row") : "",
-        entry.floor ? h("span", { className: "badge" }, "floor") : "",
+        entry.floor ? h("span", { className: "badge" }, entry.floorName ?? "floor") : "",
         entry.badge ? h("span", { className: `badge ${entry.badge}`, title: all.badges[entry.badge] }, entry.badge) : ""),
       entry.failures ? h("p", { className: "problem" }, entry.failures) : null,
       sheets(entry),
       h("h3", {}, "Measured"),
-      list([...entry.scores, ["releases/images", entry.images], ["evaluations per release", entry.evaluations],
+      list([...entry.scores, [entry.counted ?? "releases/images", entry.images], [`evaluations per ${entry.per ?? "release"}`, entry.evaluations],
         ["accuracy of the victim", entry.accuracy]]),
       flags.length ? h("ul", {}, flags.map((flag) => h("li", {}, h("span", { className: "flag" }, flag), ` ${all.flags[flag]}`))) : null,
       h("h3", {}, "Threat model"), list(entry.threat),
       ...entry.plugins.flatMap((key) => about(entry, key)),
-      h("h3", {}, "Measure it again"), command(entry.command),
+      h("h3", {}, "Measure it again"),
+      ...(commits.length ? [h("p", { className: "quiet" }, `Measured at commit ${commits.join(", ")}.`)] : []),
+      command(entry.command), command(all.comparison),
       h("h3", {}, "Provenance"),
       table("Records", ["seed", "cell", "status", "commit", "finished", "seconds", "MB"], entry.records.map((record) => [
         record.seed, record.id, record.status, record.commit || "–", record.finished || "–", record.seconds, record.memory])),

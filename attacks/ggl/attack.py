@@ -1,0 +1,102 @@
+"""GGL: generative gradient leakage (Li, Zhang, Liu, Liu, CVPR 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.api import Attack, GradientObservation, Reconstruction
+from bench.engine import (
+    Cosine,
+    Euclidean,
+    EvolutionStrategy,
+    LatentSearch,
+    Objective,
+    Optimum,
+    WarmAdam,
+    count_labels,
+    informed,
+    search,
+    single_labels,
+    victims_at_once,
+)
+from bench.engine.evolution import costs_of_many, promising
+from bench.engine.generative import latent_objective, searchable
+
+
+class GGL(Attack):
+    """Searches the latent of a generator whose image has the observed gradient (Eq. 3 to 5)."""
+
+    def __init__(
+        self,
+        *,
+        generator: str = "wgan_gp",
+        optimiser: str = "adam",
+        matching: str = "cosine",
+        kl: float = 0.01,
+        kl_nats: float = 64.0,
+        evaluations: int = 600,
+        candidates: int = 200,
+        learning_rate: float = 0.1,
+        followed: int = 2,
+        population: int = 20,
+        step: float = 0.5,
+    ) -> None:
+        """Sets the distance, the optimiser and how it starts; the harness brings the generator."""
+        self.generator = generator
+        self.optimiser = optimiser
+        self.matching = Cosine if matching == "cosine" else Euclidean
+        self.kl, self.kl_nats = kl, kl_nats
+        self.evaluations = evaluations
+        self.candidates = candidates
+        self.search = LatentSearch(
+            optimiser=WarmAdam(learning_rate=learning_rate), candidates=candidates, followed=followed
+        )
+        self.evolution = EvolutionStrategy(population=population, step=step)
+
+    def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
+        """Labels are inferred from the last layer; then the latents of every victim are searched at once.
+
+        Raises:
+            IncompatibleError: there is no generator, or clients compute on something else than images.
+        """
+        prior, labels = searchable(observation), _labels(observation)
+        budget = min(budget, self.evaluations)
+        matching, likelihood = informed(observation, self.matching)
+        divergence = self.kl_nats if likelihood else self.kl
+        rows = victims_at_once(observation, unknowns=observation.batch_size * prior.latent_size)
+
+        def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
+            objective = latent_objective(seen, _labels(seen), matching, divergence)
+            if self.optimiser == "cma":
+                return self._evolved(objective, budget=budget, seed=seed, rows=rows)
+            guide = latent_objective(seen, _labels(seen), self.matching(), self.kl) if likelihood else None
+            return self.search.minimise(
+                objective, seen.ids, evaluations=budget, seed=seed, rows=rows, guide=guide
+            )
+
+        found = search(observation, attempt, budget=budget, failed=torch.isnan, restarts=0, chunk=rows)
+        with torch.no_grad():
+            unknowns = latent_objective(observation, labels, matching, divergence).parametrisation
+            images, _ = unknowns.decode(found.point)
+        return Reconstruction(images=images, cost=found.cost, evaluations=found.evaluations, labels=labels)
+
+    def _evolved(self, objective: Objective, *, seed: int, budget: int, rows: int) -> Optimum:
+        """CMA-ES from the most promising of some random latents."""
+        ids = objective.observation.ids
+        candidates = min(self.candidates, budget // 5)
+        start = promising(objective, ids, candidates=candidates, keep=1, seed=seed, rows=rows)[:, 0]
+        costed = candidates if candidates > 1 else 0
+        found = self.evolution.minimise(
+            lambda points: costs_of_many(objective, points, rows=rows),
+            start,
+            ids=ids.tolist(),
+            seed=seed,
+            evaluations=budget - costed,
+        )
+        return Optimum(found.point, found.cost, found.evaluations + costed)
+
+
+def _labels(observation: GradientObservation) -> Tensor:
+    """Int64 ``[N, B]``, from the last layer alone."""
+    return (single_labels if observation.batch_size == 1 else count_labels)(observation)

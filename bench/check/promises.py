@@ -1,0 +1,208 @@
+"""Which promises a plug-in keeps: those of its kind, on every channel that it is made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+from bench.api.cards import Card, Kind
+from bench.api.errors import BenchError
+from bench.api.threat import Channel
+from bench.check import (
+    attack,
+    attack_limits,
+    card,
+    dataset,
+    defense,
+    defense_effect,
+    device,
+    released_attack,
+    released_defense,
+    split_attack,
+    split_defense,
+)
+from bench.check.leaked_trial import LEAKED
+from bench.check.place import Subject
+from bench.check.released_material import RELEASED
+from bench.check.split_trial import SMASHED
+from bench.check.trial import Trial
+from bench.plugins import find
+
+Check = Callable[[Subject], str]
+
+
+def _on(trial: Trial, promise: Callable[[Subject, Trial], str]) -> Check:
+    """A promise of attacks, tried on that channel."""
+
+    @wraps(promise)
+    def tried(subject: Subject) -> str:
+        return promise(subject, trial)
+
+    return tried
+
+
+_FIRST: dict[str, Check] = {
+    "card": card.valid_card,
+    "imports": card.imports,
+    "constructor": card.constructor,
+}
+GATES = (*_FIRST, "shapes")
+"""Without these there is nothing more to try: the list ends at the first that is broken."""
+_ONCE = ("values", "architecture", "view")
+"""They ask the same on every channel."""
+_PROMISES: dict[Kind, dict[str, Check]] = {
+    "attack": {
+        "values": card.every_value,
+        "shapes": attack.shapes,
+        "range": attack.values,
+        "observation": attack.observes_only,
+        "determinism": attack.deterministic,
+        "randomness": attack.global_state,
+        "device": device.attack_stays,
+        "budget": attack_limits.budget,
+        "batching": attack_limits.batched_is_single,
+        "useless": attack_limits.useless_releases,
+        "incompatible": attack_limits.incompatibilities,
+        "floor": attack_limits.floor,
+    },
+    "defense": {
+        "values": card.every_value,
+        "shapes": defense.shapes,
+        "changes": defense_effect.changes,
+        "determinism": defense.deterministic,
+        "randomness": defense.global_state,
+        "clients": defense.clients_apart,
+        "device": device.defense_stays,
+        "architecture": defense_effect.architecture,
+        "view": defense_effect.view,
+        "utility": defense_effect.utility,
+    },
+    "dataset": {
+        "facts": dataset.card_is_true,
+        "shapes": dataset.shapes,
+        "range": dataset.values,
+        "disjoint": dataset.disjoint,
+        "determinism": dataset.deterministic,
+    },
+}
+
+
+_SPLIT: dict[Kind, dict[str, Check]] = {
+    "attack": {
+        "values": card.every_value,
+        "shapes": _on(SMASHED, attack.shapes),
+        "range": _on(SMASHED, attack.values),
+        "observation": _on(SMASHED, attack.observes_only),
+        "access": split_attack.access,
+        "determinism": _on(SMASHED, attack.deterministic),
+        "randomness": _on(SMASHED, attack.global_state),
+        "device": _on(SMASHED, device.attack_stays),
+        "budget": _on(SMASHED, attack_limits.budget),
+        "batching": split_attack.batching,
+        "useless": split_attack.useless,
+        "incompatible": _on(SMASHED, attack_limits.incompatibilities),
+        "floor": split_attack.floor,
+    },
+    "defense": {
+        "values": card.every_value,
+        "shapes": split_defense.shapes,
+        "changes": split_defense.changes,
+        "determinism": split_defense.deterministic,
+        "randomness": split_defense.global_state,
+        "clients": split_defense.clients_apart,
+        "view": split_defense.view,
+        "utility": split_defense.utility,
+    },
+}
+"""Promises in split learning."""
+_LEAKED: dict[Kind, dict[str, Check]] = {
+    "attack": {
+        "shapes": _on(LEAKED, attack.shapes),
+        "range": _on(LEAKED, attack.values),
+        "determinism": _on(LEAKED, attack.deterministic),
+        "budget": _on(LEAKED, attack_limits.budget),
+        "batching": _on(LEAKED, attack_limits.batched_is_single),
+        "incompatible": _on(LEAKED, attack_limits.incompatibilities),
+    },
+    "defense": {},
+}
+"""Further promises on gradients that leak from split learning."""
+_RELEASED: dict[Kind, dict[str, Check]] = {
+    "attack": {
+        "values": card.every_value,
+        "shapes": _on(RELEASED, attack.shapes),
+        "range": _on(RELEASED, attack.values),
+        "observation": _on(RELEASED, attack.observes_only),
+        "determinism": _on(RELEASED, attack.deterministic),
+        "randomness": _on(RELEASED, attack.global_state),
+        "device": _on(RELEASED, device.attack_stays),
+        "budget": _on(RELEASED, attack_limits.budget),
+        "batching": _on(RELEASED, attack_limits.batched_is_single),
+        "incompatible": _on(RELEASED, attack_limits.incompatibilities),
+        "aim": released_attack.aim,
+    },
+    "defense": {
+        "values": card.every_value,
+        "shapes": released_defense.shapes,
+        "changes": released_defense.changes,
+        "determinism": released_defense.deterministic,
+        "randomness": released_defense.global_state,
+        "device": released_defense.device_stays,
+        "architecture": defense_effect.architecture,
+        "view": split_defense.view,
+        "utility": released_defense.utility,
+        "rebuilds": released_defense.rebuilds,
+    },
+}
+"""Promises on released classifiers."""
+
+
+def promises(kind: Kind, card: Card | None = None) -> dict[str, Check]:
+    """All promises of a plug-in by name, in the order in which they are tried.
+
+    One that serves several channels keeps the promises of each: those of the first have plain names, those of
+    the others begin with the channel, as in ``model.shapes``.
+
+    Args:
+        kind: of the plug-in.
+        card: its own, which says what it is made for; None: for gradients.
+    """
+    found = dict(_FIRST)
+    for place, (channel, own) in enumerate(_served(kind, card).items()):
+        for name, promise in own.items():
+            if place == 0:
+                found[name] = promise
+            elif name not in _ONCE:
+                found[f"{channel}.{name}"] = promise
+    return found
+
+
+def plain(name: str) -> str:
+    """The name of a promise without its channel."""
+    return name.rpartition(".")[2]
+
+
+def _served(kind: Kind, card: Card | None) -> dict[str, dict[str, Check]]:
+    """The promises on each channel that a plug-in is made for."""
+    if kind == "dataset":
+        return {"": _PROMISES[kind]}
+    channels = getattr(card, "channels", (Channel.GRADIENTS,))
+    leaked = kind == "attack" and Channel.CLIENT_GRADIENTS in channels
+    federal = leaked or (Channel.GRADIENTS in channels and not getattr(card, "needs_split", False))
+    split = Channel.SMASHED in channels or not (federal or Channel.MODEL in channels)
+    served = {
+        Channel.GRADIENTS: _PROMISES[kind] if federal else {},
+        Channel.CLIENT_GRADIENTS: _LEAKED[kind] if leaked else {},
+        Channel.SMASHED: _SPLIT[kind] if split else {},
+        Channel.MODEL: _RELEASED[kind] if Channel.MODEL in channels else {},
+    }
+    return {str(channel): own for channel, own in served.items() if own}
+
+
+def promises_of(subject: Subject) -> dict[str, Check]:
+    """The promises of a plug-in by its card; of any of its kind if the card cannot be read."""
+    try:
+        declared = find(subject.kind, subject.name).card
+    except BenchError:
+        return promises(subject.kind)
+    return promises(subject.kind, declared)

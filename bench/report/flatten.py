@@ -1,0 +1,126 @@
+"""One record as one row of the table of cells."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from bench.matrix.cells import Cell, Variant
+from bench.report.terms import CLASS_METRICS, METRICS
+from bench.text import clean
+
+QUALITY = ["frechet", "frechet_real", "confident", "confident_real", "classes", "diversity"]
+"""What a record says of the generator that its attack searched."""
+_NUMBERS = {
+    "utility": ["accuracy", "initial_accuracy", "converged", "rounds"],
+    "attack": ["evaluations_mean", "evaluations_max", "cost_mean", "task_accuracy"],
+    "release": ["zero", "nonfinite", "norm_mean"],
+    "means": METRICS,
+    "perturbed": ["psnr", "ssim", "lpips"],
+    "bound": ["psnr", "ssim", "lpips", "recognised"],
+    "generator": QUALITY,
+    "seconds": ["victim", "generator", "release", "reconstruction", "scores"],
+}
+_PREFIX = {
+    "utility": "", "attack": "", "release": "release_", "means": "mean_", "perturbed": "perturbed_",
+    "bound": "bound_", "generator": "generator_", "seconds": "seconds_",
+}  # fmt: skip
+_PROVENANCE = [
+    "commit", "dirty", "python", "torch", "torchvision", "numpy", "lpips", "bench", "device", "threads",
+    "platform", "finished",
+]  # fmt: skip
+TYPES: dict[str, type] = {
+    **dict.fromkeys(["id", "key", "channel", "dataset", "model", "checkpoint"], str),
+    "batch_size": int,
+    "defense": str,
+    "strength": float,
+    "attack": str,
+    "adversary": str,
+    "seed": int,
+    **dict.fromkeys(["attack_name", "defense_name", "dataset_name"], str),
+    **dict.fromkeys(["attack_parameters", "defense_parameters", "dataset_parameters"], str),
+    **dict.fromkeys(["releases", "budget"], int),
+    "epochs": float,
+    **dict.fromkeys(["status", "reason"], str),
+    **{_PREFIX[part] + name: float for part, names in _NUMBERS.items() for name in names},
+    **dict.fromkeys(["generator_kind", "generator_key"], str),
+    "details": object,
+    "evaluator_accuracy": float,
+    "lpips_status": str,
+    "peak_memory_mb": float,
+    **dict.fromkeys(_PROVENANCE, str),
+}
+"""Columns of the table of cells and what they hold."""
+OPTIONAL = [
+    *(f"mean_{name}" for name in CLASS_METRICS),
+    *(f"generator_{name}" for name in [*QUALITY, "kind", "key"]),
+    "seconds_generator",
+]
+"""Columns that a folder without classes to rebuild, or without generators, does without."""
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        return math.nan
+    return float(value) if math.isfinite(value) else math.nan
+
+
+def flatten(record: dict[str, Any]) -> dict[str, Any]:
+    """The row of one record.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError, OverflowError: it is no record.
+    """
+    cell = Cell.from_json(record["cell"])
+    status = record["status"]
+    if not isinstance(status, str) or not status:
+        raise ValueError("status is not a word")
+    row = _asked(cell) | {
+        "id": clean(record.get("id") or cell.id),
+        "key": clean(record.get("key") or ""),
+        "status": clean(status),
+        "reason": clean(record.get("reason") or ""),
+    }
+    for part, names in _NUMBERS.items():
+        values = record.get(part) or {}
+        row |= {_PREFIX[part] + name: _number(values.get(name)) for name in names}
+    row["generator_kind"] = clean((record.get("generator") or {}).get("kind") or "")
+    row["generator_key"] = clean((record.get("stages") or {}).get("generator") or "")
+    told = (record.get("utility") or {}).get("details") or {}
+    row["details"] = {clean(name): _number(value) for name, value in told.items()}
+    row["evaluator_accuracy"] = _number(record.get("evaluator_accuracy"))
+    row["lpips_status"] = clean(record.get("lpips_status") or "")
+    row["peak_memory_mb"] = _number(record.get("peak_memory_mb"))
+    provenance = record.get("provenance") or {}
+    return row | {name: clean(provenance.get(name, "")) for name in _PROVENANCE}
+
+
+def _asked(cell: Cell) -> dict[str, Any]:
+    """The question."""
+    return {
+        "channel": str(cell.channel),
+        "dataset": clean(cell.dataset.label),
+        "model": clean(cell.model),
+        "checkpoint": str(cell.checkpoint),
+        "batch_size": int(cell.batch_size),
+        "defense": clean(cell.defense.label),
+        "strength": float(f"{_number(cell.strength):.6g}"),  # the digits of images.csv.gz
+        "attack": clean(cell.attack.label),
+        "adversary": str(cell.adversary),
+        "seed": int(cell.seed),
+        "attack_name": clean(cell.attack.name),
+        "defense_name": clean(cell.defense.name),
+        "dataset_name": clean(cell.dataset.name),
+        "attack_parameters": _parameters(cell.attack),
+        "defense_parameters": _parameters(cell.defense),
+        "dataset_parameters": _parameters(cell.dataset),
+        "releases": int(cell.releases),
+        "budget": int(cell.budget),
+        "epochs": _number(cell.epochs),
+    }
+
+
+def _parameters(variant: Variant) -> str:
+    """All parameters as a JSON object; a value that is none of a parameter's becomes its text."""
+    return json.dumps(variant.arguments(), sort_keys=True, default=str)

@@ -1,0 +1,73 @@
+"""The threat model of one attack on one defense, line by line."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bench.api.cards import AttackCard
+from bench.report.entries import AttackEntry, Group, Row
+from bench.report.terms import Terms
+from bench.report.text import number, percent
+
+_SEEN = {
+    "gradients": "gradients of one private batch",
+    "model": "the weights of the classifier",
+    "smashed": "activations at the cut (smashed data) of one private batch",
+    "client_gradients": "gradients of the client's half of one private batch",
+}
+
+
+def threat_lines(
+    group: Group, row: Row, entry: AttackEntry, cell: Mapping[str, Any], card: AttackCard | None
+) -> list[list[str]]:
+    """Names and values.
+
+    Args:
+        group: where.
+        row: the defense.
+        entry: the attack.
+        cell: the record of its first cell.
+        card: its card, if it is installed.
+    """
+    words = group.terms
+    knows = "knows the defense and its parameters" if entry.adversary == "adaptive" else "ignores the defense"
+    lines = [
+        ["observes", words.blind if entry.floor else _SEEN[group.channel]],
+        ["adversary", f"{entry.adversary}: {knows}"],
+        ["images per class" if words.by_class else "images per release", str(group.batch_size)],
+        ["victim", f"{group.model}, {group.checkpoint} weights, trained under {row.name}"],
+        ["budget", f"{int(cell['budget']):,} gradient evaluations per {words.per}"],
+    ]
+    if card is not None:
+        lines += _owned(words, entry, card)
+    if cell["generator_kind"] or (card is not None and card.needs_generator):
+        lines.append(["generator", _generator(cell)])
+    return lines
+
+
+def _owned(words: Terms, entry: AttackEntry, card: AttackCard) -> list[list[str]]:
+    """What the attacker has beside the release."""
+    images = card.needs_auxiliary or card.needs_generator
+    if words.by_class:
+        return [["auxiliary data", "images without labels" if images else "none"]]
+    auxiliary = "other images of the same distribution" if images else "none"
+    if entry.adversary == "adaptive" and not images:
+        auxiliary = "none, but to undo a change of the clients' images if the defense makes one"
+    lines = [["private labels", "given" if card.needs_labels else "not given"], ["auxiliary data", auxiliary]]
+    return [*lines, ["of the client's half", card.access.words]] if card.access is not None else lines
+
+
+def _generator(cell: Mapping[str, Any]) -> str:
+    """Which one, and how good it is."""
+    kind = cell["generator_kind"] or json.loads(str(cell["attack_parameters"])).get("generator", "unknown")
+    frechet, real = float(cell["generator_frechet"]), float(cell["generator_frechet_real"])
+    sure, sure_real = float(cell["generator_confident"]), float(cell["generator_confident_real"])
+    quality = ""
+    if not math.isnan(frechet):
+        quality = f"; Frechet distance {number(frechet, 2)} (real images {number(real, 2)})"
+    if not math.isnan(sure):
+        quality += f", the evaluator is sure of {percent(sure, 0)} % (real images {percent(sure_real, 0)} %)"
+    return f"{kind}, trained on the auxiliary images{quality}"

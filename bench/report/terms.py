@@ -1,0 +1,156 @@
+"""What the tables measure on each channel, and what they call it.
+
+On the channel ``model`` no private image belongs to a reconstruction: each is set beside the nearest private
+image of the attacked class, and every table says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+Value = TypeVar("Value", float, np.ndarray)
+Rank = Literal["lpips", "ssim", "recognised"]
+"""Metrics that may decide which reconstruction is best; 1 is their largest value."""
+LOWER_LEAKS = frozenset({"lpips", "feature_distance"})
+"""Distances: of these a smaller value leaks more, of all other metrics a larger one."""
+SHARES = frozenset({"identified", "label_correct", "recognised", "recognised5", "success"})
+"""Metrics that are 0 or 1 for an image, so that their means are shares."""
+TIES: Mapping[Rank, tuple[str, ...]] = {"lpips": (), "ssim": (), "recognised": ("feature_distance",)}
+"""What decides where the ranking metric cannot tell reconstructions apart: the smaller value is chosen."""
+CLASS_METRICS = ["recognised5", "feature_distance", "diversity"]
+"""Measured on the channel ``model`` alone."""
+METRICS = ["psnr", "ssim", "lpips", "identified", "label_correct", "recognised", *CLASS_METRICS]
+MODEL = "model"
+NEAREST_PRIVATE = "nearest private image of the attacked class"
+"""What ``psnr``, ``ssim`` and ``lpips`` are against on the channel ``model``."""
+NEAREST = ("psnr", "ssim", "lpips")
+"""Metrics that compare with one private image."""
+HEADS: Mapping[str, str] = {
+    "psnr": "PSNR ↑ dB",
+    "ssim": "SSIM ↑",
+    "lpips": "LPIPS ↓",
+    "identified": "identified ↑ %",
+    "label_correct": "labels ↑ %",
+    "recognised": "recognised ↑ %",
+    "success": "success ↑ %",
+}
+_NAMES = {"recognised": "evaluator accuracy @1", "recognised5": "evaluator accuracy @5"}
+"""Metrics whose name is not their code in capitals."""
+MOST_RECOGNISED = "recognised by the evaluator, strongest attack ↑ %"
+
+
+def direction(metric: str) -> int:
+    """1 where a larger value leaks more, -1 where a smaller one does."""
+    return -1 if metric in LOWER_LEAKS else 1
+
+
+def leakage(rank: Rank, value: Value) -> Value:
+    """A value of a ranking metric as what leaks: 1 - LPIPS, SSIM, or evaluator accuracy."""
+    return 1 - value if rank in LOWER_LEAKS else value
+
+
+def protection(rank: Rank, value: Value) -> Value:
+    """A value of a ranking metric as what is protected: LPIPS, 1 - SSIM, or 1 - evaluator accuracy."""
+    return value if rank in LOWER_LEAKS else 1 - value
+
+
+def whole_range(rank: Rank) -> tuple[float, ...]:
+    """The ends that a chart of this metric always shows: a share of 100 % must not look like a middle."""
+    return (0.0, 1.0) if rank == "recognised" else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """One channel's metrics and words.
+
+    Attributes:
+        metrics: of an attack, in the order of the tables.
+        worst: of the worst case of a defense, the ranking metric first.
+        beside: the metric that the findings show beside the ranking one.
+        ranks: the ranking metric; where no image has it, the next one.
+        goal: the share of images that an attack rebuilt as well as it is asked to.
+        normalised: metrics by which leakage is normalised; the second one is a check of the first.
+        heads: column heads of these metrics, with the direction in which more leaks.
+        nearest: what stands before the name of a metric that is taken against the nearest private image.
+        counted: what the two numbers of a count are.
+        per: what a budget is for.
+        floor: the word for an attack that learns nothing from the release.
+        blind: what such an attack observes.
+        above: the images that a picture sets above the reconstructions.
+    """
+
+    metrics: tuple[str, ...]
+    worst: tuple[str, ...]
+    beside: str
+    ranks: tuple[Rank, ...]
+    goal: str
+    normalised: tuple[Rank, ...]
+    heads: Mapping[str, str]
+    nearest: str = ""
+    counted: str = "releases/images"
+    per: str = "release"
+    floor: str = "floor"
+    blind: str = "nothing: it never sees the release"
+    above: str = "private images"
+
+    @property
+    def by_class(self) -> bool:
+        """Classes are rebuilt, not images."""
+        return bool(self.nearest)
+
+    def name(self, metric: str) -> str:
+        """A metric without its direction: ``LPIPS``, ``nearest-private LPIPS``."""
+        return (self.nearest if metric in NEAREST else "") + _NAMES.get(metric, metric.upper())
+
+    def printed(self, metric: str) -> str:
+        """The same for a number as :func:`bench.report.text.score` prints it: rates are in per cent."""
+        return self.name(metric) + (" in %" if self.heads[metric].endswith("%") else "")
+
+    def leaked(self, rank: Rank, minus: str = "-") -> str:
+        """The name of :func:`leakage`."""
+        return (f"1 {minus} " if rank in LOWER_LEAKS else "") + self.name(rank)
+
+    def guarded(self, rank: Rank, minus: str = "-") -> str:
+        """The name of :func:`protection`."""
+        return ("" if rank in LOWER_LEAKS else f"1 {minus} ") + self.name(rank)
+
+
+_OF_IMAGES = Terms(
+    metrics=("lpips", "ssim", "psnr", "identified", "label_correct", "recognised", "success"),
+    worst=("lpips", "ssim", "psnr", "identified"),
+    beside="identified",
+    ranks=("lpips", "ssim"),
+    goal="success",
+    normalised=("lpips", "ssim"),
+    heads=HEADS,
+)
+_OF_CLASSES = Terms(
+    metrics=("recognised", "recognised5", "feature_distance", "diversity", "lpips", "ssim", "psnr"),
+    worst=("recognised", "lpips", "ssim", "psnr"),
+    beside="lpips",
+    ranks=("recognised",),
+    goal="recognised",
+    normalised=("recognised",),
+    heads={
+        **{name: f"nearest-private {HEADS[name]}" for name in NEAREST},
+        "recognised": "evaluator accuracy @1 ↑ %",
+        "recognised5": "evaluator accuracy @5 ↑ %",
+        "feature_distance": "feature distance ↓",
+        "diversity": "diversity ↑",
+    },
+    nearest="nearest-private ",
+    counted="classes x seeds/images",
+    per="image of a class",
+    floor="control",
+    blind="nothing of the attacked class: it is a control",
+    above="nearest private images",
+)
+
+
+def terms(channel: str) -> Terms:
+    """The metrics and words of a channel."""
+    return _OF_CLASSES if channel == MODEL else _OF_IMAGES

@@ -1,0 +1,96 @@
+"""The scores of attacks on single private batches: every image against its own original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bench.matrix.cells import Cell
+from bench.runs.context import Context, Data
+from bench.runs.identity import derive_seed
+from bench.runs.record import finite
+from bench.runs.store import Stored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.metrics.perceptual import Lpips
+
+POOL = 200
+"""Private images, other than those released, among which a reconstruction must find its original."""
+METRICS = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised")
+
+
+def image_scores(cell: Cell, context: Context, *, released: Stored, rebuilt: Stored, judge: Stored) -> Stored:
+    """Measures every image.
+
+    Args:
+        cell: names the data and the seed of the pool.
+        context: where to compute.
+        released: the stored release, with the originals.
+        rebuilt: the stored reconstruction.
+        judge: the stored evaluator.
+
+    Returns:
+        The metrics ``[N, B]`` in the originals' order, and ``order`` itself.
+    """
+    from bench.metrics.score import score_releases
+    from bench.victims.evaluator import load_evaluator
+
+    data = context.data(cell)
+    lpips, lpips_status = context.lpips()
+    classify = load_evaluator(
+        judge.tensors,
+        num_classes=data.dataset.num_classes,
+        image_shape=data.dataset.image_shape,
+        device=context.device,
+    )
+    originals, images = released.tensors, rebuilt.tensors
+    result = score_releases(
+        originals["images"],
+        images["images"],
+        originals["labels"],
+        images.get("labels"),
+        pool=_pool(data, originals["indices"], cell.seed),
+        lpips=lpips,
+        evaluator=classify,
+    )
+    tensors = {name: getattr(result, name).double() for name in METRICS}
+    facts = {"lpips_status": lpips_status, "evaluator_accuracy": judge.meta["accuracy"]}
+    if "perturbed" in originals:
+        facts |= _perturbed(originals, images["images"], result.order, lpips, classify)
+    return Stored({**tensors, "order": result.order}, facts)
+
+
+def _perturbed(
+    released: dict[str, Tensor],
+    rebuilt: Tensor,
+    order: Tensor,
+    lpips: Lpips | None,
+    classify: Callable[[Tensor], Tensor],
+) -> dict[str, Any]:
+    """Means against the images that the clients computed on, and of those against the originals."""
+    from bench.metrics.pairs import pair_means
+
+    shown = released["perturbed"].flatten(0, 1)
+    rows = order.to(rebuilt.device)[:, :, None, None, None].expand_as(rebuilt)
+    aligned = rebuilt.gather(1, rows).flatten(0, 1)
+    bound = pair_means(shown, released["images"].flatten(0, 1), lpips=lpips)
+    right = classify(shown).argmax(1).cpu() == released["labels"].flatten().cpu()
+    bound["recognised"] = right.double().mean().item()
+    found = pair_means(aligned, shown, lpips=lpips)
+    return {
+        "perturbed": {name: finite(value) for name, value in found.items()},
+        "bound": {name: finite(value) for name, value in bound.items()},
+    }
+
+
+def _pool(data: Data, released: Tensor, seed: int) -> Tensor:
+    """Distractors for the identification: the same for all attacks and defenses of one seed."""
+    import torch
+
+    images = data.splits.private_train.images
+    generator = torch.Generator().manual_seed(derive_seed(seed, "pool"))
+    order = torch.randperm(len(images), generator=generator)
+    others = order[~torch.isin(order, released.flatten().cpu())]
+    return images[others[:POOL].to(images.device)]

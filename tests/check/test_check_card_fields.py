@@ -1,0 +1,32 @@
+"""The page of card fields is made of the models that check cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.api.cards import AttackCard, Claim, DatasetCard, DefenseCard, Floor, Parameter
+from bench.check.card_fields import markdown, meanings
+from bench.text import rewritten
+
+PAGE = Path(__file__).parents[2] / "docs" / "cards.md"
+
+
+def test_the_page_is_that_of_today() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert rewritten(text, markdown()) == text, (
+        "write it again: python -m bench.check.card_fields docs/cards.md"
+    )
+    assert (
+        '| `access` | `"weights"`, `"query"`, `"architecture"`, `"active"` |  | What the attacker has' in text
+    )
+    assert "| `image_shape` | list of 3 whole numbers |" in text
+    with pytest.raises(ValueError, match="the page needs the lines"):
+        rewritten("# nothing", "")
+
+
+@pytest.mark.parametrize("model", [AttackCard, DefenseCard, DatasetCard, Parameter, Floor, Claim])
+def test_every_field_says_what_it_means(model: type[AttackCard]) -> None:
+    said = meanings(model)
+    assert [name for name in model.model_fields if not said.get(name)] == []

@@ -1,0 +1,91 @@
+"""Networks and images of the user are tried before a run queues anything."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.api import Channel, UsageError
+from bench.cli.main import main
+from bench.matrix import Cell, Filters, expand, load_matrix
+from bench.matrix.brought import build_brought
+from tests.victims.test_victims_folder import photographs
+
+NETS = """
+from torch import nn
+
+def ok(*, num_classes, image_shape):
+    channels, height, width = image_shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, num_classes))
+
+def seven(*, num_classes, image_shape):
+    return ok(num_classes=7, image_shape=image_shape)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with a module of networks in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("brought_nets.py").write_text(NETS)
+    return tmp_path
+
+
+def chosen(*models: str, **more: tuple[str, ...]) -> tuple[list[Cell], Filters]:
+    filters = Filters(models=models, **more)  # type: ignore[arg-type]
+    return expand(load_matrix("smoke"), filters), filters
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("brought_nets:okk", "brought_nets.py has no function okk"),
+        ("brought_nets:seven", r"scores of 2 images have shape \(2, 7\), expected \(2, 10\)"),
+        ("lenet[weights=brought_nets.py]", "brought_nets.py is no state dict"),
+    ],
+)
+def test_a_network_that_cannot_be_used_is_refused_at_once(model: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        build_brought(*chosen(model))
+
+
+def test_a_sound_network_passes() -> None:
+    build_brought(*chosen("brought_nets:ok", "lenet[learning_rate=0.5]"))
+
+
+def test_nothing_is_written_when_a_run_is_refused(folder: Path) -> None:
+    done = CliRunner().invoke(main, ["run", "--matrix", "smoke", "-m", "brought_nets:okk", "--out", "out"])
+    assert done.exit_code == 2 and "has no function okk" in done.stderr
+    assert not list(folder.glob("out/records/*"))
+
+
+def test_images_that_cannot_be_used_are_refused_at_once(folder: Path) -> None:
+    photographs(folder / "few", 12)
+    with pytest.raises(UsageError, match="12 distinct images, 250 are the least"):
+        build_brought(*chosen(datasets=("folder[path=few]",)))
+    (folder / "few" / "class0" / "torn.png").write_bytes(b"no image")
+    with pytest.raises(UsageError, match=r"torn\.png cannot be read as an image"):
+        build_brought(*chosen(datasets=("folder[path=few]",)))
+
+
+def test_absent_files_are_refused_where_the_user_names_the_data_set(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = import_module("bench.datasets.fashion_mnist.dataset")
+    monkeypatch.setattr(module, "DEBIAN", folder)
+    cells, filters = chosen(datasets=("fashion_mnist",))
+    with pytest.raises(UsageError, match="there is neither"):
+        build_brought(cells, filters)
+    build_brought(cells, Filters())  # a matrix that has it anyway runs its other cells
+
+
+@pytest.mark.parametrize("channel", [Channel.SMASHED, Channel.CLIENT_GRADIENTS])
+def test_networks_of_the_user_are_not_cut_in_two(channel: Channel) -> None:
+    cells, _ = chosen("brought_nets:ok")
+    reasons = {cell.incompatible for cell in cells if cell.channel is channel}
+    assert "brought_nets:ok is not cut into a client's and a server's half" in reasons
+    assert "" not in reasons
+    assert any(cell.incompatible == "" for cell in cells if cell.channel is Channel.GRADIENTS)
