@@ -18,7 +18,7 @@ SIZES = (1, 8, 64, 256)
 ONCE = 256
 """Batches of this size are measured in the last turn only, as is the published rule."""
 
-_RULE = {"line_search": "fixed", "history": 100, "restarts": 0}
+_RULE = {"line_search": "fixed", "history": 100, "restarts": 0, "errors": "dummy"}
 PUBLISHED: dict[str, dict[str, Any]] = {"dlg": {**_RULE, "settled": 0.0}, "idlg": _RULE}
 """The algorithms as published, in the engine."""
 

@@ -19,6 +19,7 @@ from bench.engine import (
     Stopping,
     incomplete,
     informed,
+    known_targets,
     search,
     total_variation,
     victims_at_once,
@@ -38,7 +39,8 @@ class DLG(Attack):
         target: float = 1e-9,
         progress: float = 0.05,
         precision: str = "single",
-        settled: float = 1e-4,
+        settled: float = 1e-2,
+        errors: str = "read",
         hopeless: float = 0.3,
         restarts: int = 2,
         tv: float = 3e-4,
@@ -49,6 +51,7 @@ class DLG(Attack):
         self.stopping = Stopping(target=target, progress=progress, hopeless=hopeless)
         self.precision = precision
         self.settled = settled
+        self.errors = errors
         self.restarts = restarts
         self.tv = tv
         self.tv_nats = tv_nats
@@ -99,7 +102,7 @@ class DLG(Attack):
         """
         part, point = joint.observation.select(rows), found.point[rows]
         images, labels = joint.parametrisation.decode(point)
-        pixels = Pixels.of(part, labels.argmax(-1))
+        pixels = Pixels.told(part, known_targets(part, labels.argmax(-1), errors=self.errors))
         alone = Objective(part, pixels, joint.matching, joint.priors)
         spent = found.evaluations[rows]
         # The memory of curvature starts anew, so that its progress is looked at more patiently.

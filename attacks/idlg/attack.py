@@ -15,6 +15,7 @@ from bench.engine import (
     Stopping,
     incomplete,
     informed,
+    known_targets,
     search,
     single_labels,
     total_variation,
@@ -35,6 +36,7 @@ class IDLG(Attack):
         target: float = 1e-9,
         progress: float = 0.05,
         precision: str = "single",
+        errors: str = "read",
         hopeless: float = 0.3,
         restarts: int = 2,
         tv: float = 3e-4,
@@ -44,6 +46,7 @@ class IDLG(Attack):
         self.optimiser = LBFGS(history=history, line_search=line_search)
         self.stopping = Stopping(target=target, progress=progress, hopeless=hopeless)
         self.precision = precision
+        self.errors = errors
         self.restarts = restarts
         self.tv = tv
         self.tv_nats = tv_nats
@@ -66,7 +69,7 @@ class IDLG(Attack):
         stopping = Stopping(progress=1e-2) if likelihood else self.stopping
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
-            unknowns = Pixels.of(seen, single_labels(seen))
+            unknowns = Pixels.told(seen, known_targets(seen, single_labels(seen), errors=self.errors))
             objective = Objective(seen, unknowns, matching, priors)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)

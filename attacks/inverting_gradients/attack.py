@@ -15,6 +15,7 @@ from bench.engine import (
     SignedAdam,
     count_labels,
     informed,
+    known_targets,
     search,
     single_labels,
     total_variation,
@@ -33,6 +34,7 @@ class InvertingGradients(Attack):
         iterations: int = 240,
         tv: float = 1e-3,
         tv_nats: float = 3000.0,
+        errors: str = "read",
         statistics: float = 0.0,
     ) -> None:
         """Sets the schedule and the weights of the priors: beside the cosine, or beside a likelihood."""
@@ -40,6 +42,7 @@ class InvertingGradients(Attack):
         self.iterations = iterations
         self.tv = tv
         self.tv_nats = tv_nats
+        self.errors = errors
         self.statistics = statistics
 
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
@@ -60,7 +63,7 @@ class InvertingGradients(Attack):
         iterations = min(space.budget, self.iterations)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
-            unknowns = Pixels.of(seen, infer(seen))
+            unknowns = Pixels.told(seen, known_targets(seen, infer(seen), errors=self.errors))
             known = ((self.statistics, BatchNormStatistics(seen)),) if self.statistics else ()
             objective = Objective(seen, unknowns, matching, priors + known)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)

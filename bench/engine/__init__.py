@@ -21,7 +21,7 @@ from bench.engine.classes import (
 from bench.engine.evolution import EvolutionStrategy
 from bench.engine.generative import GeneratorWeights, Latents, LatentSearch, WarmAdam
 from bench.engine.inputs import InputSpace
-from bench.engine.labels import count_labels, single_labels
+from bench.engine.labels import count_labels, known_targets, single_labels
 from bench.engine.lbfgs import LBFGS
 from bench.engine.matching import Cosine, Euclidean, Matching, incomplete, informed
 from bench.engine.memory import victims_at_once
@@ -58,6 +58,7 @@ __all__ = [
     "in_parts",
     "incomplete",
     "informed",
+    "known_targets",
     "latent_divergence",
     "poincare",
     "search",

@@ -24,11 +24,13 @@ def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
 
     The textbook form has the slope p - y, the difference of two numbers near one where the network is
     confident: in float32 nothing is left of a gradient of 1e-7. Relative to the largest score z_t the loss is
-    ``log(1 + sum_{k != t} exp(z_k - z_t)) - sum_{k != t} y_k (z_k - z_t)``, which only adds small numbers.
+    ``m log(1 + sum_{k != t} exp(z_k - z_t)) - sum_{k != t} y_k (z_k - z_t)``, which only adds small numbers.
+    The slope is m p - y with m the sum of y. Of probabilities m is 1; a row of sum 0 is the negative of an
+    output error that is known already, and is the slope's negative whatever the scores.
 
     Args:
         scores: ``[B, K]``.
-        targets: ``[B, K]`` probabilities; hard labels are one-hot rows.
+        targets: ``[B, K]`` probabilities, hard labels as one-hot rows; or negative output errors.
 
     Returns:
         A scalar.
@@ -37,7 +39,7 @@ def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
     others = torch.ones_like(scores).scatter(-1, top, 0.0)
     below = (scores - scores.gather(-1, top)) * others
     spread = torch.log1p((below.exp() * others).sum(dim=-1))
-    return (spread - (targets * below).sum(dim=-1)).mean()
+    return (targets.sum(dim=-1) * spread - (targets * below).sum(dim=-1)).mean()
 
 
 def one_hot(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -1,4 +1,4 @@
-"""Labels from the gradient of the last layer, without optimisation."""
+"""Labels and output errors from the gradient of the last layer, without optimisation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ from torch import Tensor
 
 from bench.api.errors import IncompatibleError
 from bench.api.observation import GradientObservation
+from bench.engine.gradients import one_hot
+
+READ = "read"
+ROUNDING = 1e-4
+"""How far from zero the sum of an output error may be, relative to its largest entry."""
+
+
+def _classifier(observation: GradientObservation) -> str:
+    """Name of the last linear layer's weight."""
+    names = [
+        name
+        for name, value in observation.gradients.items()
+        if value.dim() == 3 and value.shape[1] == observation.num_classes
+    ]
+    if not names:
+        raise IncompatibleError("label inference needs a linear last layer")
+    return names[-1]
 
 
 def classifier_rows(observation: GradientObservation) -> Tensor:
@@ -18,14 +35,7 @@ def classifier_rows(observation: GradientObservation) -> Tensor:
     Raises:
         IncompatibleError: the network has no linear classifier.
     """
-    rows = [
-        value
-        for value in observation.gradients.values()
-        if value.dim() == 3 and value.shape[1] == observation.num_classes
-    ]
-    if not rows:
-        raise IncompatibleError("label inference needs a linear last layer")
-    return rows[-1].sum(dim=2)
+    return observation.gradients[_classifier(observation)].sum(dim=2)
 
 
 def single_labels(observation: GradientObservation) -> Tensor:
@@ -37,6 +47,37 @@ def single_labels(observation: GradientObservation) -> Tensor:
         int64 ``[N, 1]``.
     """
     return classifier_rows(observation).argmin(dim=1, keepdim=True)
+
+
+def known_targets(observation: GradientObservation, labels: Tensor, *, errors: str = READ) -> Tensor:
+    """What a search for pixels is told about the outputs: output errors where they can be read, or labels.
+
+    For B = 1 the gradient of the last layer's bias is the output error p - y itself. Told so, dummies need
+    not find it again through their own scores, which takes four times as long where the network is sure of
+    the label: a small p - y changes by orders of magnitude along the way. The attacker sees whether the
+    release is intact there, as the errors of all classes add up to zero: not under noise, and not where any
+    of them was pruned.
+
+    Args:
+        observation: the releases.
+        labels: int64 ``[N, B]``, for the victims whose error cannot be read.
+        errors: ``read`` where they can be; ``dummy`` for labels everywhere, as published.
+
+    Returns:
+        ``[N, B, K]`` for :class:`~bench.engine.parametrise.Pixels`: negative output errors, which add up to
+        zero, or one-hot labels, which add up to one.
+    """
+    targets = one_hot(labels, observation.num_classes, observation.reference.dtype)
+    if errors != READ or observation.batch_size != 1 or observation.loss is not None:
+        return targets
+    bias = _classifier(observation).removesuffix("weight") + "bias"
+    error = observation.gradients.get(bias)
+    if error is None or error.dim() != 2:
+        return targets
+    largest = error.abs().amax(dim=1)
+    intact = (error.sum(dim=1).abs() <= ROUNDING * largest) & (largest > 0)
+    centred = error - error.mean(dim=1, keepdim=True)
+    return torch.where(intact[:, None, None], -centred.unsqueeze(1), targets)
 
 
 def count_labels(observation: GradientObservation) -> Tensor:

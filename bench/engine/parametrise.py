@@ -80,7 +80,7 @@ class Pixels:
 
     Attributes:
         shape: (B, C, H, W).
-        targets: ``[N, B, K]``.
+        targets: ``[N, B, K]``: probabilities, or negative output errors.
     """
 
     shape: tuple[int, ...]
@@ -89,9 +89,12 @@ class Pixels:
     @classmethod
     def of(cls, observation: GradientObservation, labels: Tensor) -> Self:
         """The unknowns of an attacker who has inferred ``labels [N, B]``."""
-        shape = (observation.batch_size, *observation.image_shape)
-        dtype = next(iter(observation.gradients.values())).dtype
-        return cls(shape, one_hot(labels, observation.num_classes, dtype))
+        return cls.told(observation, one_hot(labels, observation.num_classes, observation.reference.dtype))
+
+    @classmethod
+    def told(cls, observation: GradientObservation, targets: Tensor) -> Self:
+        """The unknowns of an attacker who knows ``targets [N, B, K]``."""
+        return cls((observation.batch_size, *observation.image_shape), targets)
 
     @property
     def size(self) -> int:

@@ -163,3 +163,12 @@ def test_cross_entropy_gradient_is_finite_for_enormous_scores() -> None:
     value, slope = value_and_slope(cross_entropy, scores, one_hot(torch.tensor([1]), 3))
     assert value.item() == pytest.approx(2e4)
     assert slope.isfinite().all()
+
+
+def test_a_target_that_adds_up_to_zero_is_the_slope_whatever_the_scores() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = (30 * torch.randn(4, 10, generator=generator)).requires_grad_()
+    error = torch.randn(4, 10, generator=generator)
+    error = error - error.mean(dim=1, keepdim=True)
+    (slope,) = torch.autograd.grad(cross_entropy(scores, -error), scores)
+    torch.testing.assert_close(4 * slope, error)

@@ -1,4 +1,4 @@
-"""Labels read off the last layer."""
+"""Labels and output errors read off the last layer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bench.api import Adversary, Channel, GradientObservation, IncompatibleError, ThreatModel
-from bench.engine import count_labels, single_labels
-from tests.engine.observations import batches, digits, observation
+from bench.engine import Euclidean, Objective, Pixels, count_labels, known_targets, single_labels
+from bench.engine.gradients import one_hot
+from bench.plugins import build_attack
+from tests.engine.observations import batches, digits, drawn, observation
 
 
 def test_the_label_of_a_batch_of_one_is_exact_over_200_random_networks() -> None:
@@ -109,3 +111,73 @@ def test_a_network_without_a_linear_layer_is_refused() -> None:
     seen = replace(seen, gradients={"filters": torch.zeros(1, 2, 3, 3, 3)})
     with pytest.raises(IncompatibleError, match="linear last layer"):
         single_labels(seen)
+
+
+@pytest.mark.parametrize("name", ["lenet", "convnet"])
+@pytest.mark.parametrize("scale", [1.0, 1e-3], ids=["whole", "clipped"])
+def test_the_output_error_of_an_intact_release_is_read(name: str, scale: float) -> None:
+    images, labels = batches(5, 1, seed=4)
+    seen = observation(name, images, labels)
+    seen = replace(seen, gradients={key: scale * value for key, value in seen.gradients.items()})
+    model = drawn(name, 0)
+    model.load_state_dict(dict(seen.parameters))
+    want = model(images.flatten(0, 1)).softmax(-1).unsqueeze(1) - one_hot(labels, 10)
+    told = known_targets(seen, 0 * labels)  # the labels do not matter
+    torch.testing.assert_close(told, -scale * want, rtol=1e-3, atol=scale * 1e-5)
+    points = images.flatten(1).clone()
+    cost, _ = Objective(seen, Pixels.told(seen, told), Euclidean())(points)
+    assert (cost < 1e-8).all()
+
+
+def test_the_slope_of_a_known_error_is_that_of_finite_differences() -> None:
+    images, labels = batches(2, 1)
+    seen = observation("lenet", images, labels, seeds=[4, 5], dtype=torch.float64)
+    objective = Objective(seen, Pixels.told(seen, known_targets(seen, labels)), Euclidean())
+    generator = torch.Generator().manual_seed(0)
+    point, way = (torch.rand(2, 1024, generator=generator, dtype=torch.float64) for _ in range(2))
+    _, slope = objective(point)
+    measured = (objective(point + 1e-6 * way)[0] - objective(point - 1e-6 * way)[0]) / 2e-6
+    torch.testing.assert_close((slope * way).sum(1), measured, rtol=1e-5, atol=1e-9)
+
+
+def test_what_is_no_output_error_is_not_taken_for_one() -> None:
+    """Each victim by itself: noise on one, a pruned entry on another, nothing left of the third."""
+    images, labels = batches(4, 1, seed=4)
+    seen = observation("lenet", images, labels)
+    bias = seen.gradients["classifier.bias"].clone()
+    bias[0] += 1e-2 * bias[0].norm() * torch.randn(10, generator=torch.Generator().manual_seed(0))
+    bias[1, bias[1].abs().argmax()] = 0
+    bias[2] = 0
+    harmed = replace(seen, gradients={**seen.gradients, "classifier.bias": bias})
+    hard = one_hot(labels, 10)
+    told = known_targets(harmed, labels)
+    assert torch.equal(told[:3], hard[:3])
+    assert torch.equal(told[3], known_targets(seen, labels)[3]) and told[3].sum().abs() < 1e-6
+    assert torch.equal(known_targets(seen, labels, errors="dummy"), hard)
+
+
+def test_errors_are_read_where_they_are_those_of_one_image_and_of_the_score_alone() -> None:
+    images, labels = batches(2, 3, seed=4)
+    seen = observation("lenet", images, labels)
+    assert torch.equal(known_targets(seen, labels), one_hot(labels, 10))
+    single = observation("lenet", images[:, :1], labels[:, :1])
+    hard = one_hot(labels[:, :1], 10)
+    own = replace(single, loss=lambda weights, still, images, targets: images.sum())
+    without = {key: value for key, value in single.gradients.items() if key != "classifier.bias"}
+    for other in (own, replace(single, gradients=without)):
+        assert torch.equal(known_targets(other, labels[:, :1]), hard)
+
+
+def test_a_victim_that_is_sure_of_its_label_is_found_in_half_the_evaluations() -> None:
+    """Measured: in a quarter of them."""
+    private = digits().private_train
+    network = drawn("lenet", 0)
+    sure = private.images[network(private.images).softmax(-1).gather(1, private.labels[:, None])[:, 0] > 0.9]
+    images = sure[:2].unsqueeze(1)
+    seen = observation("lenet", images, network(images.flatten(0, 1)).argmax(-1, keepdim=True))
+    read, dummy = (
+        build_attack("idlg", {"errors": errors}).reconstruct(seen, budget=600, seed=0)
+        for errors in ("read", "dummy")
+    )
+    assert (read.evaluations < 0.5 * dummy.evaluations).all()
+    assert ((read.images - images).square().flatten(1).mean(1) < 1e-5).all()
