@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.setting import fresh, table, victims
 
 COUNT = 48
-BUDGET = 6000
+BUDGET = 4000
 
 
 def crops(count: int, *, seed: int = 0) -> Any:

@@ -138,16 +138,16 @@ def photos() -> Tensor:
 
 @pytest.mark.parametrize("own", [False, True], ids=["shared", "per-victim"])
 def test_idlg_rebuilds_colour_photographs(own: bool) -> None:
-    """In single precision the search ends at 27 to 57 dB, however long it may go on."""
+    """Measured: a median of 67 and 69 dB; at the default goal 51 and 50 dB."""
     images = photos()
     labels = torch.randint(10, (4, 1), generator=torch.Generator().manual_seed(0))
     seen = observation("lenet", images, labels, seeds=[0, 1, 2, 3] if own else 0)
-    exact = {"precision": "double", "target": 1e-12, "progress": 1e-3}
+    exact = {"target": 1e-11, "progress": 1e-2}
     found = build_attack("idlg", exact).reconstruct(seen, budget=4000, seed=0)
     decibels = psnr(found.images.flatten(0, 1), images.flatten(0, 1))
     print(f"photos: {[round(d, 1) for d in decibels.tolist()]}, evaluations {found.evaluations.tolist()}")
     assert found.labels is not None and torch.equal(found.labels, labels)
-    assert decibels.quantile(0.5) >= 49  # `median` of four is the second lowest
+    assert decibels.quantile(0.5) >= 60  # `median` of four is the second lowest
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["shared", "per-victim"])

@@ -50,12 +50,19 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.fixture
+def readers_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One cache for all that a reader tries, as on the reader's own machine: generators are trained once."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    monkeypatch.setenv("BENCH_CACHE", str(place / "readers-cache"))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("readers_cache")
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
-def test_a_tutorial_works_as_it_is_written(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / ".cache"))
+def test_a_tutorial_works_as_it_is_written(page: Path, tmp_path: Path) -> None:
     said = ""
     for block in blocks(page):
         if block.file:
@@ -86,8 +93,8 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_example_audits_a_users_own_defense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / ".cache"))
+@pytest.mark.usefixtures("readers_cache")
+def test_the_example_audits_a_users_own_defense(tmp_path: Path) -> None:
     said = shell(f'"{sys.executable}" "{ROOT / "examples" / "audit_my_defense.py"}"', tmp_path)
     assert "0 of them failed" in said
     assert re.search(r"lenet +initial +1 +my_defense +0\.3 ", said)

@@ -107,8 +107,15 @@ def test_a_model_is_tried_by_the_name_that_the_run_would_take(
     ("kind", "channel"),
     [
         *((kind, "gradients") for kind in FOLDERS),
-        *((kind, channel) for channel in ("smashed", "model") for kind in ("attack", "defense")),
-        ("attack", "client_gradients"),
+        *(
+            pytest.param(kind, channel, marks=pytest.mark.slow)
+            for channel, kinds in (
+                ("smashed", ("attack", "defense")),
+                ("model", ("attack", "defense")),
+                ("client_gradients", ("attack",)),
+            )
+            for kind in kinds
+        ),
     ],
 )
 def test_a_new_plugin_keeps_its_contract_as_it_is(

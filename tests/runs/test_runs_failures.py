@@ -119,6 +119,7 @@ def test_images_on_another_device_are_no_result(world: World) -> None:
     assert world.outcomes()["guess"] == ("done", "")
 
 
+@pytest.mark.slow
 def test_garbage_in_the_store_is_found_and_computed_again(world: World) -> None:
     world.matrix("guess", "garbage", "some")
     result = world.run(workers=1)

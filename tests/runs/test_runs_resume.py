@@ -61,6 +61,7 @@ def undisturbed(finished: World, tmp_path: Path) -> World:
     return World(Path(shutil.copytree(finished.root, tmp_path / "copy")))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 def test_killed_and_interrupted_runs_end_like_an_undisturbed_one(world: World, finished: World) -> None:
     world.matrix(*SLOW, seeds=SEEDS)
