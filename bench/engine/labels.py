@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from bench.api.errors import IncompatibleError
 from bench.api.observation import GradientObservation
 from bench.engine.gradients import one_hot
+from bench.engine.normalisation import evaluating
 
 READ = "read"
 ROUNDING = 1e-4
 """How far from zero the sum of an output error may be, relative to its largest entry."""
 
 
-def _classifier(observation: GradientObservation) -> str:
-    """Name of the last linear layer's weight."""
+def _last(observation: GradientObservation, dimensions: int) -> str | None:
+    """Name of the last released gradient ``[N, K, ...]`` of so many dimensions."""
     names = [
         name
         for name, value in observation.gradients.items()
-        if value.dim() == 3 and value.shape[1] == observation.num_classes
+        if value.dim() == dimensions and value.shape[1] == observation.num_classes
     ]
-    if not names:
-        raise IncompatibleError("label inference needs a linear last layer")
-    return names[-1]
+    return names[-1] if names else None
+
+
+def _is_added_to_scores(observation: GradientObservation, bias: str) -> bool:
+    """Whether the entries of a bias are added to the scores as they are, so that its gradient is theirs."""
+    own = observation.per_victim_weights
+    weights = {name: value[0] if own else value for name, value in observation.parameters.items()}
+    step = torch.linspace(-1, 1, observation.num_classes).to(observation.reference)
+    images = step.new_zeros(1, *observation.image_shape)
+    network = evaluating(observation.model)
+    with torch.no_grad():
+        before = functional_call(network, weights, (images,))
+        after = functional_call(network, {**weights, bias: weights[bias] + step}, (images,))
+    return bool(((after - before - step).abs() < 1e-3).all())
 
 
 def classifier_rows(observation: GradientObservation) -> Tensor:
@@ -35,7 +48,10 @@ def classifier_rows(observation: GradientObservation) -> Tensor:
     Raises:
         IncompatibleError: the network has no linear classifier.
     """
-    return observation.gradients[_classifier(observation)].sum(dim=2)
+    name = _last(observation, 3)
+    if name is None:
+        raise IncompatibleError("label inference needs a linear last layer")
+    return observation.gradients[name].sum(dim=2)
 
 
 def single_labels(observation: GradientObservation) -> Tensor:
@@ -70,10 +86,10 @@ def known_targets(observation: GradientObservation, labels: Tensor, *, errors: s
     targets = one_hot(labels, observation.num_classes, observation.reference.dtype)
     if errors != READ or observation.batch_size != 1 or observation.loss is not None:
         return targets
-    bias = _classifier(observation).removesuffix("weight") + "bias"
-    error = observation.gradients.get(bias)
-    if error is None or error.dim() != 2:
+    bias = _last(observation, 2)
+    if bias is None or not _is_added_to_scores(observation, bias):
         return targets
+    error = observation.gradients[bias]
     largest = error.abs().amax(dim=1)
     intact = (error.sum(dim=1).abs() <= ROUNDING * largest) & (largest > 0)
     centred = error - error.mean(dim=1, keepdim=True)

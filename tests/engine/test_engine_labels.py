@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from bench.api import Adversary, Channel, GradientObservation, IncompatibleError
 from bench.engine import Euclidean, Objective, Pixels, count_labels, known_targets, single_labels
 from bench.engine.gradients import one_hot
 from bench.plugins import build_attack
-from tests.engine.observations import batches, digits, drawn, observation
+from tests.engine.observations import batches, digits, drawn, observation, plain_gradients
 
 
 def test_the_label_of_a_batch_of_one_is_exact_over_200_random_networks() -> None:
@@ -164,8 +165,25 @@ def test_errors_are_read_where_they_are_those_of_one_image_and_of_the_score_alon
     hard = one_hot(labels[:, :1], 10)
     own = replace(single, loss=lambda weights, still, images, targets: images.sum())
     without = {key: value for key, value in single.gradients.items() if key != "classifier.bias"}
-    for other in (own, replace(single, gradients=without)):
+    sure = replace(single, model=_Sure(single.model), parameters=_inside(single.parameters))
+    sure = replace(sure, gradients=_inside(single.gradients))
+    for other in (own, replace(single, gradients=without), sure):
         assert torch.equal(known_targets(other, labels[:, :1]), hard)
+
+
+class _Sure(nn.Module):
+    """A network whose scores are probabilities: its last bias is not added to them."""
+
+    def __init__(self, inside: nn.Module) -> None:
+        super().__init__()
+        self.inside = inside
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inside(images).softmax(-1)
+
+
+def _inside(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"inside.{name}": value for name, value in values.items()}
 
 
 def test_a_victim_that_is_sure_of_its_label_is_found_in_half_the_evaluations() -> None:
@@ -181,3 +199,25 @@ def test_a_victim_that_is_sure_of_its_label_is_found_in_half_the_evaluations() -
     )
     assert (read.evaluations < 0.5 * dummy.evaluations).all()
     assert ((read.images - images).square().flatten(1).mean(1) < 1e-5).all()
+
+
+def test_a_network_that_ends_in_a_convolution_has_its_errors_read() -> None:
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Conv2d(1, 10, 5)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(images).mean((2, 3))
+
+    images, labels = batches(2, 1)
+    model = Pooled()
+    seen = replace(
+        observation("lenet", images, labels),
+        model=model,
+        parameters={name: value.detach() for name, value in model.named_parameters()},
+    )
+    release = [plain_gradients(model, seen.parameters, images[i], labels[i]) for i in range(2)]
+    seen = replace(seen, gradients={name: torch.stack([one[name] for one in release]) for name in release[0]})
+    want = model(images.flatten(0, 1)).softmax(-1).unsqueeze(1) - one_hot(labels, 10)
+    torch.testing.assert_close(known_targets(seen, labels), -want, rtol=1e-3, atol=1e-5)
