@@ -18,14 +18,15 @@ from torch import Tensor
 class History:
     """Steps s and gradient changes y of N rows, at most m each, in rings.
 
-    What is not filled is zero everywhere, so that it takes no part in any product and needs no mask.
+    What is not filled is zero everywhere, so that it takes no part in any product and needs no mask. All
+    has the precision of the points: matrices in float64 cost a tenth of a search and save it no evaluations.
 
     Attributes:
         steps: ``[N, m, D]``.
         changes: ``[N, m, D]``.
-        inverse: float64 ``[N, m, m]``: the inverse of R, the upper triangle (in the order of time) of S'Y.
-        energy: float64 ``[N, m, m]``: Y'Y.
-        curvature: float64 ``[N, m]``: s'y of each pair.
+        inverse: ``[N, m, m]``: the inverse of R, the upper triangle (in the order of time) of S'Y.
+        energy: ``[N, m, m]``: Y'Y.
+        curvature: ``[N, m]``: s'y of each pair.
         count: int64 ``[N]``, pairs ever stored since the last time the row forgot.
         used: no row has filled more places of its ring; what lies behind is not read.
     """
@@ -41,13 +42,12 @@ class History:
     @classmethod
     def empty(cls, rows: int, size: int, like: Tensor) -> Self:
         """No pairs yet, for points ``like [N, D]``."""
-        double = torch.zeros((), dtype=torch.float64, device=like.device)
         return cls(
             steps=like.new_zeros(rows, size, like.shape[1]),
             changes=like.new_zeros(rows, size, like.shape[1]),
-            inverse=double.new_zeros(rows, size, size),
-            energy=double.new_zeros(rows, size, size),
-            curvature=double.new_zeros(rows, size),
+            inverse=like.new_zeros(rows, size, size),
+            energy=like.new_zeros(rows, size, size),
+            curvature=like.new_zeros(rows, size),
             count=torch.zeros(rows, dtype=torch.long, device=like.device),
         )
 
@@ -57,14 +57,25 @@ class History:
         return self.steps.shape[1]
 
     def keep(self, rows: Tensor) -> Self:
-        """The memory of some rows."""
-        kept = type(self).empty(len(rows), self.size, self.steps[:, 0])
+        """The memory of some rows, in the storage of this one, which must not be used any more.
+
+        Only rows that change their place are copied.
+        """
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         used = slice(self.used)
-        kept.steps[:, used], kept.changes[:, used] = self.steps[rows, used], self.changes[rows, used]
-        kept.inverse[:, used, used] = self.inverse[rows, used, used]
-        kept.energy[:, used, used] = self.energy[rows, used, used]
-        kept.curvature, kept.count, kept.used = self.curvature[rows], self.count[rows], self.used
-        return kept
+        for part in (self.steps, self.changes, self.inverse, self.energy, self.curvature):
+            part[moved, used] = part[rows[moved], used]
+        self.count[moved] = self.count[rows[moved]]
+        left = slice(len(rows))
+        return type(self)(
+            steps=self.steps[left],
+            changes=self.changes[left],
+            inverse=self.inverse[left],
+            energy=self.energy[left],
+            curvature=self.curvature[left],
+            count=self.count[left],
+            used=self.used,
+        )
 
     def filled(self) -> Tensor:
         """Bool ``[N]``: rows that remember anything."""
@@ -100,8 +111,8 @@ class History:
         if len(index):
             self._store(index, step[index], change[index], along[:, 0], across[index, 0])
             newest = self._newest(index)
-            along[index, 1, newest] = (step * slope).sum(1)[index].double()
-            across[index, 1, newest] = (change * slope).sum(1)[index].double()
+            along[index, 1, newest] = (step * slope).sum(1)[index]
+            across[index, 1, newest] = (change * slope).sum(1)[index]
         return self._direction(slope, along[:, 1], across[:, 1])
 
     def _newest(self, index: Tensor) -> Tensor:
@@ -113,7 +124,7 @@ class History:
         # As rows times a matrix: the column form of this product is more than ten times slower on a CPU.
         along = torch.bmm(vectors, self.steps[:, : self.used].mT)
         across = torch.bmm(vectors, self.changes[:, : self.used].mT)
-        return along.double(), across.double()
+        return along, across
 
     def _store(self, index: Tensor, step: Tensor, change: Tensor, along: Tensor, across: Tensor) -> None:
         """Puts a pair into each row of ``index`` in the place of the oldest one.
@@ -128,12 +139,15 @@ class History:
         place = self.count[index] % self.size
         self.count[index] += 1
         self.steps[index, place], self.changes[index, place] = step, change
-        bend = (step * change).sum(1).double()
+        bend = (step * change).sum(1)
         self.curvature[index, place] = bend
-        across[torch.arange(len(index), device=index.device), place] = change.square().sum(1).double()
+        across[torch.arange(len(index), device=index.device), place] = change.square().sum(1)
         used = slice(self.used)
         self.energy[index, place, used], self.energy[index, used, place] = across, across
-        self.inverse[index, place, used], self.inverse[index, used, place] = 0.0, 0.0
+        full = (self.count[index] > self.size).nonzero()[:, 0]
+        if len(full):  # the oldest pair's row and column
+            self.inverse[index[full], place[full], used] = 0.0
+            self.inverse[index[full], used, place[full]] = 0.0
         # Of all rows, although some store nothing: picking rows would copy their matrices.
         column = torch.bmm(along.unsqueeze(1), self.inverse[:, used, used].mT).squeeze(1)[index]
         self.inverse[index, used, place] = -column / bend.unsqueeze(1)
@@ -147,7 +161,7 @@ class History:
         """
         used, rows = slice(self.used), torch.arange(len(slope), device=slope.device)
         newest = self._newest(rows)
-        energy = self.energy[rows, newest, newest].clamp_min(1e-300)
+        energy = self.energy[rows, newest, newest].clamp_min(torch.finfo(slope.dtype).tiny)
         scale = torch.where(self.filled(), self.curvature[rows, newest] / energy, 1.0).unsqueeze(1)
         inverse = self.inverse[:, used, used]
         lower = torch.bmm(along.unsqueeze(1), inverse.mT)

@@ -78,6 +78,14 @@ def _open(point: Tensor, cost: Tensor, slope: Tensor) -> _Slots:
     )
 
 
+def _closed_ranks(running: Tensor) -> Tensor:
+    """Rows that are running ``[N]``, most of them in their own places: the last ones fill the gaps."""
+    count = int(running.sum())
+    rows = torch.arange(count, device=running.device)
+    rows[~running[:count]] = running[count:].nonzero()[:, 0] + count
+    return rows
+
+
 @dataclass(frozen=True, kw_only=True)
 class LBFGS:
     """Limited-memory BFGS over N victims.
@@ -113,15 +121,15 @@ class LBFGS:
         memory = History.empty(start.shape[0], self.history, start)
         while True:
             self._end(slots, budget[slots.victim], stopping)
-            # Copying the batch costs about as much as an evaluation: wait until a fifth of it is idle.
-            if slots.done.float().mean() >= 0.2:
+            # Every batch of another size costs some calls: wait until a tenth of it is idle.
+            if slots.done.float().mean() >= 0.1:
                 gone = slots.keep(slots.done.nonzero()[:, 0])
                 best[gone.victim], best_cost[gone.victim], spent[gone.victim] = (
                     gone.point,
                     gone.cost,
                     gone.spent,
                 )
-                rows = (~slots.done).nonzero()[:, 0]
+                rows = _closed_ranks(~slots.done)
                 if not len(rows):
                     return Optimum(best, best_cost, spent)
                 slots, memory, objective = slots.keep(rows), memory.keep(rows), objective.select(rows)
