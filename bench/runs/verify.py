@@ -8,14 +8,15 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.api.errors import BenchError
 from bench.matrix.cells import Cell
 from bench.runs.agreement import Agreement, same_results, same_scores
 from bench.runs.badges import Badge, Verified, write_badges
+from bench.runs.collect import Collect, Say
 from bench.runs.contradictions import contradictions, equal
 from bench.runs.devices import default_workers, device_class, devices
 from bench.runs.files import sha256
@@ -24,12 +25,10 @@ from bench.runs.local import LocalExecutor
 from bench.runs.outcome import Failure, Outcome
 from bench.runs.record import Record, Status
 from bench.runs.results import Results
-from bench.runs.schedule import Schedule, Task
+from bench.runs.schedule import Schedule
 from bench.runs.sheet_check import sheet_agrees
 from bench.runs.store import Store, default_cache
 from bench.runs.trust import untrusted
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -60,31 +59,6 @@ class Verification:
         return not self.contradicted and all(one.agreement.agrees for one in self.cells)
 
 
-@dataclass
-class _Collect:
-    """A sink that keeps what comes and draws nothing."""
-
-    say: Say
-    outcomes: dict[str, Outcome | Failure] = field(default_factory=dict)
-
-    def begun(self, task: Task) -> None: ...
-
-    def tick(self, remaining: list[Task]) -> None: ...
-
-    def ended(self, task: Task, result: Outcome | Failure | None, seconds: float) -> None:
-        """Keeps the result of a cell."""
-        if result is not None and task.kind == "cell":
-            self.outcomes[task.cell.id] = result
-
-    def lost(self, task: Task, failure: Failure) -> None:
-        """Keeps why a cell has no result."""
-        self.outcomes[task.cell.id] = failure
-
-    def note(self, text: str) -> None:
-        """Passes it on."""
-        self.say(text)
-
-
 def verify(
     folder: Path,
     *,
@@ -108,7 +82,7 @@ def verify(
         workers: processes.
         timeout: seconds that one task may take.
         trusted: networks and paths of users' own that may be loaded, as the records spell them.
-        say: is told of damaged files.
+        say: is told of damaged files, and now and then how far the work is.
 
     Raises:
         BenchError: nothing in the folder can be checked.
@@ -152,8 +126,8 @@ class _Executor:
     timeout: float | None
     say: Say
 
-    def run(self, work: list[tuple[Cell, Keys]], cache: Path) -> dict[str, Outcome | Failure]:
-        collect = _Collect(self.say)
+    def run(self, what: str, work: list[tuple[Cell, Keys]], cache: Path) -> dict[str, Outcome | Failure]:
+        collect = Collect(self.say, what, len(work))
         schedule = Schedule(work, ready=Store(cache).has)
         with LocalExecutor(
             devices=self.names, workers=self.workers, timeout=self.timeout, cache=cache
@@ -214,7 +188,7 @@ def _rescored(
     store = Store(default_cache())
     try:
         work = [(fresh[name].record.asked, apart[name]) for name in stored]
-        again = executor.run(work, default_cache())
+        again = executor.run("scored again", work, default_cache())
     finally:
         for one in apart.values():
             store.drop("scores", one.scores)
@@ -230,7 +204,7 @@ def _run_again(
     empty = Path(tempfile.mkdtemp(prefix="verify-", dir=default_cache()))
     try:
         work = [(fresh[name].record.asked, keys[name]) for name in drawn]
-        again = executor.run(work, empty)
+        again = executor.run("run again", work, empty)
     finally:
         shutil.rmtree(empty, ignore_errors=True)
     return [_judge(fresh[name], again.get(name), "re-run") for name in drawn]
