@@ -7,13 +7,19 @@ import os
 import platform
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from bench.runs.provenance import processor
 from benchmarks import attacks, evaluations, memory, metrics, photographs, replay, scaling
 
 SECTIONS = {
-    "attacks": ("Whole attacks", attacks.report),
+    "dlg": ("DLG", partial(attacks.report, "dlg", "lenet")),
+    "idlg": ("iDLG", partial(attacks.report, "idlg", "lenet")),
+    "inverting_gradients": (
+        "Inverting Gradients",
+        partial(attacks.report, "inverting_gradients", "lenet", "convnet"),
+    ),
     "evaluations": ("One matching-gradient evaluation", evaluations.report),
     "photographs": ("Photographs", photographs.report),
     "memory": ("Memory", memory.report),

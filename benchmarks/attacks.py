@@ -139,15 +139,11 @@ def measure(model: str, attack: str) -> list[Cost]:
     return [merged(loops[True]), merged(loops[False]), *(median(ours[who]) for who, *_ in ways)]
 
 
-def report() -> str:
-    """The tables of DLG, iDLG and Inverting Gradients."""
+def report(attack: str, *models: str) -> str:
+    """The tables of one attack, a table per network."""
+    limit = f"{ITERATIONS} iterations" if attack not in PUBLISHED else f"at most {BUDGET:,} evaluations"
     parts = []
-    for attack, model, limit in (
-        ("dlg", "lenet", f"at most {BUDGET:,} evaluations"),
-        ("idlg", "lenet", f"at most {BUDGET:,} evaluations"),
-        ("inverting_gradients", "lenet", f"{ITERATIONS} iterations"),
-        ("inverting_gradients", "convnet", f"{ITERATIONS} iterations"),
-    ):
+    for model in models:
         rows = measure(model, attack)
         parts += [f"### `{attack}` on `{model}@initial`, undefended, {limit}", ""]
         parts += [table([_row(one, *rows[:2]) for one in rows]), ""]
