@@ -46,6 +46,24 @@ def test_layers_that_pay_are_changed_and_share_their_tensors() -> None:
     assert [id(value) for value in changed.parameters()] == [id(value) for value in model.parameters()]
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "length", "over_blocks"),
+    [
+        (5, 2, 2, 32, True),
+        (4, 2, 1, 28, True),
+        (4, 4, 0, 32, True),
+        (3, 2, 1, 32, False),
+        (5, 2, 2, 31, False),
+    ],
+)
+def test_which_sizes_are_computed_over_blocks(
+    kernel: int, stride: int, padding: int, length: int, over_blocks: bool
+) -> None:
+    layer = next(blocked(nn.Sequential(nn.Conv2d(1, 4, kernel, stride, padding))).children())
+    assert isinstance(layer, _Blocked)
+    assert layer._fits(length) is over_blocks
+
+
 class _Doubling(nn.Conv2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return 2 * super().forward(input)
