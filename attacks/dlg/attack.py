@@ -66,11 +66,13 @@ class DLG(Attack):
         priors = ((weight, total_variation),) if incomplete(observation) else ()
         # A likelihood has no known scale.
         stopping = Stopping(progress=1e-2) if likelihood else self.stopping
+        settled = 0.0 if likelihood else self.settled
+        # A start that ends before its labels are settled is stuck between classes.
+        enough = min(settled, stopping.hopeless) if settled else stopping.hopeless
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             joint = Objective(seen, unknowns, matching, priors)
-            settled = 0.0 if likelihood else self.settled
             until = replace(stopping, target=max(stopping.target, settled))
             found = self.optimiser.minimise(joint, start, budget=left, stopping=until)
             rows = ((found.cost <= settled) & (found.evaluations < left)).nonzero()[:, 0]
@@ -81,7 +83,7 @@ class DLG(Attack):
             observation,
             attempt,
             budget=space.budget,
-            failed=lambda cost: cost > stopping.hopeless,
+            failed=lambda cost: cost > enough,
             restarts=self.restarts,
             chunk=victims_at_once(observation, unknowns=size, pairs=self.optimiser.history),
         )

@@ -19,11 +19,12 @@ from bench.engine.lbfgs import BatchedObjective
 from bench.engine.matching import Matching
 from bench.engine.objective import Objective
 from bench.engine.optimum import Optimum
+from bench.engine.parametrise import Parametrisation
 from bench.engine.priors import latent_divergence
 
 
 @dataclass(frozen=True)
-class Latents:
+class Latents(Parametrisation):
     """One latent per image; the generator is fixed (Li et al. 2022, Eq. 3).
 
     Attributes:
@@ -56,7 +57,7 @@ class Latents:
 
 
 @dataclass(frozen=True)
-class GeneratorWeights:
+class GeneratorWeights(Parametrisation):
     """The generator's own weights, one set per victim; latents are fixed (Jeon et al. 2021, Eq. 5).
 
     Attributes:

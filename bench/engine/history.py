@@ -27,6 +27,8 @@ class History:
         inverse: ``[N, m, m]``: the inverse of R, the upper triangle (in the order of time) of S'Y.
         energy: ``[N, m, m]``: Y'Y.
         curvature: ``[N, m]``: s'y of each pair.
+        along: ``[N, m]``: S'g with the gradient g of the last turn.
+        across: ``[N, m]``: Y'g.
         count: int64 ``[N]``, pairs ever stored since the last time the row forgot.
         used: no row has filled more places of its ring; what lies behind is not read.
     """
@@ -36,6 +38,8 @@ class History:
     inverse: Tensor
     energy: Tensor
     curvature: Tensor
+    along: Tensor
+    across: Tensor
     count: Tensor
     used: int = 0
 
@@ -48,6 +52,8 @@ class History:
             inverse=like.new_zeros(rows, size, size),
             energy=like.new_zeros(rows, size, size),
             curvature=like.new_zeros(rows, size),
+            along=like.new_zeros(rows, size),
+            across=like.new_zeros(rows, size),
             count=torch.zeros(rows, dtype=torch.long, device=like.device),
         )
 
@@ -63,7 +69,7 @@ class History:
         """
         moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
         used = slice(self.used)
-        for part in (self.steps, self.changes, self.inverse, self.energy, self.curvature):
+        for part in self._parts():
             part[moved, used] = part[rows[moved], used]
         self.count[moved] = self.count[rows[moved]]
         left = slice(len(rows))
@@ -73,6 +79,8 @@ class History:
             inverse=self.inverse[left],
             energy=self.energy[left],
             curvature=self.curvature[left],
+            along=self.along[left],
+            across=self.across[left],
             count=self.count[left],
             used=self.used,
         )
@@ -85,18 +93,23 @@ class History:
         """Empties the memory of the rows marked true."""
         index = (rows & self.filled()).nonzero()[:, 0]
         if len(index):
-            for part in (self.steps, self.changes, self.inverse, self.energy, self.curvature, self.count):
+            for part in (*self._parts(), self.count):
                 part[index] = 0
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        """What is ``[N, m, ...]``."""
+        pairs = (self.steps, self.changes, self.inverse, self.energy, self.curvature)
+        return *pairs, self.along, self.across
 
     def turn(self, step: Tensor, change: Tensor, slope: Tensor, rows: Tensor) -> Tensor:
         """Stores a pair in some rows and gives every row its quasi-Newton direction.
 
-        Both in one: most of the time goes into reading the pairs, which serves ``change`` and ``slope`` at
-        once.
+        Most of the time goes into reading the pairs. The products with the gradient serve ``change`` as well:
+        it is the difference of two gradients, and so are its products.
 
         Args:
             step: ``[N, D]``.
-            change: ``[N, D]``, of the gradient along ``step``.
+            change: ``[N, D]``: in ``rows``, ``slope`` less that of the turn before.
             slope: ``[N, D]``, gradients g where the rows are now.
             rows: bool ``[N]``: rows to store the pair of, if its curvature is positive.
 
@@ -105,26 +118,22 @@ class History:
         """
         bend = (step * change).sum(1)
         index = (rows & (bend > 1e-12 * change.square().sum(1)) & (bend > 0)).nonzero()[:, 0]
-        # Never one: the product with a single column is rounded otherwise for one row than for many.
+        # Never one: the product with a single row is rounded otherwise for one victim than for many.
         self.used = min(self.size, max(2, self.used + bool(len(index))))
-        along, across = self._products(torch.stack([change, slope], dim=1))
+        used = slice(self.used)
+        along, across = _products(self.steps[:, used], slope), _products(self.changes[:, used], slope)
         if len(index):
-            self._store(index, step[index], change[index], along[:, 0], across[index, 0])
+            before = along - self.along[:, used], (across - self.across[:, used])[index]
+            self._store(index, step[index], change[index], *before)
             newest = self._newest(index)
-            along[index, 1, newest] = (step * slope).sum(1)[index]
-            across[index, 1, newest] = (change * slope).sum(1)[index]
-        return self._direction(slope, along[:, 1], across[:, 1])
+            along[index, newest] = (step * slope).sum(1)[index]
+            across[index, newest] = (change * slope).sum(1)[index]
+        self.along[:, used], self.across[:, used] = along, across
+        return self._direction(slope, along, across)
 
     def _newest(self, index: Tensor) -> Tensor:
         """Places of the last pairs of some rows."""
         return (self.count[index] - 1) % self.size
-
-    def _products(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Inner products of ``vectors [N, 2, D]`` with all steps and all changes: ``[N, 2, used]`` each."""
-        # As rows times a matrix: the column form of this product is more than ten times slower on a CPU.
-        along = torch.bmm(vectors, self.steps[:, : self.used].mT)
-        across = torch.bmm(vectors, self.changes[:, : self.used].mT)
-        return along, across
 
     def _store(self, index: Tensor, step: Tensor, change: Tensor, along: Tensor, across: Tensor) -> None:
         """Puts a pair into each row of ``index`` in the place of the oldest one.
@@ -149,7 +158,7 @@ class History:
             self.inverse[index[full], place[full], used] = 0.0
             self.inverse[index[full], used, place[full]] = 0.0
         # Of all rows, although some store nothing: picking rows would copy their matrices.
-        column = torch.bmm(along.unsqueeze(1), self.inverse[:, used, used].mT).squeeze(1)[index]
+        column = _products(self.inverse[:, used, used], along)[index]
         self.inverse[index, used, place] = -column / bend.unsqueeze(1)
         self.inverse[index, place, place] = 1 / bend
 
@@ -164,11 +173,18 @@ class History:
         energy = self.energy[rows, newest, newest].clamp_min(torch.finfo(slope.dtype).tiny)
         scale = torch.where(self.filled(), self.curvature[rows, newest] / energy, 1.0).unsqueeze(1)
         inverse = self.inverse[:, used, used]
-        lower = torch.bmm(along.unsqueeze(1), inverse.mT)
-        bent = torch.bmm(lower, self.energy[:, used, used]).squeeze(1) - across
-        lower = lower.squeeze(1)
+        lower = _products(inverse, along)
+        bent = _products(self.energy[:, used, used], lower) - across
         middle = self.curvature[:, used] * lower + scale * bent
-        front = torch.bmm(middle.unsqueeze(1), inverse).to(slope.dtype)
-        back = (-scale * lower).unsqueeze(1).to(slope.dtype)
+        front = torch.bmm(middle.unsqueeze(1), inverse)
+        back = (-scale * lower).unsqueeze(1)
         pairs = torch.bmm(front, self.steps[:, used]) + torch.bmm(back, self.changes[:, used])
-        return -(scale.to(slope.dtype) * slope + pairs.squeeze(1))
+        return -(scale * slope + pairs.squeeze(1))
+
+
+def _products(rows: Tensor, vector: Tensor) -> Tensor:
+    """Inner products of ``rows [N, used, D]`` with one ``vector [N, D]`` of each victim: ``[N, used]``."""
+    if len(vector) == 1:  # A batch of one takes another path, whose sums are rounded otherwise.
+        return _products(rows.expand(2, -1, -1), vector.expand(2, -1))[:1]
+    # The same column without strides of a transposed row takes three times as long on a CPU.
+    return torch.bmm(rows, vector.unsqueeze(1).mT).squeeze(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Protocol, Self
 
@@ -34,6 +35,11 @@ class Parametrisation(Protocol):
     def size(self) -> int:
         """D, unknowns per victim."""
 
+    @property
+    def errors_told(self) -> bool:
+        """Whether all targets are output errors that are known, and not, as mostly, probabilities."""
+        return False
+
     def decode(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """``[N, D]`` -> images ``[N, B, C, H, W]``, target probabilities ``[N, B, K]``."""
 
@@ -42,7 +48,7 @@ class Parametrisation(Protocol):
 
 
 @dataclass(frozen=True)
-class PixelsAndLabels:
+class PixelsAndLabels(Parametrisation):
     """Pixels and label logits together (DLG): labels are the softmax of their logits.
 
     Attributes:
@@ -75,7 +81,7 @@ class PixelsAndLabels:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Pixels(Parametrisation):
     """Pixels only, for labels that were inferred beforehand.
 
     Attributes:
@@ -100,6 +106,11 @@ class Pixels:
     def size(self) -> int:
         """B * C * H * W."""
         return prod(self.shape)
+
+    @cached_property
+    def errors_told(self) -> bool:
+        """Whether the targets of every victim here add up to zero."""
+        return bool((self.targets.sum(-1).abs() < 0.5).all())
 
     def decode(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """``[N, D]`` -> images, the fixed targets."""

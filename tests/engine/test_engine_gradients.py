@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bench.engine import Cosine, Euclidean, Matching, Objective, Pixels, PixelsAndLabels, total_variation
-from bench.engine.gradients import cross_entropy, gradient_map, one_hot
+from bench.engine.gradients import cross_entropy, gradient_map, one_hot, told_errors
 from tests.engine.observations import batches, observation, plain_gradients
 
 VICTIMS = 3
@@ -165,10 +167,13 @@ def test_cross_entropy_gradient_is_finite_for_enormous_scores() -> None:
     assert slope.isfinite().all()
 
 
-def test_a_target_that_adds_up_to_zero_is_the_slope_whatever_the_scores() -> None:
+@pytest.mark.parametrize("loss", [cross_entropy, told_errors])
+def test_a_target_that_adds_up_to_zero_is_the_slope_whatever_the_scores(
+    loss: Callable[[Tensor, Tensor], Tensor],
+) -> None:
     generator = torch.Generator().manual_seed(0)
     scores = (30 * torch.randn(4, 10, generator=generator)).requires_grad_()
     error = torch.randn(4, 10, generator=generator)
     error = error - error.mean(dim=1, keepdim=True)
-    (slope,) = torch.autograd.grad(cross_entropy(scores, -error), scores)
+    (slope,) = torch.autograd.grad(loss(scores, -error), scores)
     torch.testing.assert_close(4 * slope, error)

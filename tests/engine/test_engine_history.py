@@ -12,15 +12,27 @@ from bench.engine.history import History
 Pairs = list[tuple[Tensor, Tensor]]
 
 
-def add(memory: History, step: Tensor, change: Tensor, rows: Tensor) -> None:
-    """Stores pairs without looking at a direction."""
-    memory.turn(step, change, torch.zeros_like(step), rows)
+class Walk:
+    """A memory beside the gradients that its rows have met: each pair's change leads to the next one."""
 
+    def __init__(self, rows: int, size: int, unknowns: int, dtype: torch.dtype = torch.float64) -> None:
+        self.memory = History.empty(rows, size, torch.zeros(rows, unknowns, dtype=dtype))
+        generator = torch.Generator().manual_seed(rows + size + unknowns)
+        self.slope = torch.randn(rows, unknowns, generator=generator, dtype=torch.float64).to(dtype)
 
-def direction(memory: History, slope: Tensor) -> Tensor:
-    """The direction without a new pair."""
-    nothing = torch.zeros_like(slope)
-    return memory.turn(nothing, nothing, slope, torch.zeros(len(slope), dtype=torch.bool))
+    def add(self, step: Tensor, change: Tensor, rows: Tensor) -> Tensor:
+        """The direction after some rows have gone a step."""
+        self.slope = torch.where(rows.unsqueeze(1), self.slope + change, self.slope)
+        return self.memory.turn(step, change, self.slope, rows)
+
+    def direction(self) -> Tensor:
+        """The direction without a new pair."""
+        nothing = torch.zeros_like(self.slope)
+        return self.memory.turn(nothing, nothing, self.slope, torch.zeros(len(nothing), dtype=torch.bool))
+
+    def want(self, pairs: list[Pairs]) -> Tensor:
+        """The textbook's directions where the rows are now."""
+        return torch.stack([two_loops(own, g) for own, g in zip(pairs, self.slope, strict=True)])
 
 
 def two_loops(pairs: Pairs, slope: Tensor) -> Tensor:
@@ -57,61 +69,62 @@ def test_direction_is_that_of_the_two_loop_recursion(
     seed: int, size: int, unknowns: int, acts: list[tuple[str, str, str]]
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    memory = History.empty(3, size, torch.zeros(3, unknowns, dtype=torch.float64))
+    walk = Walk(3, size, unknowns)
     remembered: list[Pairs] = [[], [], []]
     for turn in acts:
         drawn = [curved(unknowns, generator) for _ in range(3)]
-        memory.forget(torch.tensor([act == "forget" for act in turn]))
+        walk.memory.forget(torch.tensor([act == "forget" for act in turn]))
         for row, act in enumerate(turn):
             if act == "forget":
                 remembered[row] = []
             elif act == "add":
                 remembered[row] = [*remembered[row], drawn[row]][-size:]
-        add(
-            memory,
+        found = walk.add(
             torch.stack([step for step, _ in drawn]),
             torch.stack([change for _, change in drawn]),
             torch.tensor([act == "add" for act in turn]),
         )
-    slope = torch.randn(3, unknowns, generator=generator, dtype=torch.float64)
-    want = torch.stack([two_loops(pairs, g) for pairs, g in zip(remembered, slope, strict=True)])
-    assert (direction(memory, slope) - want).abs().max() <= 1e-8 * want.abs().max()
-    assert memory.filled().tolist() == [bool(pairs) for pairs in remembered]
+        want = walk.want(remembered)
+        assert (found - want).abs().max() <= 1e-8 * want.abs().max()
+        assert (walk.direction() - want).abs().max() <= 1e-8 * want.abs().max()
+    assert walk.memory.filled().tolist() == [bool(pairs) for pairs in remembered]
 
 
 def test_the_ring_forgets_the_oldest_pair() -> None:
     generator = torch.Generator().manual_seed(0)
     pairs = [curved(20, generator) for _ in range(23)]
-    memory = History.empty(1, 7, torch.zeros(1, 20, dtype=torch.float64))
-    slope = torch.randn(1, 20, generator=generator, dtype=torch.float64)
+    walk = Walk(1, 7, 20)
     for end, (step, change) in enumerate(pairs, start=1):
-        found = memory.turn(step[None], change[None], slope, torch.tensor([True]))[0]
-        want = two_loops(pairs[max(0, end - 7) : end], slope[0])
-        torch.testing.assert_close(found, want, rtol=1e-8, atol=1e-10)
-        torch.testing.assert_close(direction(memory, slope)[0], found, rtol=1e-12, atol=1e-14)
+        found = walk.add(step[None], change[None], torch.tensor([True]))
+        torch.testing.assert_close(found, walk.want([pairs[max(0, end - 7) : end]]), rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(walk.direction(), found, rtol=1e-12, atol=1e-14)
 
 
 def test_pairs_without_positive_curvature_are_not_stored() -> None:
-    memory = History.empty(3, 4, torch.zeros(3, 2))
+    walk = Walk(3, 4, 2, torch.float32)
     step = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
     change = torch.tensor([[-1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-    add(memory, step, change, torch.tensor([True, True, True]))
-    assert not memory.filled().any()
-    slope = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    assert torch.equal(direction(memory, slope), -slope)
+    found = walk.add(step, change, torch.tensor([True, True, True]))
+    assert not walk.memory.filled().any()
+    assert torch.equal(found, -walk.slope)
 
 
 def test_keep_carries_each_rows_own_memory() -> None:
     generator = torch.Generator().manual_seed(1)
-    memory = History.empty(4, 3, torch.zeros(4, 8, dtype=torch.float64))
+    walk = Walk(4, 3, 8)
+    remembered: list[Pairs] = [[], [], [], []]
+
+    def add(rows: Tensor) -> Tensor:
+        drawn = [curved(8, generator) for _ in rows]
+        for row in rows.nonzero()[:, 0].tolist():
+            remembered[row] = [*remembered[row], drawn[row]][-3:]
+        return walk.add(torch.stack([s for s, _ in drawn]), torch.stack([y for _, y in drawn]), rows)
+
     for turn in range(5):
-        drawn = [curved(8, generator) for _ in range(4)]
-        add(
-            memory,
-            torch.stack([s for s, _ in drawn]),
-            torch.stack([y for _, y in drawn]),
-            torch.arange(4) <= turn,
-        )
-    slope = torch.randn(4, 8, generator=generator, dtype=torch.float64)
+        add(torch.arange(4) <= turn)
     rows = torch.tensor([3, 1])
-    torch.testing.assert_close(direction(memory.keep(rows), slope[rows]), direction(memory, slope)[rows])
+    walk.memory, walk.slope = walk.memory.keep(rows), walk.slope[rows]
+    remembered = [remembered[3], remembered[1]]
+    torch.testing.assert_close(walk.direction(), walk.want(remembered), rtol=1e-8, atol=1e-10)
+    # What a pair is worth depends on products that were made before the others left.
+    torch.testing.assert_close(add(torch.tensor([True, True])), walk.want(remembered), rtol=1e-8, atol=1e-10)

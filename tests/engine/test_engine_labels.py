@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bench.api import Adversary, Channel, GradientObservation, IncompatibleError, ThreatModel
-from bench.engine import Euclidean, Objective, Pixels, count_labels, known_targets, single_labels
+from bench.engine import (
+    Euclidean,
+    Objective,
+    Pixels,
+    PixelsAndLabels,
+    count_labels,
+    known_targets,
+    single_labels,
+)
 from bench.engine.gradients import one_hot
 from bench.plugins import build_attack
 from tests.engine.observations import batches, digits, drawn, observation, plain_gradients
@@ -139,6 +147,25 @@ def test_the_slope_of_a_known_error_is_that_of_finite_differences() -> None:
     _, slope = objective(point)
     measured = (objective(point + 1e-6 * way)[0] - objective(point - 1e-6 * way)[0]) / 2e-6
     torch.testing.assert_close((slope * way).sum(1), measured, rtol=1e-5, atol=1e-9)
+
+
+def test_known_errors_cost_what_they_cost_among_victims_whose_labels_alone_are_known() -> None:
+    """The loss is another one where every error of the batch is known."""
+    images, labels = batches(3, 1)
+    seen = observation("lenet", images, labels, dtype=torch.float64)
+    told = known_targets(seen, labels)
+    mixed = told.clone()
+    mixed[1] = one_hot(labels[1], 10, torch.float64)
+    every, some = Pixels.told(seen, told), Pixels.told(seen, mixed)
+    assert every.errors_told and not some.errors_told
+    assert not Pixels.of(seen, labels).errors_told and not PixelsAndLabels.of(seen).errors_told
+    rows = torch.tensor([0, 2])
+    assert some.select(rows).errors_told and not some.select(torch.tensor([1])).errors_told
+    start = torch.rand(3, every.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    among, alone = Objective(seen, some, Euclidean())(start), Objective(seen, every, Euclidean())(start)
+    for got, want in zip(among, alone, strict=True):
+        torch.testing.assert_close(got[rows], want[rows], rtol=1e-10, atol=1e-14)
+        assert not torch.allclose(got[1], want[1], rtol=1e-3)
 
 
 def test_what_is_no_output_error_is_not_taken_for_one() -> None:
