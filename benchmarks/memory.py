@@ -25,8 +25,9 @@ def grown(model: str, attack: str, count: int, limit_mb: int) -> dict[str, str]:
     os.environ[LIMIT] = str(limit_mb * 2**20) if limit_mb else ""
     seen = victims(model, count)
     before = peak_mb()
-    build_attack(attack, {}).reconstruct(seen.observation, budget=24 if model == "resnet18" else 130, seed=0)
-    pairs = 100 if attack == "dlg" else 0
+    one = build_attack(attack, {})
+    one.reconstruct(seen.observation, budget=24 if model == "resnet18" else 130, seed=0)
+    pairs = getattr(getattr(one, "optimiser", None), "history", 0)
     estimate = bytes_per_victim(seen.observation, unknowns=1024, pairs=pairs) / 2**20
     return {
         "network": model,
