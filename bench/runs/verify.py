@@ -100,6 +100,8 @@ def verify(
         raise BenchError(_nothing(folder, len(recorded), device_class(names), foreign))
     executor = _Executor(names, workers or default_workers(names), timeout, say)
     stored = [name for name in sorted(fresh) if _is_stored(fresh[name].record, keys[name])]
+    # A worker keeps the images of one data set and seed: in any other order most cells would load theirs.
+    stored.sort(key=lambda name: (_images_of(fresh[name].record.asked), keys[name].victim))
     found: list[Verified] = []
     if rescore:
         found += _rescored(stored, fresh, keys, executor)
@@ -161,6 +163,10 @@ def _nothing(folder: Path, count: int, kind: str, foreign: Collection[str]) -> s
     if foreign:
         why = f"they load {', '.join(sorted(foreign))}, or {why}. If you trust these: --trust TEXT for each"
     return f"{folder}: none of {count} done cells can be verified: {why}"
+
+
+def _images_of(cell: Cell) -> tuple[str, int]:
+    return cell.dataset.label, cell.seed
 
 
 def _device_of(record: Record) -> str:

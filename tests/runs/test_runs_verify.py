@@ -9,7 +9,7 @@ import math
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,19 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from bench.cli.main import main
-from bench.matrix.cells import Variant
+from bench.matrix.cells import Cell, Variant
 from bench.matrix.expand import variant
 from bench.plugins import discover
 from bench.runs.agreement import ALIKE, SAME, same_results, same_scores
 from bench.runs.badges import Badge
 from bench.runs.contradictions import contradictions, equal
-from bench.runs.identity import Identity, forget_digests
+from bench.runs.identity import Identity, Keys, forget_digests
 from bench.runs.outcome import Outcome
 from bench.runs.question import Question
 from bench.runs.record import read_record
 from bench.runs.results import Results
 from bench.runs.rows import COLUMNS, KEYS, MEASURES, Row, key_of
+from bench.runs.schedule import Schedule
 from bench.runs.sheet import sheet
 from bench.runs.sheet_check import sheet_agrees
 
@@ -219,6 +220,38 @@ def test_honest_results_are_confirmed(copy: World) -> None:
 
     assert _verify(copy, "--sample", "0").exit_code == 0
     assert sorted(i["badge"] for i in _badges(copy).values())[0] == "re-run", "the stronger check stays"
+
+
+def test_cells_are_scored_again_seed_by_seed_and_victim_by_victim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker keeps the images of one seed only, and few victims."""
+    world = build_world(tmp_path / "world")
+    world.matrix("guess", "some", seeds="[0, 1, 2]", checkpoints='["trained"]', budget="2")
+    assert world.run().returncode == 0
+    orders = []
+
+    class Watched(Schedule):
+        def __init__(self, cells: Iterable[tuple[Cell, Keys]], **rest: Any) -> None:
+            work = list(cells)
+            orders.append([cell.seed for cell, _ in work])
+            super().__init__(work, **rest)
+
+    monkeypatch.setattr("bench.runs.verify.Schedule", Watched)
+    monkeypatch.setenv("BENCH_PLUGIN_PATH", str(world.root / "plugins"))
+    monkeypatch.setenv("BENCH_CACHE", str(world.cache))
+    discover.cache_clear()
+    forget_digests()
+    try:
+        result = _verify(world, "--sample", "0")
+    finally:
+        discover.cache_clear()
+        forget_digests()
+    assert result.exit_code == 0, result.output
+    assert orders == [[0, 0, 1, 1, 2, 2]]
+    ids = [path.stem for path in sorted((world.out / "records").iterdir())]
+    seeds = {record["id"]: record["cell"]["seed"] for record in world.records()}
+    assert [seeds[name] for name in ids] != orders[0], "another order would do by chance"
 
 
 def test_a_sheet_that_contradicts_its_rows_is_found(copy: World) -> None:
