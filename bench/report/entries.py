@@ -242,3 +242,8 @@ class Group:
     def baseline(self) -> Row | None:
         """The undefended row, if there is one."""
         return next((row for row in self.rows if row.baseline), None)
+
+    @property
+    def nobody(self) -> str:
+        """Why no defense has a place."""
+        return "none is that cheap" if any(not row.baseline for row in self.rows) else "none was tried"

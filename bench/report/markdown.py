@@ -78,7 +78,7 @@ def _glance_row(group: Group, limit: float) -> list[str]:
     base, best = found.undefended, found.place
     undefended = score(group.rank, base.worst.scores[group.rank]) if base and base.worst else "n/a"
     if best is None:
-        return [markdown(group.title), undefended, "none is that cheap", *["–"] * 5]
+        return [markdown(group.title), undefended, group.nobody, *["–"] * 5]
     rivals = f" (tied with {', '.join(map(defense, found.tied))})" if found.tied else ""
     head = "**no defense certainly helps**; least leak: " if found.helps is False else ""
     name = defense(best.row) if head else f"**{defense(best.row)}**"

@@ -121,7 +121,8 @@ def _places(group: Group) -> list[str]:
                 flags(place.row.headline),
             ]
             rows.append([f"≤ {limit:g}", place.standing.rank, place.standing.letters, *cells])
-    return table(head, rows, text=4) if rows else ["No defense costs 5 points of accuracy or less."]
+    nobody = f"Defenses that cost {max(LIMITS):g} points of accuracy or less: {group.nobody}."
+    return table(head, rows, text=4) if rows else [nobody]
 
 
 def _defense_row(group: Group, row: Row) -> list[str]:

@@ -12,6 +12,7 @@ from bench.report.cards import Cards
 from bench.report.entries import Group, Row
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
+from bench.report.write import write_report
 from tests.report.conftest import defense_card
 
 Folder = Any  # the class in conftest.py
@@ -374,3 +375,26 @@ def test_an_attacks_normalised_leakage_has_its_own_floor_and_ceiling(
     assert math.isnan(found["blind/naive"]) and math.isnan(found["blind[of=gan]/naive"])
     for entry in none.attacks:
         assert entry.floor or entry.generator == "vae" or entry.normalised.mean == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("tried", "want", "sentence"),
+    [
+        (False, "none was tried", "No defense was measured here."),
+        (True, "none is that cheap", "points here."),
+    ],
+)
+def test_no_answer_says_whether_any_defense_was_tried(
+    folder: Folder, cards: Cards, tmp_path: Path, tried: bool, want: str, sentence: str
+) -> None:
+    folder.add("strong", lpips=[0.1, 0.2], accuracy=0.9)
+    if tried:
+        folder.add("strong", "noise", 0.1, lpips=[0.3, 0.4], accuracy=0.5)
+    directory = folder.write(tmp_path)
+    write_report(directory, cards=cards)
+    page = (directory / "index.html").read_text()
+    table = (directory / "leaderboard.md").read_text()
+    assert page.count(want) == 4, "two limits, in the answers and beside the chart"
+    assert sentence in page
+    assert f"Defenses that cost 5 points of accuracy or less: {want}." in table
+    assert f"| {want} |" in table
