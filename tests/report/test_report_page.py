@@ -320,7 +320,7 @@ def test_readable_without_scripts(browser: Browser, page: Path) -> None:
 
 OUTSIDE = """
 [...document.querySelectorAll('body *')].filter(e => {
-  if (e.closest('.scroll, svg, .hidden, dialog, .skip')) return false;
+  if (e.closest('.scroll, .roll, svg, .hidden, dialog, .skip')) return false;
   const box = e.getBoundingClientRect();
   return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
 }).map(e => e.tagName + '.' + e.className + ' ' + e.textContent.slice(0, 40))
@@ -402,7 +402,7 @@ def test_a_chart_of_effort_needs_several_budgets(page: Path, narrow: Path) -> No
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 900, 390])
 def test_nothing_is_clipped_or_overlaps(browser: Browser, page: Path, width: int, dark: bool) -> None:
     browser.scripts(True)
     browser.device(width=width, dark=dark)
