@@ -21,6 +21,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
+LONGEST = "test_docs.py"
+"""Its tutorials take minutes; begun last, they leave one of two workers alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests; all others keep their order."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
+
+
 PLUGINS = ("bench.attacks.", "bench.defenses.", "bench.datasets.")
 
 
