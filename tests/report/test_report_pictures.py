@@ -9,8 +9,10 @@ from PIL import Image
 
 from bench.report.cards import Cards
 from bench.report.effort import curves
+from bench.report.figures import _heat
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
+from bench.report.page.chart import Point, _band
 from bench.report.write import write_report
 
 Folder = Any  # the class in conftest.py
@@ -87,3 +89,18 @@ def test_gallery_stitches_the_first_seed(folder: Folder, cards: Cards, tmp_path:
     # The originals, none (added second), noise (added first); no second seed and no broken sheet.
     assert (tmp_path / "figures" / "worst-gradients-digits-lenet-initial-1.png").is_file()
     assert strips == [200, 20, 10]  # grey stays grey
+
+
+def test_long_names_of_attacks_stay_inside_the_heat_map(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    for attack in ("strong", "strong[generator=vae,evaluations=1000]"):
+        folder.add(attack, lpips=[0.1, 0.2])
+    (group,) = build(read_results(folder.write(tmp_path)), cards)
+    figure = _heat(group)
+    (axes,) = figure.axes
+    right = max(label.get_window_extent().x1 for label in axes.get_xticklabels())
+    assert right <= figure.bbox.x1
+
+
+def test_a_band_goes_along_its_line_where_more_strength_costs_less() -> None:
+    points = [Point(x, y, y - 1, y + 1, "", False) for x, y in ((0.0, 5.0), (9.0, 3.0), (7.0, 1.0))]
+    assert _band(points) == "M0.0 6.0L9.0 4.0L7.0 2.0L7.0 0.0L9.0 2.0L0.0 4.0Z"

@@ -207,7 +207,7 @@ def _line(points: Sequence[Point]) -> str:
 def _band(points: Sequence[Point]) -> str:
     if len(points) < 2:
         return ""
-    ordered = sorted(points, key=lambda point: point.x)
-    there = [f"{point.x} {point.high}" for point in ordered]
-    back = [f"{point.x} {point.low}" for point in reversed(ordered)]
+    # In the order of the line: more strength may cost less, and a band by accuracy would leave its line.
+    there = [f"{point.x} {point.high}" for point in points]
+    back = [f"{point.x} {point.low}" for point in reversed(points)]
     return "M" + "L".join([*there, *back]) + "Z"
