@@ -41,7 +41,7 @@ def run_matrix(
 
     Args:
         matrix: ``full`` (its newest version), ``full@1``, or a path ending in ``.toml``.
-        out: the results folder; ``results/<matrix>`` unless given.
+        out: the results folder; ``runs/<matrix>`` unless given.
         attacks: only these, or these instead of the matrix's own: ``"dlg"``, ``"dlg[history=20]"``.
         defenses: the same for defenses: ``"noise[sigma=0.1]"``.
         datasets: the same for data sets: ``"folder[path=photos]"``.
@@ -60,9 +60,10 @@ def run_matrix(
         UsageError: there is no such matrix, plug-in, model or parameter.
     """
     from bench.matrix import Filters, load_matrix
+    from bench.runs.results import RUNS
     from bench.runs.run import run_matrix as run
 
-    folder = Path(out) if out is not None else Path("results") / load_matrix(matrix).name
+    folder = Path(out) if out is not None else RUNS / load_matrix(matrix).name
     chosen = Filters(
         attacks=tuple(attacks),
         defenses=tuple(defenses),

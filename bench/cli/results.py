@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from bench.api.errors import UsageError
-from bench.cli.run import RESULTS
 from bench.cli.text import columns
 
 _MATRIX = "full"
@@ -20,14 +19,15 @@ _MATRIX = "full"
 def status(directory: Path | None, matrix: str | None, device: str) -> None:
     """Counts the cells of a matrix that are done, failed, stale or missing in DIRECTORY.
 
-    DIRECTORY is results/<matrix> unless it is given.
+    DIRECTORY is runs/<matrix> unless it is given.
     """
     from bench.matrix import load_matrix
     from bench.runs.plan import State
+    from bench.runs.results import RUNS
     from bench.runs.run import status as count
 
     name = matrix or (directory.resolve().name if directory else _MATRIX)
-    folder = directory or RESULTS / load_matrix(name).name
+    folder = directory or RUNS / load_matrix(name).name
     counts = count(name, folder, device=device)
     rows: list[tuple[str, int]] = [
         ("n/a" if state is State.INCOMPATIBLE else state.value, counts.get(state.value, 0)) for state in State
@@ -36,11 +36,7 @@ def status(directory: Path | None, matrix: str | None, device: str) -> None:
 
 
 @click.command(short_help="Write tables, figures and the page again from the records.")
-@click.argument(
-    "directory",
-    default=RESULTS / _MATRIX,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-)
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--baseline",
     metavar="DIR",

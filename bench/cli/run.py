@@ -14,7 +14,6 @@ from bench.api.errors import UsageError
 if TYPE_CHECKING:
     from bench.runs.shards import Shard
 
-RESULTS = Path("results")
 _MAX_SEED = 2**32 - 1
 
 
@@ -73,7 +72,7 @@ def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | N
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where records and tables go.  [default: results/<matrix>]",
+    help="Where records and tables go.  [default: runs/<matrix>]",
 )
 @click.option(
     "--device",
@@ -161,13 +160,14 @@ def run(
     -a mine measures a new attack under the protocol. --channel (gradients, smashed, client_gradients, model)
     and --checkpoint (initial, trained) can be given several times, too, and only restrict.
 
-    With --shard the folder is results/<matrix>.shard-<i>-of-<n> unless --out is given; bench merge makes one
+    With --shard the folder is runs/<matrix>.shard-<i>-of-<n> unless --out is given; bench merge makes one
     of them.
 
     Exit codes: 0 all cells done or n/a, 1 some failed, 2 usage, 130 interrupted. The same command again
     continues.
     """
     from bench.matrix import Filters, load_matrix
+    from bench.runs.results import RUNS
     from bench.runs.run import run_matrix
 
     if address is not None and engine != "ray":
@@ -177,7 +177,7 @@ def run(
     part = "" if shard is None else f".shard-{shard}"
     summary = run_matrix(
         matrix,
-        out=out or RESULTS / f"{load_matrix(matrix).name}{part}",
+        out=out or RUNS / f"{load_matrix(matrix).name}{part}",
         filters=Filters(
             attacks=attacks,
             defenses=defenses,

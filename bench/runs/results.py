@@ -20,6 +20,8 @@ from bench.runs.record import CorruptRecordError, Record, Status, decode_record,
 from bench.runs.rows import KEYS, CorruptRowsError, Row, decode, encode, key_of, pack, unpack
 from bench.runs.store import default_cache
 
+RUNS = Path("runs")
+"""Below it, every run that names no folder has its own: published results are written only by name."""
 Table = dict[Row, list[Row]]
 
 

@@ -49,7 +49,7 @@ def test_status_looks_into_the_default_folder(
     monkeypatch.setattr("bench.runs.run.status", status)
     path = folders.matrix()
     assert counts(bench("status", "--matrix", path))["n/a"] == 1
-    assert asked == [(str(path), Path("results/mine"))]
+    assert asked == [(str(path), Path("runs/mine"))]
 
 
 def test_report_writes_the_tables_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +73,11 @@ def test_report_refuses_a_folder_that_holds_no_results(tmp_path: Path) -> None:
     assert result.stderr.startswith(f"error: {tmp_path}: there is no records folder in it")
     assert not list(tmp_path.iterdir())
     assert bench("report", tmp_path / "gone").exit_code == 2
+
+
+def test_report_needs_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results" / "full" / "records").mkdir(parents=True)
+    result = bench("report")
+    assert result.exit_code == 2 and "DIRECTORY" in result.stderr
+    assert not list((tmp_path / "results" / "full").glob("*.*")), "nothing is written"

@@ -57,7 +57,7 @@ def run(*arguments: object) -> Result:
 def test_options_that_are_not_given_restrict_nothing(folders: Folders, runner: Recorder) -> None:
     path = folders.matrix()
     assert run("--matrix", path).exit_code == 0
-    assert runner.asked == [(str(path), {**DEFAULTS, "out": Path("results/mine")})]
+    assert runner.asked == [(str(path), {**DEFAULTS, "out": Path("runs/mine")})]
 
 
 def test_every_option_arrives(runner: Recorder) -> None:
@@ -99,7 +99,7 @@ def test_every_option_arrives(runner: Recorder) -> None:
 
 def test_a_shard_has_a_folder_of_its_own(folders: Folders, runner: Recorder) -> None:
     assert run("--matrix", folders.matrix(), "--shard", "0/2").exit_code == 0
-    assert runner.asked[0][1]["out"] == Path("results/mine.shard-0-of-2")
+    assert runner.asked[0][1]["out"] == Path("runs/mine.shard-0-of-2")
 
 
 def test_an_address_is_for_a_cluster(runner: Recorder) -> None:
