@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.api.cards import AttackCard, Card, DatasetCard, DefenseCard, Kind, Value, read_card
+from bench.api.data import find_data, searched
 from bench.api.errors import BenchError, PluginError, UsageError, unknown
-from bench.search_path import entry_folders, search_path
+from bench.search_path import entry_folders, search_path, working_folder
 
 if TYPE_CHECKING:
     from bench.api.attack import BaseAttack
@@ -47,12 +48,16 @@ class Discovery:
 def discover(kind: Kind) -> Discovery:
     """Finds every folder with a card or with code on the search path; the first of a name wins.
 
-    A broken plug-in does not hide the others: it is listed in ``broken`` with its message.
+    A broken plug-in does not hide the others: it is listed in ``broken`` with its message. In the working
+    folder only what has a card counts: ``datasets/`` there may be anybody's.
     """
     plugins: dict[str, Plugin] = {}
     broken: dict[str, str] = dict(entry_folders(FOLDERS[kind])[1])
-    for root in map(Path, search_path(FOLDERS[kind])):
-        folders = {path.parent for form in ("card.toml", f"{kind}.py") for path in root.glob(f"*/{form}")}
+    roots = [Path(root) for root in search_path(FOLDERS[kind])]
+    for root in roots:
+        only_here = root == roots[-1] == working_folder(FOLDERS[kind])
+        forms = ("card.toml",) if only_here else ("card.toml", f"{kind}.py")
+        folders = {path.parent for form in forms for path in root.glob(f"*/{form}")}
         for folder in sorted(folders):
             if folder.name in plugins or folder.name in broken:
                 continue
@@ -131,10 +136,10 @@ def resolve(kind: Kind, name: str, parameters: Mapping[str, Value], *, where: st
         pinned = isinstance(card, DatasetCard) and bool(card.sha256)
         if not parameter.path or (pinned and resolved[key] == parameter.default):
             continue  # pinned bytes may lie where the data set looks by itself
-        if not (resolved[key] and Path(str(resolved[key])).expanduser().exists()):
+        if not (resolved[key] and find_data(str(resolved[key])).exists()):
             prefix = f"{where}: " if where else ""
             what = f"there is no {resolved[key]}" if resolved[key] else f"write {name}[{key}=...]"
-            raise UsageError(f"{prefix}{kind} {name}: {key}: {what} (seen from {Path.cwd()})")
+            raise UsageError(f"{prefix}{kind} {name}: {key}: {what} ({searched()})")
     return resolved
 
 

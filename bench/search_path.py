@@ -1,12 +1,14 @@
 """Where plug-ins live: the folders behind `bench.attacks`, `bench.defenses` and `bench.datasets`.
 
-Plug-ins sit in folders named after their kind. Four places can hold them, the first match wins:
+Plug-ins sit in folders named after their kind. Five places can hold them, the first match wins:
 
 1. each entry of `$BENCH_PLUGIN_PATH`, in order (separated like `$PATH`);
 2. the checkout, when `bench` is imported from one (editable install, or a source tree on the path);
 3. the wheel, which carries the checkout's folders inside the `bench` package;
 4. packages that other installed distributions name in their entry points of the group `bench.attacks`,
-   `bench.defenses` or `bench.datasets`: the folder of such a package holds plug-in folders.
+   `bench.defenses` or `bench.datasets`: the folder of such a package holds plug-in folders;
+5. the working folder, so that what `bench new` has written there is found by its name. It comes last: no
+   folder that somebody happens to stand in replaces a plug-in that is installed.
 
 The shims `bench/<kind>/__init__.py` set their `__path__` to this list, so that one spelling,
 `from bench.attacks.dlg.attack import ...`, works everywhere and plug-in classes pickle by name, without
@@ -40,7 +42,17 @@ def search_path(kind: str) -> list[str]:
         folders.append(place / kind)
     found = [folder for folder in folders if folder.is_dir()]
     installed, _ = entry_folders(kind)
-    return list(dict.fromkeys(str(folder) for folder in [*found, _PACKAGE / kind, *installed]))
+    here = [folder for folder in [working_folder(kind)] if folder.is_dir()]
+    return list(dict.fromkeys(str(folder) for folder in [*found, _PACKAGE / kind, *installed, *here]))
+
+
+def working_folder(kind: str) -> Path:
+    """Return the folder of the working folder that may hold plug-ins of one kind; it need not exist.
+
+    Args:
+        kind: `"attacks"`, `"defenses"` or `"datasets"`.
+    """
+    return Path.cwd() / kind
 
 
 @cache

@@ -203,6 +203,7 @@ def test_search_path_takes_nothing_from_a_stranger_that_carries_the_package(
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "stranger"\n', encoding="utf-8")
     monkeypatch.delenv("BENCH_PLUGIN_PATH", raising=False)
     monkeypatch.setattr(bench.search_path, "_PACKAGE", tmp_path / "bench")
+    monkeypatch.chdir(tmp_path / "datasets")
     assert search_path("datasets") == [str(tmp_path / "bench" / "datasets")]
 
 

@@ -111,6 +111,25 @@ def test_the_first_folder_on_the_path_wins(
     }
 
 
+def test_the_working_folder_comes_last_and_only_with_a_card(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Folders(tmp_path / "here")
+    here.add("attack", "guess", {"title": "Here"})
+    here.add("attack", "other")
+    (here.add("attack", "anybodys") / "card.toml").unlink()
+    folders.add("attack", "guess", {"title": "First"})
+    monkeypatch.setattr("bench.search_path.working_folder", lambda kind: here.root / kind)
+    monkeypatch.setattr("bench.plugins.working_folder", lambda kind: here.root / kind)
+    discover.cache_clear()
+    found = discover("attack")
+    assert {name: plugin.card.title for name, plugin in found.plugins.items()} == {
+        "guess": "First",
+        "other": "A title",
+    }
+    assert not found.broken
+
+
 def test_code_never_comes_from_another_folder_than_the_card(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

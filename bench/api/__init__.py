@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         SmashedAttack,
         per_victim,
     )
+    from bench.api.data import data_folder, find_data, searched
     from bench.api.dataset import Dataset, ImageSet, Splits
     from bench.api.defense import Defense, DefenseView, HookContext, Phase
     from bench.api.errors import BenchError, DataMissing, IncompatibleError, PluginError, UsageError
@@ -36,6 +37,9 @@ _HOME = {
     "Reconstruction": "attack",
     "SmashedAttack": "attack",
     "per_victim": "attack",
+    "data_folder": "data",
+    "find_data": "data",
+    "searched": "data",
     "Dataset": "dataset",
     "ImageSet": "dataset",
     "Splits": "dataset",
@@ -96,7 +100,10 @@ __all__ = [
     "Splits",
     "ThreatModel",
     "UsageError",
+    "data_folder",
+    "find_data",
     "per_victim",
+    "searched",
 ]
 
 

@@ -16,11 +16,13 @@ import click
 
 from bench.cli.text import clean, clean_lines
 
-Level = Literal["ok", "warn", "FAIL"]
+Level = Literal["ok", "optional", "warn", "FAIL"]
 _TOGETHER = "install both with one command: pip install 'torch>=2.9' 'torchvision>=0.24'"
 _REPORT = "this is a bug of bench: report it with this line"
 _MB = 1024**2
 _TIGHT_MB, _FULL_MB = 2048, 100
+_FIRST_RUN = "bench run --matrix smoke"
+_AFTER_FIXES = "correct what says FAIL, then: bench doctor"
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,24 @@ class Check:
 
 @click.command(short_help="Whether this machine is ready, and what to do if it is not.")
 def doctor() -> None:
-    """Checks Python, torch, devices, LPIPS weights, plug-ins, data sets and cache; exit code 1 on FAIL."""
+    """Checks Python, torch, devices, LPIPS weights, plug-ins, data sets and cache; exit code 1 on FAIL.
+
+    What is optional, such as a data set whose files are not here, is no fault.
+    """
     failed = False
     for section in (_python, _libraries, _devices, _lpips, _plugins, _datasets, _cache):
         checks = _guarded(section)
         failed |= any(check.level == "FAIL" for check in checks)
         for check in checks:
             click.echo(_line(check))
+    click.echo(f"\nnext: {_AFTER_FIXES if failed else _FIRST_RUN}")
     click.get_current_context().exit(1 if failed else 0)
 
 
 def _line(check: Check) -> str:
-    indent = " " * 6
+    indent = " " * 10
     lines = [
-        f"{check.level:4}  {clean(check.what)}: {clean_lines(check.detail)}".replace("\n", f"\n{indent}")
+        f"{check.level:8}  {clean(check.what)}: {clean_lines(check.detail)}".replace("\n", f"\n{indent}")
     ]
     if check.fix:
         lines.append(f"{indent}fix: {clean(check.fix)}")
@@ -121,13 +127,21 @@ def _plugins() -> Iterator[Check]:
 
 
 def _datasets() -> Iterator[Check]:
-    from bench.api.errors import BenchError
-    from bench.plugins import build_dataset, discover
+    from bench.api.errors import BenchError, DataMissing
+    from bench.plugins import build_dataset, dataset_card, discover
 
+    yield _data_folder()
     for name, plugin in sorted(discover("dataset").plugins.items()):
+        card = dataset_card(name)
+        if yours := [key for key, item in card.parameters.items() if item.path and not card.sha256]:
+            named = ", ".join(f"{key}=..." for key in yours)
+            yield Check("optional", f"dataset {name}", f"files of your own, with {name}[{named}]")
+            continue
         try:
             splits = build_dataset(name, {}).splits(seed=0)
             sizes = [len(part) for part in (splits.private_train, splits.private_test, splits.auxiliary)]
+        except DataMissing as error:
+            yield Check("optional", f"dataset {name}", str(error))
         except BenchError as error:
             yield Check("FAIL", f"dataset {name}", str(error), f"see: bench show {name}")
         except Exception as error:
@@ -136,6 +150,24 @@ def _datasets() -> Iterator[Check]:
         else:
             parts = "{} private training, {} private test, {} auxiliary images".format(*sizes)
             yield Check("ok", f"dataset {name}", f"sha256 ok, {parts}")
+
+
+def _data_folder() -> Check:
+    from bench.api.data import ENVIRONMENT_VARIABLE, data_folder
+    from bench.api.errors import UsageError
+
+    try:
+        folder = data_folder()
+    except UsageError as error:
+        return Check(
+            "FAIL", "data folder", str(error), f"set {ENVIRONMENT_VARIABLE} to a folder, or unset it"
+        )
+    if folder is None:
+        return Check(
+            "optional", "data folder", f"{ENVIRONMENT_VARIABLE} is not set: it may name a folder of data sets"
+        )
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    return Check("ok", "data folder", f"{folder.absolute()}: {', '.join(names) or 'nothing'}")
 
 
 def _cache() -> Iterator[Check]:

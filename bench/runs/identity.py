@@ -13,10 +13,10 @@ import json
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from bench.api.cards import DatasetCard, Kind
+from bench.api.data import find_data
 from bench.api.threat import Channel
 from bench.matrix.cells import Cell, Variant
 from bench.models.names import MODELS, SPLIT
@@ -98,7 +98,7 @@ def _plugin(kind: Kind, variant: Variant) -> dict[str, Any]:
     plugin = find(kind, variant.name)
     parameters, content = variant.arguments(), {}
     for name, parameter in plugin.card.parameters.items():
-        if parameter.path and (path := Path(str(parameters[name])).expanduser()).exists():
+        if parameter.path and (path := find_data(str(parameters[name]))).exists():
             del parameters[name]  # where the user's files lie does not matter
             pinned = isinstance(plugin.card, DatasetCard) and bool(plugin.card.sha256)
             if not pinned:

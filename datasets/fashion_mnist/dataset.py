@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from bench.api import BenchError, DataMissing, Dataset, ImageSet, Splits, UsageError
+from bench.api import BenchError, DataMissing, Dataset, ImageSet, Splits, UsageError, data_folder, find_data
 from bench.api.cards import DatasetCard, read_card
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -26,8 +26,9 @@ COUNTS = {"train": 60_000, "t10k": 10_000}
 MAGIC = {"images-idx3": 0x803, "labels-idx1": 0x801}
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 FIX = (
-    "install Debian's files (apt install dataset-fashion-mnist), name a folder that holds the four files "
-    "(fashion_mnist[root=DIR]), or let torchvision fetch them once (fashion_mnist[root=DIR,download=true])"
+    "install Debian's files (apt install dataset-fashion-mnist), put the four files into "
+    "$BENCH_DATA/fashion_mnist or name their folder (fashion_mnist[root=DIR]), or let torchvision fetch them "
+    "once (fashion_mnist[root=DIR,download=true])"
 )
 REPLACE = f"remove it, then {FIX}"
 
@@ -81,10 +82,12 @@ def _images(pixels: Tensor) -> Tensor:
 
 
 def _folder(root: str, download: bool) -> Path:
-    """Where the files lie: in the folder that the user names, in torchvision's below it, or Debian's."""
+    """The user's folder or torchvision's below it; without one that of $BENCH_DATA, or Debian's."""
     if not root:
-        return DEBIAN
-    base = Path(root).expanduser()
+        known = data_folder()
+        places = [] if known is None else [known / "fashion_mnist", known / TORCHVISION]
+        return next((path for path in places if any(path.glob(FILES))), DEBIAN)
+    base = find_data(root)
     if download:
         _fetch(base)
     return next((path for path in (base, base / TORCHVISION) if any(path.glob(FILES))), base)

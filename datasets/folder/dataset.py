@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.api import Dataset, ImageSet, Splits, UsageError
+from bench.api import Dataset, ImageSet, Splits, UsageError, find_data, searched
 
 FEWEST = 250
 SHARES = (0.5, 0.2)
@@ -85,7 +85,7 @@ class Folder(Dataset):
 def _folder(path: str) -> Path:
     if not path:
         raise UsageError("dataset folder: name your folder of images: -D 'folder[path=DIR]'")
-    root = Path(path).expanduser()
+    root = find_data(path)
     if not root.is_dir():
-        raise UsageError(f"dataset folder: path: {path} is no folder (seen from {Path.cwd()})")
+        raise UsageError(f"dataset folder: path: {path} is no folder ({searched()})")
     return root

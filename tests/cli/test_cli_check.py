@@ -125,13 +125,39 @@ def test_a_new_plugin_keeps_its_contract_as_it_is(
     code, out, _ = bench("new", kind, "my_idea", "--author", "A. Person", "--channel", channel)
     folder = tmp_path / f"{kind}s" / "my_idea"
     assert code == 0
-    assert f"bench check {kind}s/my_idea" in out and f"BENCH_PLUGIN_PATH={tmp_path}" in out
+    assert f"bench check {kind}s/my_idea" in out and "BENCH_PLUGIN_PATH" not in out, "it is found from here"
     assert 30 <= len((folder / f"{kind}.py").read_text().splitlines()) <= 60
     assert "class MyIdea(" in (folder / f"{kind}.py").read_text()
     with at(folder) as subject:
         found = run_check(subject)
     assert found.sound, found.to_text()
     assert {item.promise for item in found.items if item.verdict == "note"} == {"card"}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_what_lies_in_the_working_folder_is_found_by_its_name(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    look_again()
+    assert bench("check", "my_idea")[0] == 2
+    assert bench("new", kind, "my_idea")[0] == 0
+    look_again()
+    try:
+        left_out = [option for name in promises(kind) if name != "card" for option in ("--without", name)]
+        code, out, err = bench("check", "my_idea", *left_out)
+        assert code == 0, out + err
+        assert out.startswith(f"{kind} my_idea")
+        assert "\nmy_idea " in bench("list", f"{kind}s")[1]
+    finally:
+        monkeypatch.undo()
+        look_again()
+
+
+def test_a_new_plugin_elsewhere_says_how_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = bench("new", "attack", "my_idea", "--path", "plug")
+    assert code == 0 and f"export BENCH_PLUGIN_PATH={tmp_path / 'plug'}\n" in out
 
 
 def test_a_defense_of_leaked_gradients_begins_with_the_activations(

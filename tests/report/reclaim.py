@@ -11,7 +11,7 @@ METRICS = {
     "PSNR, dB": "psnr",
     "SSIM": "ssim",
     "LPIPS": "lpips",
-    "identified, %": "identified",
+    "images recovered, %": "identified",
     "labels recovered, %": "label_correct",
     "recognised, %": "recognised",
     "among the evaluator's first five, %": "recognised5",

@@ -1,0 +1,48 @@
+"""Where the files of data sets lie: where the user's path leads, or below the folder ``$BENCH_DATA``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bench.api.errors import UsageError
+
+ENVIRONMENT_VARIABLE = "BENCH_DATA"
+
+
+def data_folder() -> Path | None:
+    """The folder of data sets that ``$BENCH_DATA`` names; None where the variable is empty.
+
+    Raises:
+        UsageError: it names no folder.
+    """
+    named = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if not named:
+        return None
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"${ENVIRONMENT_VARIABLE}: {named} is no folder (seen from {Path.cwd()})")
+    return folder
+
+
+def find_data(path: str) -> Path:
+    """The file or folder that a parameter names; it need not exist.
+
+    Args:
+        path: as the user wrote it; a relative one is looked for in the working folder, then in
+            ``$BENCH_DATA``.
+
+    Raises:
+        UsageError: ``$BENCH_DATA`` names no folder.
+    """
+    here = Path(path).expanduser()
+    folder = data_folder()
+    if here.exists() or here.is_absolute() or folder is None or not (folder / here).exists():
+        return here
+    return folder / here
+
+
+def searched() -> str:
+    """Where :func:`find_data` has looked, for messages."""
+    folder = data_folder()
+    return f"seen from {Path.cwd()}" + (f" and from ${ENVIRONMENT_VARIABLE}, {folder}" if folder else "")
