@@ -26,7 +26,7 @@ help:
 	@echo 'make lint     ruff: rules and format'
 	@echo 'make types    mypy --strict on an installed copy'
 	@echo 'make bench    the speed measurements: writes benchmarks/results.md (SECTIONS= for some of them only)'
-	@echo 'make chaos    kill runs of smoke@1 at random moments and compare what they leave (KILLS=$(KILLS))'
+	@echo 'make chaos    kill runs of a small matrix at random moments and compare what they leave (KILLS=$(KILLS))'
 	@echo 'make clean    remove what the targets above wrote, but .venv, runs/ and .cache/bench'
 
 setup: $(READY)

@@ -14,9 +14,9 @@ import pandas as pd
 
 from bench.report.badges import read_badges
 from bench.report.flatten import TYPES, flatten
-from bench.report.terms import CLASS_METRICS, METRICS
+from bench.report.terms import METRICS
 from bench.runs.question import read_question
-from bench.runs.record import Status, migrated
+from bench.runs.record import SCHEMA, Status, refuse_newer
 from bench.text import clean
 
 GROUP = ["channel", "dataset", "model", "checkpoint", "batch_size"]
@@ -102,7 +102,9 @@ def _content(path: Path) -> dict[str, Any]:
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise TypeError("not an object")
-    migrated(content, path)
+    refuse_newer(content, path)
+    if content.get("schema") != SCHEMA:
+        raise ValueError(f"schema: {content.get('schema')!r}, expected {SCHEMA}")
     read_question(content.get("cell"))
     Status(str(content.get("status")))
     return content
@@ -126,8 +128,6 @@ def _read_images(path: Path, problems: list[str]) -> pd.DataFrame:
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
             raw = pd.read_csv(stream, dtype=str, keep_default_na=False, usecols=lambda name: name in columns)
-        older = [name for name in ("budget", *CLASS_METRICS) if name not in raw]
-        raw = raw.assign(**dict.fromkeys(older, ""))
         raw = raw[columns]
     except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
         problems.append(f"{path.name}: unreadable, so no image is scored ({_why(error)})")
@@ -152,11 +152,8 @@ def _numeric(column: pd.Series[str]) -> pd.Series[float]:
 
 
 def _without(images: pd.DataFrame, repeats: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
-    """All images but those of budgets that no table shows; where none is named, there is one."""
+    """All images but those of budgets that no table shows."""
     name = [*KEYS, "budget"]
-    if images["budget"].isna().all():
-        known = cells[name].astype({"batch_size": float, "seed": float, "budget": float})
-        return images.drop(columns="budget").merge(known, on=KEYS, how="left")
     index = pd.MultiIndex.from_frame
     return images[~index(images[name]).isin(index(repeats[name]).difference(index(cells[name])))]
 

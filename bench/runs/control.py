@@ -105,7 +105,7 @@ class Control:
         """Takes what earlier cells of the folder took as a first guess of the time left."""
         seen: set[str] = set()
         for record in records:
-            if record.status is not Status.DONE or record.stages is None:
+            if record.status is not Status.DONE:
                 continue
             spent, keys = record.seconds, Keys(**record.stages.model_dump(), scores=record.key)
             parts = [

@@ -100,7 +100,7 @@ class Seconds(Part):
     victim: float = 0.0
     """Training under the defense."""
     evaluator: float | None = None
-    """Training of the independent judge; None in records of schema 1, which did not have it."""
+    """Training of the independent evaluator; None where the cell has no result."""
     generator: float | None = None
     """Training of the attacker's generator; None where the attack has none."""
     release: float = 0.0
@@ -117,7 +117,7 @@ class Memory(Part):
     victim: float | None = None
     """Training under the defense."""
     evaluator: float | None = None
-    """Training of the independent judge."""
+    """Training of the independent evaluator."""
     generator: float | None = None
     """Training of the attacker's generator; None where the attack has none."""
     release: float | None = None
@@ -134,7 +134,7 @@ class StageKeys(Part):
     victim: str = Field(pattern=HEX64)
     """The weights before and after the training."""
     evaluator: str = Field(pattern=HEX64)
-    """The independent judge."""
+    """The independent evaluator."""
     generator: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """The attacker's generator; empty where the attack has none."""
     release: str = Field(pattern=HEX64)
@@ -184,10 +184,10 @@ class Provenance(Part):
     """Its version."""
     numpy: str
     """Its version."""
-    scipy: str = ""
-    """Its version; empty in records of schema 1."""
-    cma: str = ""
-    """Version of the evolution strategy that some attacks may search with; empty before schema 5."""
+    scipy: str
+    """Its version."""
+    cma: str
+    """Version of the evolution strategy that some attacks may search with; empty where unknown."""
     lpips: str
     """Version of the package with the linear heads of LPIPS."""
     lpips_weights: str = ""
@@ -207,7 +207,7 @@ class Provenance(Part):
     threads: int
     """Threads of torch in the worker."""
     determinism: Determinism | None = None
-    """None where the worker could not say: it was killed, or the record has schema 1."""
+    """None where the worker could not say: it was killed."""
     platform: str
     """Operating system, kernel and machine."""
     finished: str

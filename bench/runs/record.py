@@ -2,8 +2,8 @@
 
 A record is one JSON file of at most 4 kB, ``records/<id>.json``, and its existence is the commit mark of its
 cell. Values per image are not in it: they are rows of ``images.csv.gz``. ``docs/records.md`` describes every
-field. Records of older schemas are read as what they are: what they do not say is unknown (None or empty).
-Those of a newer one are refused: nobody may overwrite, drop or misread what a newer version has measured.
+field. Records of a newer schema are refused: nobody may overwrite, drop or misread what a newer version has
+measured.
 """
 
 from __future__ import annotations
@@ -74,11 +74,9 @@ class Record(Part):
     """Names the question; also the name of the file."""
     key: str = Field(pattern=HEX64)
     """Content address of all that went into this cell; another one today means that the record is stale."""
-    stages: StageKeys | None = None
-    """None in records of schema 1."""
+    stages: StageKeys
     cell: Question
-    seeds: Seeds | None = None
-    """None in records of schema 1."""
+    seeds: Seeds
     status: Status
     """``done``, ``failed``, ``timeout``, ``oom`` or ``incompatible``."""
     reason: str = ""
@@ -96,7 +94,7 @@ class Record(Part):
     bound: Means | None = None
     """Those images against the originals: what an attacker reaches who stops at them."""
     evaluator_accuracy: float | None = None
-    """Of the independent judge on ``private_test``."""
+    """Of the independent evaluator on ``private_test``."""
     lpips_status: str = ""
     """Why there is no LPIPS; empty if there is."""
     seconds: Seconds = Seconds()
@@ -104,7 +102,7 @@ class Record(Part):
     """Of the reconstruction, in MiB."""
     memory_mb: Memory = Memory()
     reconstruction_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
-    """Checksum of the stored reconstructions; empty if there are none or the record has schema 1."""
+    """Checksum of the stored reconstructions; empty if there are none."""
     provenance: Provenance
 
     @property
@@ -152,8 +150,7 @@ def decode_record(data: bytes, path: Path) -> Record:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise CorruptRecordError(f"{path}: (whole file): not JSON ({error})") from None
-    if isinstance(content, dict):
-        content = migrated(content, path)
+    refuse_newer(content, path)
     try:
         record = Record.model_validate(content)
     except ValidationError as error:
@@ -163,24 +160,18 @@ def decode_record(data: bytes, path: Path) -> Record:
     return record
 
 
-def migrated(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The content of a record file in today's schema.
-
-    Schemas 2 to 5 only added fields, all of which may be unknown, so that an older record needs a new number
-    and nothing else.
+def refuse_newer(content: object, path: Path) -> None:
+    """Refuses the content of a record file of a schema that this version does not know yet.
 
     Raises:
-        NewerRecordError: a schema that this version does not know yet; ``path`` is for the message.
+        NewerRecordError: with ``path`` in the message.
     """
-    schema = content.get("schema")
-    if schema in range(1, SCHEMA) and type(schema) is int:
-        return {**content, "schema": SCHEMA}
+    schema = content.get("schema") if isinstance(content, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise NewerRecordError(
-            f"{path}: schema: {schema} was written by a newer version of this package, this one knows 1 to "
+            f"{path}: schema: {schema} was written by a newer version of this package, this one knows "
             f"{SCHEMA}; update inversion-bench"
         )
-    return content
 
 
 def fingerprint(data: bytes) -> str:

@@ -43,11 +43,6 @@ def _place(record: Record, mark: str) -> tuple[Row, str]:
     return key_of(record.asked), f"{record.id}.{mark}.csv"
 
 
-def _with_budget(rows: list[Row] | None, key: Row) -> list[Row] | None:
-    """Rows of a file that names no budget, with that of the only record that they can belong to."""
-    return None if rows is None else [(*key, *row[len(KEYS) :]) for row in rows]
-
-
 def _writer_lives(path: Path) -> bool:
     """Whether the process that a temporary file is named after, ``.<name>.<pid>.part``, is still there."""
     number = path.name.split(".")[-2]
@@ -192,7 +187,7 @@ class Results:
         for key, name in known:
             rows = self._waiting(self._pending / name)
             if rows is None:
-                rows = table.get(key) or _with_budget(table.get((*key[:-1], "")), key)
+                rows = table.get(key)
             if rows:
                 kept[key] = rows
         return kept

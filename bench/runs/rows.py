@@ -35,12 +35,12 @@ KEYS = (
     "budget",
 )
 PLACE = ("release", "image")
-_OF_CLASSES = ("recognised5", "feature_distance", "diversity")
-MEASURES = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised", *_OF_CLASSES)
+MEASURES = (
+    "psnr", "ssim", "lpips", "identified", "label_correct", "recognised",
+    "recognised5", "feature_distance", "diversity",
+)  # fmt: skip
 """A cell's rows are empty where its channel does not have a metric."""
 COLUMNS = (*KEYS, *PLACE, *MEASURES, "status", "reason")
-_SINCE = (_OF_CLASSES, ("budget",))
-"""Columns that older files do not have, the latest first."""
 _NUMBERS = frozenset({"batch_size", "strength", "seed", "budget", "release", "image"})
 _BOOLEANS = frozenset({"identified", "label_correct", "recognised", "recognised5"})
 
@@ -119,7 +119,7 @@ def encode(rows: Iterable[Row]) -> bytes:
 
 
 def decode(data: bytes, name: str) -> list[Row]:
-    """The rows of a CSV file with this header or an older one, whose fields it leaves empty.
+    """The rows of a CSV file with this header.
 
     Raises:
         CorruptRowsError: naming the file, for other columns or a line of another length.
@@ -128,24 +128,12 @@ def decode(data: bytes, name: str) -> list[Row]:
         lines = [tuple(line) for line in csv.reader(io.StringIO(data.decode(), newline=""), strict=True)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorruptRowsError(f"{name}: {error}") from None
-    header = lines[0] if lines else ()
-    if header not in _headers():
+    if not lines or lines[0] != COLUMNS:
         raise CorruptRowsError(f"{name}: its columns are not {', '.join(COLUMNS)}")
     for number, line in enumerate(lines, start=1):
-        if len(line) != len(header):
-            raise CorruptRowsError(f"{name}: line {number} has {len(line)} columns, expected {len(header)}")
-    if header == COLUMNS:
-        return lines[1:]
-    fields = [dict(zip(header, line, strict=True)) for line in lines[1:]]
-    return [tuple(line.get(column, "") for column in COLUMNS) for line in fields]
-
-
-def _headers() -> list[Row]:
-    """The columns of today, and of all older versions."""
-    headers: list[Row] = [COLUMNS]
-    for added in _SINCE:
-        headers.append(tuple(column for column in headers[-1] if column not in added))
-    return headers
+        if len(line) != len(COLUMNS):
+            raise CorruptRowsError(f"{name}: line {number} has {len(line)} columns, expected {len(COLUMNS)}")
+    return lines[1:]
 
 
 def pack(rows: Iterable[Row]) -> bytes:

@@ -15,6 +15,7 @@ from bench.api.cards import AttackCard, DefenseCard
 from bench.api.threat import Adversary, Channel, Checkpoint
 from bench.matrix.cells import Cell, Variant
 from bench.report.cards import Cards
+from bench.runs.record import SCHEMA
 
 COLUMNS = [
     *[
@@ -39,12 +40,14 @@ COLUMNS = [
         "identified",
         "label_correct",
         "recognised",
+        "recognised5",
+        "feature_distance",
+        "diversity",
     ],
     *["status", "reason"],
 ]
-
 CLASS_COLUMNS = ["recognised5", "feature_distance", "diversity"]
-"""Of channel ``model``; folders without that channel are written as they were before it came."""
+"""Of channel ``model`` alone."""
 
 
 def attack_card(**fields: Any) -> AttackCard:
@@ -144,11 +147,6 @@ class Folder:
                 known = {name: values[i] for name, values in classes.items()}
             self.images.append(key | place | scores | known)
 
-    @property
-    def by_class(self) -> bool:
-        """Whether some image is that of a class, on channel ``model``."""
-        return any(name in image for image in self.images for name in CLASS_COLUMNS)
-
     def write(self, directory: Path, *, shuffle: int | None = None) -> Path:
         """Writes the folder; with ``shuffle`` in another order and with other file names."""
         records, images = list(self.records), list(self.images)
@@ -161,8 +159,7 @@ class Folder:
             name = item["id"] if shuffle is None else f"{number:05d}"
             (directory / "records" / f"{name}.json").write_text(json.dumps(item))
         with gzip.open(directory / "images.csv.gz", "wt", newline="") as stream:
-            columns = [*COLUMNS[:-2], *CLASS_COLUMNS, *COLUMNS[-2:]] if self.by_class else COLUMNS
-            writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+            writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(images)
         return directory
@@ -196,7 +193,7 @@ def record(cell: Cell, status: str, reason: str, accuracy: float | None) -> dict
     done = status == "done"
     utility = {"accuracy": accuracy, "initial_accuracy": 0.1, "converged": True, "rounds": 50}
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "id": cell.id,
         "key": "0" * 64,
         "cell": cell.to_json(),

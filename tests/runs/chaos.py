@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--per-round", type=int, default=20)
     parser.add_argument("--pause", type=float, default=10.0)
-    parser.add_argument("--matrix", default="smoke@1")
+    parser.add_argument("--matrix", default=str(Path(__file__).with_name("chaos.toml")))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--root", type=Path)

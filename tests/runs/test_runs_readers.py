@@ -26,8 +26,8 @@ from tests.api.strategies import mutated
 
 from .conftest import World
 
-ONE = Path(__file__).parent / "schema1.json"
-NAME = "0061c1d4da729c11"
+ONE = Path(__file__).parent / "record_generator.json"
+NAME = json.loads(ONE.read_text())["id"]
 FIX = "bench run measures its cell again"
 
 
@@ -73,7 +73,7 @@ def test_a_record_of_a_newer_version_is_refused_before_anything_is_written(
     assert result.exit_code == 2, result.output
     assert result.stderr == (
         f"error: {newer}: schema: {SCHEMA + 1} was written by a newer version of this package, this one "
-        f"knows 1 to {SCHEMA}; update inversion-bench\n"
+        f"knows {SCHEMA}; update inversion-bench\n"
     )
     assert _files(world.out) == before
     assert not (world.root / "merged").exists()
@@ -179,13 +179,13 @@ def test_a_folder_in_the_place_of_a_record_is_no_traceback(tmp_path: Path) -> No
     assert len(read_results(tmp_path).problems) == 1
 
 
-SCHEMAS = [json.loads((ONE.parent / f"schema{number}.json").read_text()) for number in range(1, SCHEMA)]
+WHOLE = [json.loads((ONE.parent / f"record_{part}.json").read_text()) for part in ("generator", "transform")]
 
 
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
 def test_no_damage_to_a_record_breaks_any_reader_of_the_folder(data: st.DataObject) -> None:
-    whole = data.draw(st.sampled_from(SCHEMAS))
+    whole = data.draw(st.sampled_from(WHOLE))
     content = data.draw(mutated(copy.deepcopy(whole)))
     with TemporaryDirectory() as name:
         path = Path(name) / "records" / f"{whole['id']}.json"

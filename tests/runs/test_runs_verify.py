@@ -101,7 +101,7 @@ def test_rows_of_the_channel_of_classifiers_are_compared_like_any_other() -> Non
         assert not same_results(rows, other).agrees, forged
 
 
-_RECORDS = [Path(__file__).parent / f"schema{number}.json" for number in (3, 4)]
+_RECORDS = [Path(__file__).parent / f"record_{part}.json" for part in ("transform", "generator")]
 """One with ``perturbed`` and ``bound``, one with a generator."""
 _FORGED = [
     (0, "utility.accuracy", 0.999),
