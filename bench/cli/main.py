@@ -16,6 +16,7 @@ from bench.cli.compare import compare
 from bench.cli.doctor import doctor
 from bench.cli.folders import clean, merge
 from bench.cli.new import new
+from bench.cli.publish import publish
 from bench.cli.results import report, status
 from bench.cli.run import run
 from bench.cli.show import show
@@ -71,7 +72,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    run, list_command, show, status, report, compare, new, check, audit, verify, merge, clean, doctor,
+    run, list_command, show, status, report, compare, new, check, audit, verify, publish, merge, clean,
+    doctor,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

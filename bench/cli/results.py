@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -19,20 +20,34 @@ _MATRIX = "full"
 def status(directory: Path | None, matrix: str | None, device: str) -> None:
     """Counts the cells of a matrix that are done, failed, stale or missing in DIRECTORY.
 
-    DIRECTORY is runs/<matrix> unless it is given.
+    DIRECTORY is runs/<matrix> unless it is given. Published results are not stale when code moves on: what a
+    folder publishes is named with its commit, and its cells are counted as they were
+    published. With --matrix they are counted against today's code.
     """
     from bench.matrix import load_matrix
-    from bench.runs.plan import State
+    from bench.runs.publication import read_publication
     from bench.runs.results import RUNS
     from bench.runs.run import status as count
 
+    published = read_publication(directory) if directory else None
+    if directory and published:
+        whole = published.stands(directory)
+        if whole and not matrix:
+            click.echo(f"{published.title}\n{_table(published.cells)}")
+            return
+        click.echo(f"{published.title}{'' if whole else ', changed since'}; against today's code:")
     name = matrix or (directory.resolve().name if directory else _MATRIX)
     folder = directory or RUNS / load_matrix(name).name
-    counts = count(name, folder, device=device)
+    click.echo(_table(count(name, folder, device=device)))
+
+
+def _table(counts: Mapping[str, int]) -> str:
+    from bench.runs.plan import State
+
     rows: list[tuple[str, int]] = [
         ("n/a" if state is State.INCOMPATIBLE else state.value, counts.get(state.value, 0)) for state in State
     ]
-    click.echo(columns([*rows, ("cells", sum(counts.values()))]))
+    return columns([*rows, ("cells", sum(counts.values()))])
 
 
 @click.command(short_help="Write tables, figures and the page again from the records.")

@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from bench.runs.verify import Verification
 
 
-@click.command(short_help="Check results: score again, run random cells again.")
+@click.command(short_help="Check results: score again, run cells again.")
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--sample",
     type=click.IntRange(min=0),
-    default=3,
-    show_default=True,
-    help="Cells to run again, drawn at random.",
+    metavar="N",
+    help="Cells to run again, drawn at random.  [default: each attack, defense and setting once]",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Of the draw.  [default: chosen and shown]")
 @click.option("--rescore/--no-rescore", default=True, show_default=True, help="Score stored reconstructions.")
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 def verify(
     *,
     directory: Path,
-    sample: int,
+    sample: int | None,
     seed: int | None,
     rescore: bool,
     device: str,
@@ -52,6 +51,9 @@ def verify(
     trusted: tuple[str, ...],
 ) -> None:
     """Looks at the sheets of DIRECTORY, scores stored reconstructions again, runs cells again from nothing.
+
+    Cells are run again with today's code, also those that older code has measured: one of each attack, each
+    defense and each setting, or --sample N of them.
 
     What was found is written to verification.json; the tables show it as a badge. Reconstructions are looked
     for in $BENCH_CACHE. Exit code 1: a cell does not agree.
@@ -96,7 +98,7 @@ def _print(result: Verification, draw: int) -> None:
         click.echo(f"its sheet contradicts its rows: {clean(title)}")
     left = [
         (result.unstored, "have no reconstruction in the cache"),
-        (result.stale, "were measured with other code or libraries"),
+        (result.stale, "were measured with other code or libraries than today's"),
         (result.elsewhere, "were measured on another kind of device"),
     ]
     for count, why in left:

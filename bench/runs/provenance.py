@@ -34,7 +34,8 @@ def _git(*arguments: str) -> str | None:
 
 
 @cache
-def _commit() -> tuple[str, bool]:
+def code_commit() -> tuple[str, bool]:
+    """The commit of this checkout, empty outside one, and whether a Python or TOML file differs from it."""
     # A wheel may sit in somebody else's repository: only a checkout with our own package at its root counts.
     top = _git("rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != _CHECKOUT:
@@ -121,7 +122,7 @@ def processor() -> str:
 
 def provenance(here: Machine) -> Provenance:
     """Everything but the results, as of now; ``commit`` is empty where the code is not in a git checkout."""
-    commit, dirty = _commit()
+    commit, dirty = code_commit()
     return Provenance(
         bench=bench.__version__,
         commit=commit,

@@ -1,4 +1,4 @@
-"""Checking somebody's numbers: pictures looked at, reconstructions scored again, random cells run again.
+"""Checking somebody's numbers: pictures looked at, reconstructions scored again, cells run again.
 
 What the last two find is written to ``verification.json``, from which the tables take their badges.
 """
@@ -18,6 +18,7 @@ from bench.runs.agreement import Agreement, same_results, same_scores
 from bench.runs.badges import Badge, Verified, write_badges
 from bench.runs.collect import Collect, Say
 from bench.runs.contradictions import contradictions, equal
+from bench.runs.cover import cover
 from bench.runs.devices import default_workers, device_class, devices
 from bench.runs.files import sha256
 from bench.runs.identity import Identity, Keys, forget_digests
@@ -37,7 +38,7 @@ class Verification:
 
     Attributes:
         cells: what was checked.
-        stale: done cells that other code than today's has measured; they cannot be checked.
+        stale: done cells that other code than today's has measured; they are not scored again.
         elsewhere: done cells of another class of device than this machine's.
         unstored: done cells whose reconstructions are not in the cache.
         foreign: networks and paths that records name and the user has not; their cells were left alone.
@@ -62,7 +63,7 @@ class Verification:
 def verify(
     folder: Path,
     *,
-    sample: int,
+    sample: int | None,
     seed: int,
     rescore: bool = True,
     device: str = "auto",
@@ -75,7 +76,9 @@ def verify(
 
     Args:
         folder: the results folder.
-        sample: how many cells to run again from nothing, victim included; drawn among all that can be.
+        sample: how many cells to run again from nothing, victim included, with today's code whatever code
+            measured them; drawn among all that can be. None: so many that each attack, each defense and each
+            setting stands in one.
         seed: of the draw.
         rescore: score every reconstruction in the cache again.
         device: as for a run; records of the other class of device are not checked.
@@ -96,7 +99,7 @@ def verify(
     foreign: set[str] = set()
     keys = {name: identity.keys(o.record.asked) for name, o in _readable(here, trusted, foreign, say)}
     fresh = {name: here[name] for name in keys if keys[name].scores == here[name].record.key}
-    if not fresh:
+    if not keys:
         raise BenchError(_nothing(folder, len(recorded), device_class(names), foreign))
     executor = _Executor(names, workers or default_workers(names), timeout, say)
     stored = [name for name in sorted(fresh) if _is_stored(fresh[name].record, keys[name])]
@@ -105,8 +108,12 @@ def verify(
     found: list[Verified] = []
     if rescore:
         found += _rescored(stored, fresh, keys, executor)
-    drawn = random.Random(seed).sample(sorted(fresh), min(sample, len(fresh)))
-    found += _run_again(drawn, fresh, keys, executor)
+    draw = random.Random(seed)
+    if sample is None:
+        drawn = cover({name: here[name].record.asked for name in keys}, draw)
+    else:
+        drawn = draw.sample(sorted(keys), min(sample, len(keys)))
+    found += _run_again(drawn, here, keys, executor)
     write_badges(folder, found, recorded)
     pictures = {name: outcome.sheet for name, outcome in recorded.items() if outcome.sheet is not None}
     wrong = [name for name, data in pictures.items() if not sheet_agrees(data, recorded[name].rows)]
@@ -156,10 +163,7 @@ def _readable(
 
 
 def _nothing(folder: Path, count: int, kind: str, foreign: Collection[str]) -> str:
-    why = (
-        f"they were measured with other code or libraries or on another kind of device than {kind}; "
-        "check out their commit"
-    )
+    why = f"they were measured on another kind of device than {kind}, or plug-ins of theirs are missing here"
     if foreign:
         why = f"they load {', '.join(sorted(foreign))}, or {why}. If you trust these: --trust TEXT for each"
     return f"{folder}: none of {count} done cells can be verified: {why}"
@@ -198,32 +202,35 @@ def _rescored(
     finally:
         for one in apart.values():
             store.drop("scores", one.scores)
-    return [_judge(fresh[name], again.get(name), "recomputed") for name in stored]
+    return [_compared(fresh[name], again.get(name), "recomputed") for name in stored]
 
 
 def _run_again(
-    drawn: Sequence[str], fresh: Mapping[str, Outcome], keys: Mapping[str, Keys], executor: _Executor
+    drawn: Sequence[str], recorded: Mapping[str, Outcome], keys: Mapping[str, Keys], executor: _Executor
 ) -> list[Verified]:
     if not drawn:
         return []
     default_cache().mkdir(parents=True, exist_ok=True)
     empty = Path(tempfile.mkdtemp(prefix="verify-", dir=default_cache()))
     try:
-        work = [(fresh[name].record.asked, keys[name]) for name in drawn]
+        work = [(recorded[name].record.asked, keys[name]) for name in drawn]
         again = executor.run("run again", work, empty)
     finally:
         shutil.rmtree(empty, ignore_errors=True)
-    return [_judge(fresh[name], again.get(name), "re-run") for name in drawn]
+    return [_compared(recorded[name], again.get(name), "re-run") for name in drawn]
 
 
-def _judge(recorded: Outcome, again: Outcome | Failure | None, badge: Badge) -> Verified:
+def _compared(recorded: Outcome, again: Outcome | Failure | None, badge: Badge) -> Verified:
     if isinstance(again, Outcome):
         compare = same_scores if badge == "recomputed" else same_results
         found = compare(recorded.rows, again.rows)
-        if wrong := contradictions(recorded.record, again.record, badge):
+        measured = again.record
+        if measured.key != recorded.record.key:  # with other code its stages have other names
+            measured = measured.model_copy(update={"stages": recorded.record.stages})
+        if wrong := contradictions(recorded.record, measured, badge):
             reason = "; ".join(filter(None, (found.reason, *wrong)))
             found = replace(found, agrees=False, identical=False, reason=reason)
-        identical = found.identical and equal(recorded.record, again.record)
+        identical = found.identical and equal(recorded.record, measured)
         return Verified(recorded.record, badge, replace(found, identical=identical))
     reason = "no result" if again is None else f"{again.status}: {again.reason}"
     return Verified(recorded.record, badge, Agreement(False, reason=reason))

@@ -6,11 +6,14 @@ import gzip
 import io
 import json
 import math
+import random
 import shutil
 import struct
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from bench.plugins import discover
 from bench.runs.agreement import ALIKE, SAME, same_results, same_scores
 from bench.runs.badges import Badge
 from bench.runs.contradictions import contradictions, equal
+from bench.runs.cover import cover
 from bench.runs.identity import Identity, Keys, forget_digests
 from bench.runs.outcome import Outcome
 from bench.runs.question import Question
@@ -406,13 +410,50 @@ def test_reconstructions_that_are_not_those_of_the_record_do_not_count(copy: Wor
     assert copy.calls() == []
 
 
-def test_other_code_cannot_verify_and_says_so(copy: World) -> None:
+def test_what_other_code_has_measured_is_measured_again_with_todays(copy: World) -> None:
     code = copy.root / "plugins/attacks/toy/attack.py"
     code.write_text(ATTACK + "# edited\n")
     result = _verify(copy)
-    assert result.exit_code == 1
-    assert "none of 4 done cells can be verified: they were measured with other code" in result.stderr
-    assert not (copy.out / "verification.json").exists()
+    assert result.exit_code == 0, result.output
+    assert "4 done cells were measured with other code" in result.stdout
+    assert "recomputed  0  0 agree" in result.stdout, "nothing in the cache is theirs"
+    assert sorted(copy.calls()) == ["guess", "some"], "each attack and each of the two settings once"
+    assert "re-run      2  2 agree  2 to the last digit" in result.stdout
+    keys = {record["id"]: record["key"] for record in copy.records()}
+    assert all(item["key"] == keys[name] and item["agrees"] for name, item in _badges(copy).items())
+
+    forget_digests()
+    code.write_text(ATTACK.replace("torch.rand(n, b", "0.5 * torch.rand(n, b"))
+    for name in [name for name in sys.modules if name.startswith("bench.attacks.toy")]:
+        del sys.modules[name]
+    moved = _verify(copy)
+    assert moved.exit_code == 1
+    assert "re-run      2  0 agree" in moved.stdout and "does not agree: means." in moved.stdout, moved.stdout
+
+
+def test_every_attack_defense_and_setting_is_drawn_once() -> None:
+    cells = {
+        f"{number}": replace(_cell(attack, defense), model=model, seed=seed)
+        for number, (attack, defense, model, seed) in enumerate(
+            product(("dlg", "idlg", "prior"), ("none", "noise"), ("lenet", "convnet"), (0, 1))
+        )
+    }
+    for number in range(5):
+        chosen = [cells[name] for name in cover(cells, random.Random(number))]
+        assert len(chosen) == 3, "as few as the longest of the three lists"
+        assert {cell.attack.label for cell in chosen} == {"dlg", "idlg", "prior"}
+        assert {cell.defense.label for cell in chosen} == {"none", "noise"}
+        assert {cell.model for cell in chosen} == {"lenet", "convnet"}
+        assert len({cell.seed for cell in chosen}) == 1, "seeds are shared where that costs nothing"
+    assert len({tuple(cover(cells, random.Random(n))) for n in range(5)}) > 1, "they are drawn"
+    assert cover({}, random.Random(0)) == []
+
+
+def _cell(attack: str, defense: str) -> Cell:
+    record = json.loads(_RECORDS[0].read_text())
+    cell = Cell.from_json(record["cell"])
+    named = Variant(name=attack, parameters=(), label=attack)
+    return replace(cell, attack=named, defense=Variant(name=defense, parameters=(), label=defense))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"cells": 3}', '{"cells": {"x": 1}}', "\x00"])
