@@ -12,6 +12,7 @@ from bench.report.frames import IMAGE
 from bench.report.statistics import NOTHING, Interval, exact, paired_difference
 from bench.report.terms import SHARES, direction
 from bench.report.text import difference
+from bench.report.visible import Grade, grade
 
 Key = tuple[str, str]
 """Group and row."""
@@ -26,12 +27,23 @@ class Change:
         difference: ours minus theirs in the ranking metric, on the images that both have.
         accuracy: ours minus theirs, in points; NaN where either is unknown.
         metric: the ranking metric.
+        visible: the smallest difference that is not negligible; NaN where that is not known.
     """
 
     kind: str
     difference: Interval = NOTHING
     accuracy: float = float("nan")
     metric: str = "lpips"
+    visible: float = float("nan")
+
+    @property
+    def style(self) -> str:
+        """Class of the page's style sheet: ``kind``, or none where the difference is negligible."""
+        return "" if self._negligible else self.kind
+
+    @property
+    def _negligible(self) -> bool:
+        return grade(self.difference, self.visible) is Grade.NEGLIGIBLE
 
     @property
     def text(self) -> str:
@@ -39,7 +51,8 @@ class Change:
         if self.kind in ("new", "gone", "same"):
             return self.kind
         words = {"less": "leaks less", "more": "leaks more", "unsure": "no certain change"}[self.kind]
-        return f"{words}: {difference(self.metric, self.difference)}"
+        end = f" {Grade.NEGLIGIBLE.value}" if self._negligible else ""
+        return f"{words}: {difference(self.metric, self.difference)}{end}"
 
 
 def compare(ours: Sequence[Group], theirs: Sequence[Group]) -> Mapping[Key, Change]:
@@ -64,7 +77,8 @@ def _change(group: Group, row: Row, other_group: Group, other: Row) -> Change:
         return Change("same", difference, accuracy, group.rank)
     rises, falls = difference.low > 0, difference.high < 0
     more, less = (rises, falls) if direction(group.rank) > 0 else (falls, rises)
-    return Change("less" if less else "more" if more else "unsure", difference, accuracy, group.rank)
+    kind = "less" if less else "more" if more else "unsure"
+    return Change(kind, difference, accuracy, group.rank, group.smallest_visible)
 
 
 def _difference(pairs: pd.DataFrame, group: Group) -> Interval:

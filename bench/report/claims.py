@@ -31,7 +31,7 @@ WORDS = {
     "psnr": "PSNR, dB",
     "ssim": "SSIM",
     "lpips": "LPIPS",
-    "identified": "identified, %",
+    "identified": "images recovered, %",
     "label_correct": "labels recovered, %",
     "recognised": "recognised, %",
     "recognised5": "among the evaluator's first five, %",

@@ -13,6 +13,7 @@ from bench.report.statistics import NOTHING, Interval
 from bench.report.statistics import Place as Standing
 from bench.report.tallies import Coverage, Failure, Spread
 from bench.report.terms import METRICS, Rank, Terms, direction, terms
+from bench.report.visible import smallest_visible
 
 SCORES = [*METRICS, "success"]
 """Metrics of the tables; ``success`` is the share of images with PSNR above 30 dB (MSE < 1e-3)."""
@@ -199,6 +200,11 @@ class AttackPlace:
     standing: Standing
 
 
+def title(channel: str, dataset: str, model: str, checkpoint: str, batch_size: int) -> str:
+    """A setting in one line."""
+    return f"{channel} · {dataset} · {model} · {checkpoint} · B = {batch_size}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """All defenses that may be compared: one channel, data set, model, checkpoint and batch size.
@@ -231,7 +237,7 @@ class Group:
     @property
     def title(self) -> str:
         """One line."""
-        return f"{self.channel} · {self.dataset} · {self.model} · {self.checkpoint} · B = {self.batch_size}"
+        return title(self.channel, self.dataset, self.model, self.checkpoint, self.batch_size)
 
     @property
     def terms(self) -> Terms:
@@ -242,6 +248,28 @@ class Group:
     def baseline(self) -> Row | None:
         """The undefended row, if there is one."""
         return next((row for row in self.rows if row.baseline), None)
+
+    @property
+    def floor(self) -> AttackEntry | None:
+        """The strongest attack on the undefended victim that never sees the release, if one was measured."""
+        blind = [entry for entry in self.baseline.attacks if entry.floor] if self.baseline else []
+        known = [entry for entry in blind if not math.isnan(entry.scores[self.rank].mean)]
+        return max(known, key=lambda entry: direction(self.rank) * entry.scores[self.rank].mean, default=None)
+
+    @property
+    def smallest_visible(self) -> float:
+        """The smallest difference in the ranking metric that is not negligible.
+
+        NaN where there is no scale: no floor, or one that the undefended victim does not certainly leak more
+        than.
+        """
+        base, floor = self.baseline, self.floor
+        if base is None or base.worst is None or floor is None:
+            return math.nan
+        above = base.normalised_ssim if self.rank == "ssim" else base.normalised
+        if math.isnan(above.mean):
+            return math.nan
+        return smallest_visible(base.worst.scores[self.rank].mean, floor.scores[self.rank].mean)
 
     @property
     def nobody(self) -> str:

@@ -24,9 +24,9 @@ class Finding:
         group: where.
         row: the defense at one strength.
         naive: the worst case over the attackers who ignore the defense; None if there is none.
-        informed: the worst case over all attackers, those who know the defense included.
+        worst: the worst case over all attackers, those who know the defense included.
         surprise: paired protection that is lost once attackers know the defense; positive if it is lost.
-        gain: paired protection of the informed worst case on the undefended victim.
+        gain: paired protection of that worst case on the undefended victim.
         rival: the other defense that protects best among those that cost no more accuracy.
         lead: paired protection on that rival.
     """
@@ -34,7 +34,7 @@ class Finding:
     group: Group
     row: Row
     naive: WorstCase | None
-    informed: WorstCase | None
+    worst: WorstCase | None
     surprise: Interval | None = None
     gain: Interval | None = None
     rival: Row | None = None
@@ -56,7 +56,7 @@ def _of(group: Group) -> Iterator[Finding]:
             group=group,
             row=row,
             naive=row.naive,
-            informed=row.worst,
+            worst=row.worst,
             surprise=advantage(row.naive, row.worst, group) if row.naive else None,
             gain=advantage(row.worst, base, group) if base and row.ranked and not row.baseline else None,
             rival=rival,

@@ -10,22 +10,30 @@ from bench.report.claims import Judged
 from bench.report.claims_page import verdicts
 from bench.report.entries import Group
 from bench.report.findings import EQUAL_COST, Finding, details, shown
-from bench.report.markdown_group import defense, flags, most_recognised, table
+from bench.report.markdown import no_scale, warning
+from bench.report.markdown_group import defense, flags, most_recognised, table, worst_head, worst_score
+from bench.report.recovered import meaning
 from bench.report.terms import HEADS, MOST_RECOGNISED
 from bench.report.text import advantage, loss, markdown, number, percent, score
+from bench.report.visible import VISIBLE
 
 _INTRO = """# Findings: what each defense protects, and from whom
 
 Every number is computed by `bench report` from the records beside this file. **Naive** attackers ignore that
-there is a defense; the **informed** worst case is over all attackers, those included who know the defense and
+there is a defense; the **worst** case is over all attackers, adaptive ones included, who know the defense and
 its parameters. Differences are paired, on the same images, in the metric of the column; positive means that
-the defense on the left protects more; **bold** where the whole 95 % interval lies above zero. The files
-`leaderboard.md` (every attack), `claims.md` and `index.html` hold the rest."""
+the defense on the left protects more; **bold** where the whole 95 % interval lies above zero and the
+difference reaches {visible:g} of the way from the undefended victim's worst case to the floor; *negligible*
+where it is certain and does not. {recovered} The files `leaderboard.md` (every attack), `claims.md` and
+`index.html` hold the rest.{no_scale}"""
 
 
 def render(found: Sequence[Finding], judged: Sequence[Judged], cells: pd.DataFrame) -> str:
     """The whole file."""
-    lines = [_INTRO]
+    groups = tuple({item.group.key: item.group for item in found}.values())
+    intro = _INTRO.format(visible=VISIBLE, recovered=meaning(groups), no_scale=no_scale(groups))
+    title, _, rest = intro.partition("\n\n")
+    lines = [title, "", *warning(groups), rest]
     for group in dict.fromkeys(item.group.key for item in found):
         mine = [item for item in found if item.group.key == group]
         lines += ["", *_section(mine[0].group, mine, cells)]
@@ -38,8 +46,8 @@ def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Ite
     words = group.terms
     rank = words.heads[group.rank]
     head = [
-        "defense", "accuracy %", "loss, points", f"naive {rank}", f"informed {rank}",
-        words.heads[words.beside], *([MOST_RECOGNISED] if words.by_class else []), "strongest attack",
+        "defense", "accuracy %", "loss, points", f"naive {rank}", f"worst {rank}",
+        worst_head(words, words.beside), *([MOST_RECOGNISED] if words.by_class else []), "strongest attack",
         "lost to knowledge", "gain on undefended", "rival of equal cost", "lead on it",
     ]  # fmt: skip
     yield from table(head, map(_row, found))
@@ -54,20 +62,20 @@ def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Ite
 
 def _row(item: Finding) -> list[str]:
     rank, row, words = item.group.rank, item.row, item.group.terms
-    seen = words.beside
+    seen, visible = words.beside, item.group.smallest_visible
     return [
         f"{defense(row)} {flags(row.headline)}".rstrip(),
         percent(row.utility.mean),
         loss(row.loss),
         score(rank, item.naive.scores[rank]) if item.naive else "–",
-        score(rank, item.informed.scores[rank]) if item.informed else "–",
-        score(seen, item.informed.scores[seen]) if item.informed else "–",
+        score(rank, item.worst.scores[rank]) if item.worst else "–",
+        worst_score(seen, item.worst.scores[seen]) if item.worst else "–",
         *([markdown(most_recognised(row))] if words.by_class else []),
-        markdown(item.informed.strongest) if item.informed else "–",
-        advantage(rank, item.surprise),
-        advantage(rank, item.gain),
+        markdown(item.worst.strongest) if item.worst else "–",
+        advantage(rank, item.surprise, visible),
+        advantage(rank, item.gain, visible),
         defense(item.rival) if item.rival else "–",
-        advantage(rank, item.lead),
+        advantage(rank, item.lead, visible),
     ]
 
 
@@ -102,7 +110,7 @@ def _shown(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Itera
     yield (
         "Where the clients change their images before they compute, the same reconstructions against the "
         "original and against the changed image (means of the seeds; the bound is the changed image). "
-        "Informed attackers learned the way back on images of others, which attackers of undefended rows did "
+        "Adaptive attackers learned the way back on images of others, which attackers of undefended rows did "
         "not have. **Recognised** is the accuracy of a plain model, the evaluator, trained on unchanged "
         f"images of others; on unchanged test images it has {percent(frame['evaluator_accuracy'].mean())} %:"
     )

@@ -10,13 +10,16 @@ from typing import Any
 from bench.report.answers import answer
 from bench.report.changes import Change, Key
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Place, Row, WorstCase
+from bench.report.evidence import by_setting, caveat
 from bench.report.flags import legend
 from bench.report.frames import Results
 from bench.report.generators import PriorRow, priors
 from bench.report.protocol import caption
+from bench.report.recovered import METRIC
 from bench.report.statistics import Interval
 from bench.report.tallies import Spread
 from bench.report.terms import NEAREST_PRIVATE, Terms
+from bench.report.visible import grade
 
 FORMAT = 1
 _DECIMALS = 6
@@ -34,6 +37,7 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
         "format": FORMAT,
         "caption": caption(results, groups),
         "problems": list(results.problems),
+        "no_evidence": caveat(by_setting(groups)),
         "flags": dict(legend(groups)),
         "hypervolume_reference": {"loss_points": HYPERVOLUME_LIMIT, "protection": 0.0},
         "groups": [_group(group) for group in groups],
@@ -83,6 +87,7 @@ def _group(group: Group) -> dict[str, Any]:
     return {
         **{name: getattr(group, name) for name in names},
         "rank_metric": group.rank,
+        "smallest_visible_difference": _number(group.smallest_visible),
         **({"reference": NEAREST_PRIVATE} if group.terms.by_class else {}),
         "answers": [_answer(group, limit) for limit in LIMITS],
         "places": {f"{limit:g}": [_place(place) for place in group.places[limit]] for limit in LIMITS},
@@ -112,9 +117,28 @@ def _answer(group: Group, limit: float) -> dict[str, Any]:
         "loss_points": _spread(found.place.row.loss) if found.place else None,
         "surely_within": found.place.row.loss.surely_within(limit) if found.place else None,
         "certainly_helps": found.helps,
+        "visibly_helps": found.visible,
+        "protects": found.protects,
+        "recovered": _recovered(found.place.worst, group) if found.place else None,
+        "recovered_undefended": _recovered(found.undefended.worst, group) if found.undefended else None,
         "gain": _interval(found.gain),
+        "gain_is": _grade(found.gain, group),
         "lead": _interval(found.lead),
+        "lead_is": _grade(found.lead, group),
     }
+
+
+def _recovered(worst: WorstCase | None, group: Group) -> dict[str, int] | None:
+    """Images recovered, and images that could be; null where reconstructions have no original."""
+    value = None if worst is None or group.terms.by_class else worst.scores[METRIC]
+    if value is None or math.isnan(value.mean):
+        return None
+    return {"images": round(value.mean * value.n_images), "of": value.n_images}
+
+
+def _grade(value: Interval | None, group: Group) -> str | None:
+    """One of the names of :class:`bench.report.visible.Grade`, in lower case."""
+    return None if value is None else grade(value, group.smallest_visible).name.lower()
 
 
 def _place(place: Place) -> dict[str, Any]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.entries import LIMITS, Group, Row
+from bench.report.evidence import by_setting, caveat
 from bench.report.flags import legend
 from bench.report.frames import Results
-from bench.report.markdown_group import failed, most_recognised
+from bench.report.markdown_group import failed, most_recognised, worst_head
 from bench.report.protocol import caption
+from bench.report.recovered import MEANING, METRIC, count
+from bench.report.statistics import Interval
 from bench.report.terms import MOST_RECOGNISED
 from bench.report.text import interval, latex, loss, score, spread, strength
 
@@ -40,6 +43,8 @@ def render(results: Results, groups: tuple[Group, ...]) -> str:
     """The whole document."""
     array = [r"\usepackage{array}"] if any(group.terms.by_class for group in groups) else []
     lines = [*_PREAMBLE, *array, r"\begin{document}", r"\section*{Leaderboard}"]
+    warning = caveat(by_setting(groups))
+    lines += [rf"\textbf{{{latex(warning)}}}", ""] if warning else []
     lines += [*map(latex, caption(results, groups)), ""]
     tables = [line for group in groups if group.rows for line in _table(group)]
     used = {flag for group in groups for row in group.rows for flag in row.headline}
@@ -61,7 +66,10 @@ def _head(group: Group) -> list[str]:
 
 def _heads(group: Group) -> list[str]:
     names = group.terms
-    return [*(names.heads[name] for name in names.worst), *([MOST_RECOGNISED] if names.by_class else [])]
+    return [
+        *(worst_head(names, name) for name in names.worst),
+        *([MOST_RECOGNISED] if names.by_class else []),
+    ]
 
 
 def _table(group: Group) -> list[str]:
@@ -70,7 +78,7 @@ def _table(group: Group) -> list[str]:
         r"\fontsize{5.6}{6.9}\selectfont",
         rf"\begin{{longtable}}{{{_WIDE if classes else _COLUMNS}}}",
         rf"\caption{{Worst case over all attacks: {latex(group.title)}. "
-        rf"{_BY_CLASS if classes else ''}Arrows point to more leakage; "
+        rf"{_BY_CLASS if classes else latex(MEANING) + ' '}Arrows point to more leakage; "
         r"* marks Pareto-optimal rows; brackets are 95 \% intervals, for accuracy and its loss the range "
         r"over seeds; ranks are within each limit of accuracy loss, in points, and rows that share a letter "
         r"cannot be told apart; failures are cells that gave no result; flags are those of the row and of "
@@ -103,10 +111,15 @@ def _row(group: Group, row: Row) -> list[str]:
     if row.worst is None:
         missing = ["n/a"] * (len(_heads(group)) + 1)
         return [*head, *missing, *_ranks(group, row), "--", "0", *cells]
-    scores = [latex(score(metric, row.worst.scores[metric])) for metric in group.terms.worst]
+    scores = [_score(metric, row.worst.scores[metric]) for metric in group.terms.worst]
     scores += [latex(most_recognised(row))] if group.terms.by_class else []
     leak, images = latex(interval(row.normalised, 2)), str(row.worst.scores["psnr"].n_images)
     return [*head, *scores, leak, *_ranks(group, row), latex(row.worst.strongest), images, *cells]
+
+
+def _score(metric: str, value: Interval) -> str:
+    """Of the images recovered the count alone: the table has no room for more."""
+    return latex(count(value) if metric == METRIC else score(metric, value))
 
 
 def _ranks(group: Group, row: Row) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.flags import legend
+from bench.report.recovered import HEAD as RECOVERED
+from bench.report.recovered import METRIC, recovered, share
 from bench.report.statistics import Interval
 from bench.report.terms import MOST_RECOGNISED, Terms
 from bench.report.text import interval, loss, markdown, number, score, shorten, spread, strength
@@ -24,6 +26,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) 
     return [f"| {' | '.join(cells)} |" for cells in [head, rule, *rows]]
 
 
+def worst_head(words: Terms, metric: str) -> str:
+    """The head of a metric's column in a table of worst cases, where recovered images are counted."""
+    return RECOVERED if metric == METRIC else words.heads[metric]
+
+
+def worst_score(metric: str, value: Interval) -> str:
+    """A number of that column."""
+    return share(value) if metric == METRIC else score(metric, value)
+
+
 def defense(row: Row) -> str:
     """A defense and its strength, escaped."""
     suffix = "" if row.strength != row.strength else f" = {strength(row.strength)}"
@@ -35,7 +47,7 @@ def section(group: Group) -> list[str]:
     words = group.terms
     head = [
         "defense", "strength", "accuracy %", "loss, points",
-        *(f"{'worst ' if i == 0 else ''}{words.heads[name]}" for i, name in enumerate(words.worst)),
+        *(f"{'worst ' if i == 0 else ''}{worst_head(words, name)}" for i, name in enumerate(words.worst)),
         *([MOST_RECOGNISED] if words.by_class else []),
         NORMALISED, "strongest attack", words.counted, "cells done", "badge", "flags",
     ]  # fmt: skip
@@ -106,8 +118,9 @@ def _attack_places(group: Group) -> list[str]:
 
 def _places(group: Group) -> list[str]:
     measure = f"worst-case {group.terms.heads[group.rank]}"
-    head = ["allowed loss", "rank", "tie groups", "defense", "loss, points", measure, "strongest attack",
-            "flags"]  # fmt: skip
+    counted = [] if group.terms.by_class else [RECOVERED]
+    head = ["allowed loss", "rank", "tie groups", "defense", "loss, points", measure, *counted,
+            "strongest attack", "flags"]  # fmt: skip
     rows = []
     for limit in LIMITS:
         for place in group.places[limit]:
@@ -117,6 +130,7 @@ def _places(group: Group) -> list[str]:
                 defense(place.row),
                 cost,
                 value,
+                *([recovered(place.worst, group)] if counted else []),
                 markdown(place.worst.strongest),
                 flags(place.row.headline),
             ]
@@ -132,7 +146,7 @@ def _defense_row(group: Group, row: Row) -> list[str]:
     if row.worst is None:
         missing = ["n/a"] * (len(group.terms.worst) + 1 + group.terms.by_class)
         return [*head, *missing, "–", "0", row.coverage.text, row.badge, flags(row.flags)]
-    scores = [score(name, row.worst.scores[name]) for name in group.terms.worst]
+    scores = [worst_score(name, row.worst.scores[name]) for name in group.terms.worst]
     scores += [markdown(most_recognised(row))] if group.terms.by_class else []
     lead = row.worst.scores["psnr"]
     return [

@@ -33,7 +33,7 @@ HEADS: Mapping[str, str] = {
     "psnr": "PSNR ↑ dB",
     "ssim": "SSIM ↑",
     "lpips": "LPIPS ↓",
-    "identified": "identified ↑ %",
+    "identified": "recovered ↑ %",
     "label_correct": "labels ↑ %",
     "recognised": "recognised ↑ %",
     "success": "success ↑ %",

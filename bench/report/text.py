@@ -6,8 +6,9 @@ import math
 import re
 import unicodedata
 
-from bench.report.statistics import Interval, certainly_positive
+from bench.report.statistics import Interval
 from bench.report.tallies import Spread
+from bench.report.visible import Grade, grade
 from bench.text import clean
 
 MISSING = "n/a"
@@ -140,12 +141,20 @@ def difference(metric: str, value: Interval) -> str:
     return " ".join(difference_parts(metric, value)).strip()
 
 
-def advantage(metric: str, value: Interval | None) -> str:
-    """A paired difference for a Markdown table, bold where it is certainly positive."""
+def advantage(metric: str, value: Interval | None, visible: float) -> str:
+    """A paired difference for a Markdown table: bold where it is certainly positive and can be seen.
+
+    Args:
+        metric: its code.
+        value: the difference, if there is one.
+        visible: the smallest difference that is not negligible; NaN if that is not known.
+    """
     if value is None:
         return "–"
-    text = difference(metric, value)
-    return f"**{text}**" if certainly_positive(value) else text
+    text, found = difference(metric, value), grade(value, visible)
+    if found is Grade.NEGLIGIBLE:
+        return f"{text} {found.value}"
+    return f"**{text}**" if found is Grade.CERTAIN else text
 
 
 def strength(value: float) -> str:

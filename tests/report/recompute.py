@@ -23,6 +23,11 @@ VICTIM = ["channel", "dataset", "model", "batch_size"]
 PLACE = ["seed", "release", "image"]
 FORMATS = {"psnr": (1, 1), "ssim": (1, 3), "lpips": (1, 3), "feature_distance": (1, 2), "diversity": (1, 2)}
 SHARES = {"identified", "label_correct", "recognised", "recognised5", "success"}
+ANSWERS = {
+    *("answer", "answer-recovered", "undefended", "undefended-recovered"),
+    *("gain", "cost", "cost-doubt", "lead"),
+}
+"""What the cards of the answers say."""
 Numbers = tuple[float, float, float]
 
 
@@ -146,6 +151,12 @@ def counted(images: pd.DataFrame) -> str:
     missing = len(images) - len(known)
     releases = known.groupby(level=["seed", "release"]).ngroups
     return f"{releases}/{len(known)}" + (f" ({missing} missing)" if missing else "")
+
+
+def recovered(images: pd.DataFrame) -> str:
+    """Private images that were found again, of those of which it is known."""
+    known = images["identified"].dropna()
+    return f"{int(known.sum())} of {len(known)}"
 
 
 def spread(values: pd.Series) -> str:
@@ -422,7 +433,7 @@ def value(folder: Folder, at: dict[str, Any]) -> str:
     """What the page must say at a place that it marked."""
     kind = at["k"]
     group, _, row = at.get("row", "").rpartition("|") if "row" in at else (at.get("group", ""), "", "")
-    if kind in ("answer", "undefended", "gain", "cost", "cost-doubt", "lead"):
+    if kind in ANSWERS:
         return _answer(folder, at["group"], float(at["limit"]), kind)
     if kind == "utility":
         return spread(100 * folder.accuracies(group, row))
@@ -461,6 +472,9 @@ def value(folder: Folder, at: dict[str, Any]) -> str:
     images = folder.attack(group, row, at["attack"]) if "attack" in at else folder.worst(group, row)
     if kind == "counts":
         return counted(images)
+    if kind.startswith("recovered"):
+        per_cent = f" {shown(share(images['identified'], group, 'identified'), 'identified')} %"
+        return recovered(images) + (per_cent if kind == "recovered" else "")
     if kind == "evaluations":
         cells = folder.cells[(folder.cells["group"] == group) & (folder.cells["row"] == row)]
         cells = cells[(cells["by"] == at["attack"]) & (cells["status"] == "done")]
@@ -472,6 +486,8 @@ def value(folder: Folder, at: dict[str, Any]) -> str:
 
 def _answer(folder: Folder, group: str, limit: float, kind: str) -> str:
     names, metric = folder.ranking(group, limit), folder.rank(group)[0]
+    if kind.endswith("-recovered"):
+        return recovered(folder.worst(group, folder.none if kind.startswith("undefended") else names[0]))
     if kind == "undefended":
         return shown(share(folder.worst(group, folder.none)[metric], group, metric), metric)
     if kind == "answer":

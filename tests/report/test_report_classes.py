@@ -196,7 +196,7 @@ def test_every_table_says_that_the_image_is_the_nearest(cards: Cards, tmp_path: 
         text = found[name]
         assert "No image was pre-selected" in text and "a release is a class" in text
         assert "earest-private LPIPS" in text and "labels ↑" not in text
-        assert "dentified ↑" not in text.split("## model")[-1] and "Identified $" not in text
+        assert "ecovered ↑" not in text.split("## model")[-1] and "ecovered $" not in text
     section = found["md"].split("## model")[1]
     heads = [line for line in section.splitlines() if "LPIPS ↓" in line and line.startswith("|")]
     assert len(heads) == 2 and all("nearest-private LPIPS ↓" in line for line in heads)
@@ -234,7 +234,15 @@ def test_other_channels_know_nothing_of_it(cards: Cards, tmp_path: Path) -> None
         tmp_path / "mixed",
         cards,
     )
-    for word in ("nearest", "evaluator accuracy", "feature", "diversity", "generator_", "most_recognised"):
+    for word in (
+        "nearest-private",
+        "nearest private",
+        "evaluator accuracy",
+        "feature",
+        "diversity",
+        "generator_",
+        "most_recognised",
+    ):
         assert word not in alone["md"] + alone["tex"] + alone["csv"] + cells_csv(
             read_results(tmp_path / "alone").cells
         )

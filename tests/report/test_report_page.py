@@ -154,19 +154,23 @@ def test_what_is_missing_is_said_and_breaks_nothing(browser: Browser, tmp_path: 
     assert browser.complaints() == []
 
 
-def test_a_gain_is_certain_uncertain_or_a_loss(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+def test_a_gain_is_certain_uncertain_negligible_or_a_loss(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
     image = np.random.default_rng(0).uniform(0.3, 0.5, 30)
-    for model, shift in (("better", 0.1), ("worse", -0.1), ("alike", 0.0)):
+    for model, shift in (("better", 0.1), ("worse", -0.1), ("alike", 0.0), ("negligible", 0.01)):
         noise = np.random.default_rng(1).normal(0, 0.1, 30) * (shift == 0)
         folder.add("strong", lpips=image, model=model)
+        folder.add("blind", lpips=[0.9] * 30, model=model)
         folder.add("strong", "noise", 1.0, lpips=image + shift + noise - noise.mean(), model=model)
     write_report(folder.write(tmp_path), cards=cards)
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     gains = re.findall(r'<li class="(\w+)">gain .*?</span></span>: ([a-z ]+)</li>', text)
-    assert gains[:3] == [
+    assert gains[:4] == [
         ("unsure", "not certain"),
         ("sure", "certain"),
-        ("worse", "certainly leaks more than undefended"),
+        ("slight", "negligible"),
+        ("worse", "certainly leaks more"),
     ]
 
 

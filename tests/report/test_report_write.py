@@ -271,21 +271,6 @@ def test_the_largest_of_two_answers_is_shown(folder: Folder, cards: Cards, tmp_p
     assert "1 image rows repeat an image" in page
 
 
-def test_rows_without_a_budget_are_those_of_the_only_one(
-    folder: Folder, cards: Cards, tmp_path: Path
-) -> None:
-    folder.add("strong", lpips=[0.123, 0.123], budget=100)
-    report(folder, tmp_path / "now", cards)
-    rows = gzip.decompress((tmp_path / "now" / "images.csv.gz").read_bytes()).decode().splitlines()
-    at = rows[0].split(",").index("budget")
-    before = [",".join(part for i, part in enumerate(row.split(",")) if i != at) for row in rows]
-    old = folder.write(tmp_path / "old")
-    (old / "images.csv.gz").write_bytes(gzip.compress("\n".join(before).encode() + b"\n"))
-    write_report(old, cards=cards)
-    pages = [(tmp_path / name / "leaderboard.md").read_text() for name in ("now", "old")]
-    assert "0.123" in pages[0] and pages[0] == pages[1]
-
-
 def test_a_row_on_which_every_attack_fails_is_flagged(folder: Folder, cards: Cards, tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         for defense, strength, leak in (("none", None, 0.1), ("noise", 1.0, 0.9)):
@@ -334,12 +319,13 @@ def test_shares_that_never_vary_are_not_certain(folder: Folder, cards: Cards, tm
 
 @pytest.mark.parametrize(
     "lead, shown",
-    [(0.2, "**0.200 [0.200, 0.200]**"), (0.0002, "**0.0002 [0.0002, 0.0002]**"), (0.0, "0.000")],
+    [(0.2, "**0.200 [0.200, 0.200]**"), (0.0002, "0.0002 [0.0002, 0.0002] negligible |"), (0.0, "0.000")],
 )
 def test_what_is_bold_is_not_zero(
     folder: Folder, cards: Cards, tmp_path: Path, lead: float, shown: str
 ) -> None:
     folder.add("strong", lpips=[0.1, 0.2, 0.3])
+    folder.add("blind", lpips=[0.7, 0.8, 0.9])
     folder.add("strong", "noise", 1.0, lpips=[0.1 + lead, 0.2 + lead, 0.3 + lead])
     write_report(folder.write(tmp_path), cards=cards)
     for name in ("README.md", "leaderboard.md"):
@@ -371,6 +357,7 @@ def test_flags_of_the_strongest_attack_reach_the_headline(
 ) -> None:
     for defense, strength, lift in (("none", None, 0.0), ("noise", 1.0, 0.3)):
         folder.add("given", defense, strength, lpips=[0.1 + lift, 0.2 + lift])
+        folder.add("blind", defense, strength, lpips=[0.8, 0.9])
         folder.add("weak", defense, strength, lpips=[0.5 + lift, 0.6 + lift], attack=overspent())
     write_report(folder.write(tmp_path), cards=cards)
     text, found, page, tex = (

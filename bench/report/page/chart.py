@@ -9,6 +9,7 @@ from itertools import groupby
 
 from bench.report.effort import Curve, Spent
 from bench.report.entries import Group, Row
+from bench.report.recovered import recovered
 from bench.report.terms import leakage, whole_range
 from bench.report.text import interval, mean, percent, score
 
@@ -197,6 +198,8 @@ def _point(value: _Value, group: Group, xs: _Scale, ys: _Scale) -> Point:
         f"{row.name}: {percent(row.utility.mean)} % accuracy, worst-case {group.terms.printed(metric)} "
         f"{score(metric, row.worst.scores[metric])}, normalised leakage {interval(row.normalised, 2)}"
     )
+    if not group.terms.by_class:
+        label += f", images recovered {recovered(row.worst, group)}"
     return Point(xs(value.x), ys(value.y), ys(value.low), ys(value.high), label, row.pareto)
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from bench.report.answers import answer
 from bench.report.badges import MEANING
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
+from bench.report.evidence import by_setting, caveat
 from bench.report.figures import slug
 from bench.report.flags import legend
 from bench.report.flatten import QUALITY
@@ -25,10 +26,13 @@ from bench.report.page.album import Album
 from bench.report.page.drawers import Drawers
 from bench.report.page.view import Source, View
 from bench.report.protocol import caption
+from bench.report.recovered import HEAD as RECOVERED
+from bench.report.recovered import LEAST_DROP, count, meaning, recovered
 from bench.report.reproduce import Commands
-from bench.report.statistics import Interval, certainly_positive
+from bench.report.statistics import Interval
 from bench.report.terms import MOST_RECOGNISED, NEAREST_PRIVATE
 from bench.report.text import UNSURE_COST, bounds, difference_parts, number, parts, percent, spread
+from bench.report.visible import VISIBLE, grade
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -55,6 +59,11 @@ def render(source: Source) -> str:
             script=script,
             policy=_policy(script),
             caption=caption(source.results, source.groups),
+            warning=caveat(by_setting(source.groups)),
+            visible=VISIBLE,
+            least_drop=LEAST_DROP,
+            recovered_head=RECOVERED,
+            recovered_meaning=meaning(source.groups),
             problems=source.results.problems,
             judged=source.judged,
             changes=source.changes,
@@ -111,12 +120,14 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"number": number, "percent": percent, "slug": slug, "failures": failures}
-    environment.filters |= {"counts": counts, "certain": certainly_positive, "raw": _raw, "breaks": _breaks}
+    environment.filters |= {"counts": counts, "count": count, "raw": _raw, "breaks": _breaks}
     environment.filters["capitalise"] = lambda text: text[0].upper() + text[1:]
     environment.globals |= {
         "answer": answer,
         "interval": parts,
         "difference": difference_parts,
+        "grade": grade,
+        "recovered": recovered,
         "plain": _plain,
         "spread": spread,
         "doubt": UNSURE_COST,
