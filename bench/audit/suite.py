@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bench.api.cards import Value
 from bench.api.errors import UsageError
-from bench.matrix import Matrix
+from bench.matrix import Filters, Matrix, expand
 from bench.plugins import defense_card
+from bench.report.entries import title
 
 _STEPS = (0.1, 1.0, 10.0)
 """Times the default, where a card gives no ``sweep``."""
@@ -70,3 +71,23 @@ def refuse_elsewhere(matrix: Matrix, name: str) -> None:
             f"{matrix.where}: {name} is made for the channel {' and '.join(sorted(own))}, and the matrix "
             f"attacks {', '.join(sorted(known))} only: choose another one with --matrix"
         )
+
+
+def planned_releases(matrix: Matrix, filters: Filters) -> dict[str, int]:
+    """How many releases, over all seeds, would stand behind the rows of each setting.
+
+    Args:
+        matrix: what would run.
+        filters: restrictions.
+
+    Returns:
+        Releases by the setting's title, as :func:`bench.report.evidence.caveat` takes them.
+    """
+    seeds: dict[str, dict[int, int]] = {}
+    for cell in expand(matrix, filters):
+        if not cell.incompatible:
+            mine = seeds.setdefault(
+                title(cell.channel, cell.dataset.label, cell.model, cell.checkpoint, cell.batch_size), {}
+            )
+            mine[cell.seed] = max(cell.releases, mine.get(cell.seed, 0))
+    return {name: sum(by_seed.values()) for name, by_seed in seeds.items()}

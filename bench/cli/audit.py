@@ -57,16 +57,17 @@ def audit(
 
     NAME is a defense that bench list shows, PATH the folder of one. The undefended victims are attacked as
     well, for comparison. What is there already is not run again. verdict.md and verdict.html are written
-    beside the leaderboard.
+    beside the leaderboard. Fewer than 20 releases behind a row, as in the matrix smoke, are no evidence.
 
     Exit codes: 0 audited, 1 the contract is broken or cells failed, 2 usage, 130 interrupted.
     """
     from bench.audit.page import Audit, write
-    from bench.audit.suite import refuse_elsewhere, selection, strengths, undefended
+    from bench.audit.suite import planned_releases, refuse_elsewhere, selection, strengths, undefended
     from bench.audit.verdict import judge
     from bench.check.run import check
     from bench.frames import Leaderboard
     from bench.matrix import Filters, load_matrix
+    from bench.report.evidence import caveat
     from bench.runs.run import run_matrix
 
     with ExitStack() as stack:
@@ -80,6 +81,8 @@ def audit(
         chosen = selection(subject.name, values or strengths(subject.name), undefended(suite))
         folder = out or Path("runs") / f"audit-{subject.name}"
         filters = Filters(defenses=chosen, datasets=datasets, models=models, seeds=seeds)
+        if warning := caveat(planned_releases(suite, filters)):
+            click.echo(printable(warning), err=True)
         summary = run_matrix(
             matrix, out=folder, filters=filters, device=device, workers=workers, display=display
         )

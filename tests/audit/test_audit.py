@@ -10,6 +10,7 @@ import pytest
 from bench.api import UsageError
 from bench.audit.page import Audit, write
 from bench.audit.suite import refuse_elsewhere, selection, strengths, undefended
+from bench.audit.tested import NO_UNDEFENDED, UNSCORED
 from bench.audit.verdict import Judged, Word, headline, judge
 from bench.check.findings import Checklist, Item, Verdict
 from bench.matrix import load_matrix
@@ -69,7 +70,8 @@ def test_every_strength_is_judged_in_every_setting(groups: tuple[Group, ...]) ->
     assert [item.row for item in judged] == rows
     for item in judged:
         assert item.gain is not None
-        assert (item.word is Word.FAILS) == (not item.gain.low > 0)
+        seen = item.gain.low > 0 and item.gain.mean >= item.group.smallest_visible
+        assert (item.word is Word.FAILS) == (not seen)
         assert item.word is not Word.HIDES or item.row.normalised.mean <= 0.1
 
 
@@ -85,7 +87,8 @@ def test_a_setting_for_which_a_defense_is_not_made_is_not_held_against_it(groups
         replace(entry, failures=(Failure("failed", "it broke", 3),)) for entry in nowhere if not entry.floor
     )
     broken = replace(group, rows=(replace(row, attacks=failed, worst=None),))
-    assert [item.word for item in judge((broken,), "pruning")] == [Word.UNKNOWN]
+    (item,) = judge((broken,), "pruning")
+    assert item.word is Word.NOT_TESTED and set(item.reasons) == {UNSCORED, NO_UNDEFENDED}
 
 
 def test_the_undefended_victim_is_not_judged(groups: tuple[Group, ...]) -> None:
@@ -105,11 +108,12 @@ def test_the_weakest_setting_decides(groups: tuple[Group, ...]) -> None:
     assert headline((both[0], as_word(last, Word.REDUCES)), "x").startswith("x holds in 1 of 2 settings")
     dear = as_word(first, Word.HIDES, loss=30.0)
     assert headline((dear, as_word(last, Word.FAILS)), "x").endswith(
-        "It certainly reduces the leak in 1 of 2."
+        "It certainly reduces the leak in 1 of 2 settings."
     )
-    assert "in no setting does it certainly leak less" in headline((as_word(first, Word.FAILS),), "x")
-    assert headline((as_word(first, Word.UNKNOWN),), "x").startswith("x cannot be judged")
-    assert headline((), "x").startswith("x cannot be judged")
+    assert "in no setting does it certainly" in headline((as_word(first, Word.FAILS),), "x")
+    blind = replace(as_word(first, Word.NOT_TESTED), reasons=("a", "b"))
+    assert headline((blind, blind), "x") == "x was not tested: a; b."
+    assert headline((), "x").startswith("x was not tested: ")
 
 
 def test_the_pages_say_the_verdict_and_every_setting(groups: tuple[Group, ...], tmp_path: Path) -> None:
@@ -119,7 +123,7 @@ def test_the_pages_say_the_verdict_and_every_setting(groups: tuple[Group, ...], 
     assert audit.headline in html and "<img" not in html
     for item in audit.judged:
         assert item.group.title in html
-        assert f'class="{item.word.value}"' in html
+        assert f'<tr class="{item.word.style}">' in html
     assert markdown.count("\n| ") == len(audit.judged) + 2
 
 
