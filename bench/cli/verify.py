@@ -91,6 +91,11 @@ def _print(result: Verification, draw: int) -> None:
         agree = sum(one.agrees for one in found)
         rows.append((badge, len(found), f"{agree} agree", f"{equal} to the last digit"))
     click.echo(columns(rows))
+    for then, now in sorted({one.kernels for one in result.cells if one.kernels}):
+        click.echo(
+            f"measured with {then or 'unknown'} kernels, again with {now}: training rounds otherwise there, "
+            "and a cell of few images may end elsewhere; a machine of the same kind gives the same digits"
+        )
     click.echo(f"the draw has --seed {draw}")
     agree = result.pictures - len(result.contradicted)
     click.echo(f"{agree} of {result.pictures} contact sheets show errors like the PSNR of their rows")

@@ -17,8 +17,9 @@ ALIKE = {
     "psnr": 0.5, "ssim": 0.02, "lpips": 0.02, "identified": 0.05, "label_correct": 0.05, "recognised": 0.05,
     "recognised5": 0.05, "feature_distance": 0.1, "diversity": 0.1,
 }  # fmt: skip
-"""How far the mean of a cell may move when it is run again: an optimisation that rounds otherwise on another
-processor ends elsewhere on single images, but not on average."""
+"""How far the mean of a cell may move when it is run again: an optimisation that rounds otherwise ends
+elsewhere on single images. On a processor with other instructions a training ends in another network, too,
+and cells of few images may leave these bounds (`docs/records.md`, "Badges")."""
 
 
 @dataclass(frozen=True)

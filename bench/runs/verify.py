@@ -231,6 +231,8 @@ def _compared(recorded: Outcome, again: Outcome | Failure | None, badge: Badge) 
             reason = "; ".join(filter(None, (found.reason, *wrong)))
             found = replace(found, agrees=False, identical=False, reason=reason)
         identical = found.identical and equal(recorded.record, measured)
-        return Verified(recorded.record, badge, replace(found, identical=identical))
+        then, now = (one.provenance.instructions for one in (recorded.record, measured))
+        kernels = (then, now) if then != now else None
+        return Verified(recorded.record, badge, replace(found, identical=identical), kernels)
     reason = "no result" if again is None else f"{again.status}: {again.reason}"
     return Verified(recorded.record, badge, Agreement(False, reason=reason))
