@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
 ENVIRONMENT = {
@@ -33,23 +34,32 @@ class Victims:
     observation: Any
 
 
-def victims(model: str, count: int, *, seed: int = 0, images: Any = None) -> Victims:
+@cache
+def splits(seed: int) -> Any:
+    """The splits of mnist5k, loaded once per process."""
+    from bench.plugins import build_dataset
+
+    return build_dataset("mnist5k", {}).splits(seed=seed)
+
+
+def victims(model: str, count: int, *, seed: int = 0, images: Any = None, device: str = "cpu") -> Victims:
     """``count`` digits of mnist5k, or ``images [N, 1, C, H, W]``, released by clients at round 0."""
     import torch
 
     from bench.api import Adversary, Channel, GradientObservation, ThreatModel
     from bench.engine.gradients import gradient_map, one_hot
     from bench.models.victims import build_model
-    from bench.plugins import build_dataset
 
     if images is None:
-        private = build_dataset("mnist5k", {}).splits(seed=seed).private_train
+        private = splits(seed).private_train
         images = private.images[:count].unsqueeze(1)
         labels = private.labels[:count].unsqueeze(1)
     else:
         labels = torch.arange(count).remainder(10).unsqueeze(1)
+    images, labels = images.to(device), labels.to(device)
     network = build_model(model, num_classes=10, image_shape=tuple(images.shape[2:]))
     network.initialise(torch.Generator().manual_seed(seed))
+    network.to(device)
     weights = {name: value.detach() for name, value in network.named_parameters()}
     plain = torch.nn.functional.cross_entropy
     release = gradient_map(network, weights, per_victim_weights=False, loss=plain)
@@ -65,7 +75,7 @@ def victims(model: str, count: int, *, seed: int = 0, images: Any = None) -> Vic
             gradients={name: torch.cat([part[name] for part in parts]) for name in weights},
             image_shape=tuple(images.shape[2:]),
             num_classes=10,
-            ids=torch.arange(count),
+            ids=torch.arange(count, device=device),
         ),
     )
 

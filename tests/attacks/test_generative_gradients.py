@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -15,6 +16,7 @@ from bench.api.defense import DefenseView
 from bench.api.generator import ImageGenerator
 from bench.api.transform import InputTransform
 from bench.plugins import build_attack, build_defense
+from tests.engine.devices import moved
 from tests.engine.observations import batches, observation
 
 LATENT = 4
@@ -137,3 +139,18 @@ def test_what_cannot_be_searched_is_refused_with_a_reason(name: str) -> None:
     view = DefenseView(transform=cast(InputTransform, object()))
     with pytest.raises(IncompatibleError, match="turn their images into"):
         rebuild(name, replace(seen, defense=view), budget=10)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("name", "more"), [("ggl", {}), ("ggl", EVOLVED), ("gias", {})])
+def test_a_gpu_finds_what_a_cpu_finds(name: str, more: dict[str, Any]) -> None:
+    """In float64, in which the other order of sums stays below what a search makes of it."""
+    seen = seen_by(*drawn(3), dtype=torch.float64)
+    decoder_in_double = copy.deepcopy(decoder()).double()
+    seen = replace(seen, generator=ImageGenerator(decoder=decoder_in_double, latent_size=LATENT))
+    there = moved(seen, "cuda")
+    want = rebuild(name, seen, budget=24, **more)
+    got = rebuild(name, there, budget=24, **more)
+    assert got.images.device == there.reference.device
+    assert torch.equal(got.evaluations.cpu(), want.evaluations)
+    assert (got.images.cpu() - want.images).abs().median() < 1e-4

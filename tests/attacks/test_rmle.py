@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -175,3 +176,23 @@ def test_what_it_needs_is_asked_for() -> None:
         build_attack("rmle", {}).reconstruct(
             replace(seen, defense=DefenseView(transform=Shift())), budget=10, seed=0
         )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["splitnet", "splitnet_deep"])
+def test_a_gpu_finds_what_a_cpu_finds(name: str) -> None:
+    """In float64, in which the other order of sums stays below what a search makes of it."""
+    images = batches(3, 1)[0].double()
+    half = client(name).double()
+    here = seen_by(half, sent(half, images), 1)
+    there = replace(
+        here,
+        activations=here.activations.to("cuda"),
+        ids=here.ids.to("cuda"),
+        client=deepcopy(half).to("cuda"),
+    )
+    want = build_attack("rmle", {}).reconstruct(here, budget=150, seed=0)
+    got = build_attack("rmle", {}).reconstruct(there, budget=150, seed=0)
+    assert got.images.device == there.activations.device
+    assert torch.equal(got.evaluations.cpu(), want.evaluations)
+    assert (got.images.cpu() - want.images).abs().median() < 1e-4

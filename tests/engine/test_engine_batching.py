@@ -7,7 +7,6 @@ over 25 evaluations. In float64 they stay below any difference that a mix-up of 
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -21,6 +20,7 @@ from bench.engine import Cosine, InputSpace, Objective, Pixels, SignedAdam
 from bench.engine.memory import LIMIT, bytes_per_victim, victims_at_once
 from bench.engine.parametrise import starts
 from bench.plugins import build_attack
+from tests.engine.devices import moved
 from tests.engine.observations import batches, observation
 
 BUDGET = 25
@@ -145,7 +145,7 @@ def test_any_order_in_any_pieces_gives_every_victim_the_same(
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("attack", ["dlg", "inverting_gradients"])
+@pytest.mark.parametrize("attack", ["dlg", "idlg", "inverting_gradients", "analytic"])
 def test_a_gpu_finds_what_a_cpu_finds(
     attack: str, seen: GradientObservation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,21 +154,12 @@ def test_a_gpu_finds_what_a_cpu_finds(
     assert chunk == there.victims
     want = build_attack(attack, {}).reconstruct(seen, budget=BUDGET, seed=0)
     got = build_attack(attack, {}).reconstruct(there, budget=BUDGET, seed=0)
-    assert got.images.device.type == "cuda"
+    assert got.images.device == there.reference.device
+    assert torch.equal(got.evaluations.cpu(), want.evaluations)
     assert (got.images.cpu() - want.images).abs().median() < 1e-4
     monkeypatch.setenv(LIMIT, str(2 * bytes_per_victim(there, unknowns=1034, pairs=100)))
     pieces = build_attack(attack, {}).reconstruct(there, budget=BUDGET, seed=0)
     assert (pieces.images - got.images).abs().median() < 1e-4
-
-
-def moved(seen: GradientObservation, device: str) -> GradientObservation:
-    return replace(
-        seen,
-        model=deepcopy(seen.model).to(device),
-        parameters={name: value.to(device) for name, value in seen.parameters.items()},
-        gradients={name: value.to(device) for name, value in seen.gradients.items()},
-        ids=seen.ids.to(device),
-    )
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])

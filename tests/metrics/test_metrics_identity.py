@@ -68,3 +68,12 @@ def test_too_few_distractors_and_bad_indices_are_refused(pool: torch.Tensor) -> 
         identified(pool[:1], pool, torch.tensor([len(pool)]))
     with pytest.raises(ValueError, match="original_index"):
         identified(pool[:2], pool, torch.tensor([0]))
+
+
+@pytest.mark.gpu
+def test_a_gpu_identifies_what_a_cpu_identifies(pool: torch.Tensor) -> None:
+    generator = torch.Generator().manual_seed(3)
+    index = torch.tensor([0, 1, 2, 3] * 25)
+    guess = pool[index] + 0.3 * torch.randn(100, 6, generator=generator)
+    got = identified(guess.to("cuda"), pool.to("cuda"), index.to("cuda"))
+    assert got.tolist() == identified(guess, pool, index).tolist()

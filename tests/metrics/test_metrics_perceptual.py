@@ -106,3 +106,15 @@ def test_importing_the_metrics_loads_nothing_heavy() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
     assert importlib.import_module("bench.metrics").__all__
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gpu_measures_what_a_cpu_measures(alex: Lpips, channels: int) -> None:
+    a, b = torch.rand(2, 5, channels, 32, 32, generator=torch.Generator().manual_seed(0))
+    there = Lpips("alex", "cuda")
+    got = there.distance(a, b.to("cuda"))
+    assert got.device.type == "cuda"
+    assert got.tolist() == pytest.approx(alex.distance(a, b).tolist(), abs=1e-4)
+    pairs = there.pairwise(there.embed(a), there.embed(b)).diagonal()
+    assert pairs.tolist() == pytest.approx(got.tolist(), abs=1e-4)

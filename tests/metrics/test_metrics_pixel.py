@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -76,3 +77,15 @@ def test_wrong_shapes_and_types_are_named() -> None:
         mse(a[0], b[0])
     with pytest.raises(ValueError, match="floating point"):
         mse((a * 255).byte(), (b * 255).byte())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", [mse, psnr])
+def test_a_gpu_measures_what_a_cpu_measures(
+    metric: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> None:
+    a, b = _pair(0)
+    b[1, 0, 0, 0] = torch.nan
+    got = metric(a.to("cuda"), b.to("cuda"))
+    assert got.device.type == "cuda"
+    assert got.tolist() == pytest.approx(metric(a, b).tolist(), rel=1e-5, nan_ok=True)

@@ -92,3 +92,12 @@ def test_window_sums_to_one_and_too_small_images_are_refused() -> None:
     tiny = torch.rand(1, 1, 10, 32)
     with pytest.raises(ValueError, match="11x11"):
         ssim(tiny, tiny)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_gpu_measures_what_a_cpu_measures(channels: int) -> None:
+    a, b = torch.rand(2, 5, channels, 32, 32, generator=torch.Generator().manual_seed(0))
+    got = ssim(a.to("cuda"), b.to("cuda"))
+    assert got.device.type == "cuda"
+    assert got.tolist() == pytest.approx(ssim(a, b).tolist(), abs=1e-6)

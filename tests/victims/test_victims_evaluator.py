@@ -8,6 +8,7 @@ import torch
 from bench.api import BenchError, ImageSet
 from bench.models.evaluator import Evaluator
 from bench.victims.evaluator import load_evaluator, train_evaluator
+from tests.engine.devices import exact
 from tests.engine.observations import DIGITS, digits
 
 CPU = torch.device("cpu")
@@ -52,3 +53,18 @@ def test_the_judge_recognises_digits_that_it_never_saw() -> None:
 def test_too_few_auxiliary_images_are_named() -> None:
     with pytest.raises(BenchError, match="at least 64 auxiliary images, the data set's split has 63"):
         train_evaluator(few(63), num_classes=10, image_shape=DIGITS, seed=0, device=CPU)
+
+
+@pytest.mark.gpu
+def test_an_evaluator_trains_on_a_gpu_and_scores_there_as_on_a_cpu() -> None:
+    place = torch.device("cuda")
+    state = train_evaluator(few(), num_classes=10, image_shape=DIGITS, seed=0, device=place)
+    assert all(value.isfinite().all() for value in state.values())
+    there = load_evaluator(state, num_classes=10, image_shape=DIGITS, device=place)
+    on_cpu = {name: value.cpu() for name, value in state.items()}
+    here = load_evaluator(on_cpu, num_classes=10, image_shape=DIGITS, device=CPU)
+    images = few(20).images
+    with exact():
+        scores = there(images)
+    assert scores.device.type == place.type
+    torch.testing.assert_close(scores.cpu(), here(images), rtol=1e-3, atol=1e-3)

@@ -285,3 +285,14 @@ def test_schedules_are_complete() -> None:
     for schedule in SCHEDULES.values():
         assert isinstance(schedule, Schedule)
         assert schedule.adversarial == (schedule.critic_steps > 0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_generator_trains_on_a_gpu_and_draws_there(kind: str) -> None:
+    images = ImageSet(part().images.to("cuda"), part().labels.to("cuda"))
+    found = trained(kind, auxiliary=images)
+    assert all(value.isfinite().all() for value in found.state.values())
+    generator = load_generator(kind, found.state, DIGITS)
+    drawn = generator.decoder(torch.randn(3, LATENTS, generator=torch.Generator().manual_seed(0)).to("cuda"))
+    assert drawn.device.type == "cuda" and drawn.shape == (3, *DIGITS) and drawn.isfinite().all()

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from bench.api import Defense, HookContext, ImageSet, Splits
 from bench.models.victims import build_model
+from bench.plugins import build_defense
 from bench.victims.owner import BATCH, release_classifier, released_network, train_owner
 from bench.victims.releases import Source
 from bench.victims.training import Victim, stream
@@ -45,8 +46,8 @@ def few(count: int = 200) -> Splits:
 
 
 def owner(model: str = "lenet", *, seed: int = 0, defense: Defense | None = None, **options: Any) -> Victim:
-    options = {"splits": few(), "epochs": 0.5, **options}
-    return train_owner(model=model, defense=defense or Plain(), seed=seed, device=CPU, **SHAPE, **options)
+    options = {"splits": few(), "epochs": 0.5, "device": CPU, **options}
+    return train_owner(model=model, defense=defense or Plain(), seed=seed, **SHAPE, **options)
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -224,3 +225,19 @@ def test_what_happens_to_the_released_network_does_not_reach_the_victim() -> Non
     for value in network.state_dict().values():
         value.zero_()
     assert equal(victim.trained, weights)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["none", "mid", "bido", "neg_label_smoothing"])
+def test_an_owner_trains_on_a_gpu_and_releases_there(name: str) -> None:
+    place, defense = torch.device("cuda"), build_defense(name, {})
+    victim = owner("convnet", defense=defense, device=place)
+    assert all(value.isfinite().all() for value in victim.trained.values())
+    source = Source(
+        model="convnet", parameters=victim.trained, private=few().private_train, defense=defense,
+        releases=2, batch_size=1, seed=0, device=place, **SHAPE,
+    )  # fmt: skip
+    release = release_classifier(source)
+    assert all(value.isfinite().all() for value in release.sent.values())
+    scores = released_network(source, release)(release.images.flatten(0, 1))
+    assert scores.device.type == place.type and scores.isfinite().all()

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bench.api import Adversary, Channel, Checkpoint, Defense, HookContext, IncompatibleError, Phase
+from bench.api import (
+    Adversary,
+    Channel,
+    Checkpoint,
+    Defense,
+    HookContext,
+    ImageSet,
+    IncompatibleError,
+    Phase,
+    Splits,
+)
 from bench.api.threat import Access
 from bench.engine.gradients import gradient_map, one_hot
 from bench.matrix import Filters, Matrix, expand
 from bench.models.names import SPLIT
 from bench.models.split import SplitModel
 from bench.models.victims import schedule_of
-from bench.plugins import attack_card, build_defense, discover
+from bench.plugins import attack_card, build_defense, defense_card, discover
 from bench.runs.observe_split import observe_weight_gradients
 from bench.victims.releases import Source, release_gradients
 from bench.victims.server import learning_rate
@@ -35,6 +46,9 @@ from tests.engine.observations import DIGITS, digits
 
 CPU = torch.device("cpu")
 MODEL = "splitnet_deep"
+SMASHED_DEFENSES = [
+    name for name in sorted(discover("defense").plugins) if Channel.SMASHED in defense_card(name).channels
+]
 
 
 class Shifted(Defense):
@@ -359,3 +373,25 @@ def test_a_matrix_says_why_a_channel_does_not_fit() -> None:
     assert "pruning is made for federated learning" in reasons[MODEL, "idlg", "pruning"]
     optioned = next(iter(expand(matrix, Filters(models=(f"{MODEL}[epochs=1]",)))))
     assert "takes no options" in optioned.incompatible
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", SMASHED_DEFENSES)
+def test_both_halves_train_on_a_gpu_and_the_client_releases_there(name: str) -> None:
+    place, defense = torch.device("cuda"), build_defense(name, {})
+    shape: dict[str, Any] = {"num_classes": 10, "image_shape": DIGITS}
+    known = digits()
+    few = {
+        part: ImageSet(getattr(known, part).images[:200], getattr(known, part).labels[:200])
+        for part in ("private_train", "private_test", "auxiliary")
+    }
+    victim = train_split(
+        model=MODEL, splits=Splits(**few), defense=defense, epochs=1, seed=0, device=place, **shape
+    )
+    assert all(value.isfinite().all() for value in victim.trained.values())
+    source = Source(
+        model=MODEL, parameters=victim.trained, private=digits().private_train, defense=defense,
+        releases=2, batch_size=2, seed=0, device=place, **shape,
+    )  # fmt: skip
+    sent = release_activations(source).sent
+    assert all(value.device.type == place.type and value.isfinite().all() for value in sent.values())

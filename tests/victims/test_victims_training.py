@@ -46,6 +46,7 @@ def released(
     parameters: dict[str, Tensor] | None = None,
     releases: int = 5,
     batch_size: int = 4,
+    device: torch.device = CPU,
 ) -> Release:
     return release_gradients(
         Source(
@@ -58,7 +59,7 @@ def released(
             releases=releases,
             batch_size=batch_size,
             seed=seed,
-            device=CPU,
+            device=device,
         )
     )
 
@@ -247,3 +248,25 @@ def test_undefended_victims_are_useful_and_converged(model: str, least: float) -
         assert victim.initial_accuracy < 0.4
         reached.append(victim.accuracy)
     assert sum(reached) / len(reached) >= least
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["none", "noise", "pruning"])
+def test_a_victim_trains_on_a_gpu_and_releases_there(name: str) -> None:
+    """A GPU draws other numbers than a CPU: the weights are others, what they release is as finite."""
+    place, defense = torch.device("cuda"), build_defense(name, {})
+    victim = train_victim(
+        model="lenet", splits=small(), num_classes=10, image_shape=DIGITS, defense=defense,
+        batch_size=4, epochs=1, seed=0, device=place,
+    )  # fmt: skip
+    assert all(value.isfinite().all() for value in victim.trained.values())
+    got = released(defense=defense, parameters=victim.trained, device=place)
+    assert all(value.device.type == place.type and value.isfinite().all() for value in got.sent.values())
+
+
+@pytest.mark.gpu
+def test_a_gpu_releases_what_a_cpu_releases() -> None:
+    want, got = released(), released(device=torch.device("cuda"))
+    assert torch.equal(got.images.cpu(), want.images) and torch.equal(got.labels.cpu(), want.labels)
+    for name, value in want.sent.items():
+        torch.testing.assert_close(got.sent[name].cpu(), value, rtol=1e-3, atol=1e-5)

@@ -1,0 +1,1 @@
+"""Measurements on another device, mostly a GPU; ``benchmarks/device.sh --help`` explains the options."""
