@@ -13,7 +13,7 @@ _INTRO = """# Claims: what the papers say, and what was measured here
 A claim is **reproduced** where the whole 95 % interval of every number lies within what it asks for, **not
 reproduced** where an interval lies wholly outside, **undecided** where an interval crosses the bound, and
 **not comparable** where nothing here measures it. A published protection is tested twice where it can be:
-against the paper's own attack, and in the worst case over all attacks, adaptive ones included."""
+against the paper's own attack, and in the worst case over the attacks that ran, adaptive ones included."""
 
 
 def render(judged: Sequence[Judged]) -> str:

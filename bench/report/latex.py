@@ -77,7 +77,7 @@ def _table(group: Group) -> list[str]:
     return [
         r"\fontsize{5.6}{6.9}\selectfont",
         rf"\begin{{longtable}}{{{_WIDE if classes else _COLUMNS}}}",
-        rf"\caption{{Worst case over all attacks: {latex(group.title)}. "
+        rf"\caption{{Worst case over the attacks that ran: {latex(group.title)}. "
         rf"{_BY_CLASS if classes else latex(MEANING) + ' '}Arrows point to more leakage; "
         r"* marks Pareto-optimal rows; brackets are 95 \% intervals, for accuracy and its loss the range "
         r"over seeds; ranks are within each limit of accuracy loss, in points, and rows that share a letter "

@@ -66,8 +66,9 @@ def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
         f"{len(cells):,} cells: {status_counts(cells)}.{smaller if len(less) else ''}",
         f"Seeds {seeds}; {_range(cells['releases'])} releases per cell and seed; budget "
         f"{_range(cells['budget'])} gradient evaluations per release; {len(results.images):,} scored images.",
-        "The worst case takes, image by image, the best reconstruction over all attacks that see the "
-        "release, naive and adaptive, and averages over the images that all of them scored.",
+        "The worst case takes, image by image, the best reconstruction over the attacks that ran in a "
+        "setting and see the release, naive and adaptive, and averages over the images that all of them "
+        "scored.",
         f"Brackets are 95 % percentile bootstrap intervals over clusters (release x seed, {RESAMPLES:,} "
         "resamples); for accuracy and its loss they are the range over seeds.",
         "A share that is 0 or 1 in every cluster has the exact binomial interval (Clopper and Pearson) over "
