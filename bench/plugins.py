@@ -53,10 +53,9 @@ def discover(kind: Kind) -> Discovery:
     """
     plugins: dict[str, Plugin] = {}
     broken: dict[str, str] = dict(entry_folders(FOLDERS[kind])[1])
-    roots = [Path(root) for root in search_path(FOLDERS[kind])]
-    for root in roots:
-        only_here = root == roots[-1] == working_folder(FOLDERS[kind])
-        forms = ("card.toml",) if only_here else ("card.toml", f"{kind}.py")
+    anybodys = working_folder(FOLDERS[kind])
+    for root in map(Path, search_path(FOLDERS[kind])):
+        forms = ("card.toml",) if root == anybodys else ("card.toml", f"{kind}.py")
         folders = {path.parent for form in forms for path in root.glob(f"*/{form}")}
         for folder in sorted(folders):
             if folder.name in plugins or folder.name in broken:

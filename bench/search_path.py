@@ -36,23 +36,31 @@ def search_path(kind: str) -> list[str]:
     Returns:
         Absolute paths. All exist, except perhaps the folder in the `bench` package.
     """
+    here = working_folder(kind)
+    return [*_named(kind), *([] if here is None else [str(here)])]
+
+
+def working_folder(kind: str) -> Path | None:
+    """Return the plug-in folder of the working folder, if there is one and nothing else leads there.
+
+    What it holds may be anybody's: the user has only happened to stand there.
+
+    Args:
+        kind: `"attacks"`, `"defenses"` or `"datasets"`.
+    """
+    folder = Path.cwd() / kind
+    return folder if folder.is_dir() and str(folder) not in _named(kind) else None
+
+
+def _named(kind: str) -> list[str]:
+    """Return the places that the user, the checkout, the wheel or an installed distribution names."""
     entries = os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
     folders = [Path(entry).expanduser().absolute() / kind for entry in entries if entry]
     if (place := checkout()) is not None:
         folders.append(place / kind)
     found = [folder for folder in folders if folder.is_dir()]
     installed, _ = entry_folders(kind)
-    here = [folder for folder in [working_folder(kind)] if folder.is_dir()]
-    return list(dict.fromkeys(str(folder) for folder in [*found, _PACKAGE / kind, *installed, *here]))
-
-
-def working_folder(kind: str) -> Path:
-    """Return the folder of the working folder that may hold plug-ins of one kind; it need not exist.
-
-    Args:
-        kind: `"attacks"`, `"defenses"` or `"datasets"`.
-    """
-    return Path.cwd() / kind
+    return list(dict.fromkeys(str(folder) for folder in [*found, _PACKAGE / kind, *installed]))
 
 
 @cache

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "trusted",
     multiple=True,
     metavar="TEXT",
-    help="A network or path of somebody's own that may be loaded, as the records spell it: nets:mlp",
+    help="Somebody's network, path or plug-in of the working folder that may be loaded: nets:mlp",
 )
 def verify(
     *,
@@ -58,8 +58,8 @@ def verify(
     What was found is written to verification.json; the tables show it as a badge. Reconstructions are looked
     for in $BENCH_CACHE. Exit code 1: a cell does not agree.
 
-    Records may name networks and files of whoever wrote them. Cells that need such are left alone unless you
-    --trust them: to run a network is to run its author's code.
+    Records may name networks, files and plug-ins of whoever wrote them. Cells that need such are left alone
+    unless you --trust them: to run a network is to run its author's code.
     """
     from bench.runs.verify import verify as check
 

@@ -156,7 +156,7 @@ def plugin_folders(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fold
         (root / folder).mkdir(parents=True)
     monkeypatch.setenv("BENCH_PLUGIN_PATH", str(root))
     monkeypatch.setattr("bench.search_path._is_checkout", lambda _: False)
-    monkeypatch.setattr("bench.search_path.working_folder", lambda kind: root / "elsewhere" / kind)
+    monkeypatch.setattr("bench.search_path.working_folder", lambda kind: None)
     for package in (bench.attacks, bench.defenses, bench.datasets):
         monkeypatch.setattr(package, "__path__", search_path(package.__name__.rpartition(".")[2]))
     before = _modules()

@@ -384,6 +384,21 @@ def test_code_and_files_that_a_record_names_are_left_alone_unless_the_user_trust
     assert Path("imported").exists()
 
 
+def test_a_plug_in_of_the_working_folder_is_left_alone_unless_the_user_trusts_it(
+    copy: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(copy.root / "plugins/attacks/toy", tmp_path / "there/attacks/mine")
+    monkeypatch.chdir(tmp_path / "there")
+    discover.cache_clear()
+    _strange(copy, attack=Variant(name="mine", parameters=(("act", "guess"), ("pause", 0.0)), label="mine"))
+    result = _verify(copy, "--sample", "9", "--no-rescore")
+    assert result.exit_code == 0, result.output
+    assert "re-run      4  4 agree" in result.stdout
+    assert "if you trust it: --trust mine\n" in result.stdout
+    trusting = _verify(copy, "--sample", "9", "--no-rescore", "--trust", "mine")
+    assert "re-run      5 " in trusting.stdout and "--trust mine" not in trusting.stdout
+
+
 def test_a_folder_of_foreign_networks_only_says_how_to_verify_it(copy: World, tmp_path: Path) -> None:
     torch.save({}, tmp_path / "net.pt")
     _strange(copy, model=str(tmp_path / "net.pt"))
