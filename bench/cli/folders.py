@@ -35,7 +35,10 @@ def merge(directories: tuple[Path, ...], out: Path) -> None:
     they are.
     """
     from bench.runs.merge import merge as put_together
+    from bench.runs.publication import replaced
 
+    if warning := replaced(out):
+        click.echo(clean_text(warning), err=True)
     result = put_together(directories, out, warn=lambda text: click.echo(clean_text(text), err=True))
     click.echo(f"{result.added} cells added, {result.replaced} replaced, {result.kept} there already")
     for title in result.differing:
@@ -53,6 +56,7 @@ def clean(directory: Path, matrix: str | None, dry_run: bool, yes: bool) -> None
 
     Such are left behind when a matrix is edited, or by filters that brought plug-ins of one's own.
     """
+    from bench.runs.publication import replaced
     from bench.runs.standing import clean as take_out
     from bench.runs.standing import strangers
 
@@ -63,6 +67,8 @@ def clean(directory: Path, matrix: str | None, dry_run: bool, yes: bool) -> None
     if not found or dry_run:
         click.echo(f"{len(found)} records are no cells of {clean_text(name)}")
         return
+    if warning := replaced(directory):
+        click.echo(clean_text(warning), err=True)
     if not yes:
         click.confirm(f"Remove these {len(found)} records from {directory}?", abort=True)
     click.echo(f"{take_out(name, directory)} records removed")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench.api.errors import UsageError
-from bench.cli.text import columns
+from bench.cli.text import clean, columns
 
 _MATRIX = "full"
 
@@ -25,7 +25,7 @@ def status(directory: Path | None, matrix: str | None, device: str) -> None:
     published. With --matrix they are counted against today's code.
     """
     from bench.matrix import load_matrix
-    from bench.runs.publication import read_publication
+    from bench.runs.publication import counted, read_publication
     from bench.runs.results import RUNS
     from bench.runs.run import status as count
 
@@ -33,9 +33,12 @@ def status(directory: Path | None, matrix: str | None, device: str) -> None:
     if directory and published:
         whole = published.stands(directory)
         if whole and not matrix:
-            click.echo(f"{published.title}\n{_table(published.cells)}")
+            click.echo(
+                "\n".join(filter(None, [published.title, clean(published.note), _table(counted(directory))]))
+            )
             return
         click.echo(f"{published.title}{'' if whole else ', changed since'}; against today's code:")
+        matrix = matrix or published.matrix
     name = matrix or (directory.resolve().name if directory else _MATRIX)
     folder = directory or RUNS / load_matrix(name).name
     click.echo(_table(count(name, folder, device=device)))

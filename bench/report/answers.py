@@ -50,7 +50,7 @@ class Answer:
         """The headline where no defense does what is asked for; empty where one may."""
         if self.helps is False:
             return "no defense certainly helps"
-        return "no defense visibly helps" if self.visible is False else ""
+        return "no defense visibly helps" if self.visible is False and not self.fewer else ""
 
 
 def answer(group: Group, limit: float) -> Answer:

@@ -6,18 +6,26 @@ import random
 from collections.abc import Mapping
 
 from bench.matrix.cells import Cell
+from bench.plugins import attack_card
 
 Trait = tuple[str, ...]
 
 
 def traits(cell: Cell) -> frozenset[Trait]:
-    """What one measurement of a cell checks: its attack, its defense and its setting."""
+    """What one measurement of a cell checks: its attack, its defense and its setting.
+
+    Attack and defense count apart for naive and adaptive attackers. An attack that never sees the release
+    says nothing of a defense or a setting.
+    """
+    own = {("attack", cell.attack.label, str(cell.adversary))}
+    if not attack_card(cell.attack.name).observes_release:
+        return frozenset(own)
     setting = (cell.channel, cell.dataset.label, cell.model, cell.checkpoint, str(cell.batch_size))
-    return frozenset({("attack", cell.attack.label), ("defense", cell.defense.label), ("setting", *setting)})
+    return frozenset({*own, ("defense", cell.defense.label, str(cell.adversary)), ("setting", *setting)})
 
 
 def cover(cells: Mapping[str, Cell], draw: random.Random) -> list[str]:
-    """Ids of cells in which each attack, defense and setting stands once; the cell that adds most comes next.
+    """Ids of cells in which all traits of all cells stand once; the cell that adds most comes next.
 
     Args:
         cells: to choose from, by id.

@@ -37,8 +37,8 @@ class Publication(Part):
     """Name and version of the matrix whose cells the folder holds: ``full@3``."""
     commit: str = Field(pattern=r"^[0-9a-f]{40}$")
     """Of the code that measured every cell."""
-    cells: dict[str, int]
-    """How many cells have which status."""
+    note: str = ""
+    """What a reader must know of these files, such as that they were written again in another form."""
     sha256: str = Field(pattern=HEX64)
     """Of all records and rows, see :func:`digest`."""
 
@@ -73,6 +73,8 @@ def read_publication(folder: Path) -> Publication | None:
         return Publication.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
         raise UsageError(f"{explain(error, str(path))}\nmend it, or remove it: {path}") from None
 
@@ -102,11 +104,22 @@ def publish(folder: Path, matrix: str, *, device: str = "auto") -> Publication:
     return pin(folder, f"{asked.name}@{asked.version}", commit)
 
 
-def pin(folder: Path, matrix: str, commit: str) -> Publication:
+def counted(folder: Path) -> dict[str, int]:
+    """How many whole cells of a folder have which status; today's code is not asked."""
+    return Counter(str(outcome.record.status) for outcome in Results(folder).outcomes())
+
+
+def replaced(folder: Path) -> str:
+    """What to say before a published folder is written; empty where nothing is published."""
+    found = read_publication(folder)
+    if found is None or not found.stands(folder):
+        return ""
+    return f"{found.title}: what is written now replaces published results in {folder}"
+
+
+def pin(folder: Path, matrix: str, commit: str, note: str = "") -> Publication:
     """Writes down that a commit has measured what the folder holds now."""
-    statuses = Counter(str(outcome.record.status) for outcome in Results(folder).outcomes())
-    counts = dict(sorted(statuses.items()))
-    found = Publication(matrix=matrix, commit=commit, cells=counts, sha256=digest(folder))
+    found = Publication(matrix=matrix, commit=commit, note=note, sha256=digest(folder))
     write_atomic(folder / FILE, f"{found.model_dump_json(indent=1)}\n".encode())
     return found
 

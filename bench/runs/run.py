@@ -16,7 +16,7 @@ from bench.runs.devices import cluster_devices, cluster_workers, default_workers
 from bench.runs.executor import Executor, make_executor
 from bench.runs.plan import PROBLEMS, State, check_rows_are_distinct, choose, survey
 from bench.runs.progress import display as make_display
-from bench.runs.publication import read_publication
+from bench.runs.publication import replaced as replaced_results
 from bench.runs.refresh import Refresher
 from bench.runs.rehearsal import rehearse
 from bench.runs.results import Results
@@ -114,8 +114,8 @@ def run_matrix(
     states = survey(plan.cells, plan.keys, found)
     chosen = choose(plan.cells, states, retry_failed=retry_failed, force=force)
     build_brought(chosen, filters or Filters())
-    if chosen and (published := read_publication(out)) and published.stands(out):
-        shown.message(f"{published.title}: what this run measures replaces published results in {out}")
+    if chosen and (warning := replaced_results(out)):
+        shown.message(warning)
     if budget is not None:
         waiting = {cell.id for cell in chosen}
         chosen = most_informative_first(chosen, [cell for cell in plan.cells if cell.id not in waiting])

@@ -184,7 +184,9 @@ class Driver:
         render.write(self.options.out)
 
     def sound(self) -> bool:
-        """Whether all stages were done, and no row failed or was stopped."""
+        """Whether all stages were done on the device that was asked for, and no row failed or was stopped."""
+        if not self.cuda and self.options.device != "cpu":
+            return False
         stages = all(row["status"] == "done" for row in self.book.rows("stages"))
         rows = [row for name in ("tests", "speed", "runs") for row in self.book.rows(name)]
         return stages and not any(row["status"] in (FAILED, STOPPED) for row in rows)
