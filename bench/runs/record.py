@@ -68,7 +68,7 @@ class NewerRecordError(UsageError):
 class Record(Part):
     """Everything about one cell but its images."""
 
-    schema_: Literal[5] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal[5] = Field(alias="schema")
     """Version of this description."""
     id: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Names the question; also the name of the file."""

@@ -171,6 +171,23 @@ def test_what_is_no_record_at_all_is_named_by_every_reader(data: bytes, tmp_path
     assert problem.startswith(f"records/{NAME}.json: ") and problem.endswith(FIX)
 
 
+@pytest.mark.parametrize("schema", [None, SCHEMA - 1, str(SCHEMA), True])
+def test_a_record_of_another_schema_or_of_none_is_damaged_for_every_reader(
+    schema: object, tmp_path: Path
+) -> None:
+    content = json.loads(ONE.read_text()) | {"schema": schema}
+    if schema is None:
+        del content["schema"]
+    path = tmp_path / "records" / f"{NAME}.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(content))
+    told: list[str] = []
+    assert Results(tmp_path, told.append).snapshot().records == {}
+    assert told[0].startswith(f"{path}: schema: ")
+    (problem,) = read_results(tmp_path).problems
+    assert problem.startswith(f"records/{NAME}.json: ") and problem.endswith(FIX)
+
+
 def test_a_folder_in_the_place_of_a_record_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "records" / f"{NAME}.json").mkdir(parents=True)
     told: list[str] = []
