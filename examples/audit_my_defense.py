@@ -20,7 +20,7 @@ import pandas as pd
 
 from bench import Leaderboard, run_matrix
 from bench.audit.suite import selection, strengths, undefended
-from bench.audit.verdict import headline, judge
+from bench.audit.verdict import audited, headline
 from bench.check.place import at
 from bench.check.run import check
 from bench.matrix import load_matrix
@@ -76,7 +76,7 @@ def main(matrix: str = "smoke", out: Path = Path("runs/my_defense")) -> None:
     attack(folder, matrix, out)
     board = Leaderboard(out)
     print(board.worst[COLUMNS].round(3).to_string(index=False))
-    print(headline(judge(board.groups, folder.name), folder.name))
+    print(headline(audited(board.groups, folder.name), folder.name))
 
 
 if __name__ == "__main__":  # what starts processes needs this guard

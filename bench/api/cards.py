@@ -81,6 +81,8 @@ class AttackCard(_Configurable):
     """It must be told the private labels, which the protocol does not give: its cells are `n/a`."""
     needs_generator: bool = False
     """It searches a generator learned from auxiliary images; its parameter ``generator`` says which."""
+    receives_pool: bool = False
+    """It is given a list that holds the private images: a bound beside the attacks, in no worst case."""
     access: Access | None = None
     """What the attacker has of the client's half of a split network; attacks on ``smashed`` declare it."""
     max_batch_size: int | None = Field(default=None, ge=1)

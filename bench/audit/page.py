@@ -6,28 +6,28 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from jinja2 import Environment
 
-from bench.audit.verdict import MEANING as MEANINGS
-from bench.audit.verdict import Judged, headline
+from bench.audit.verdict import AuditRow, headline
 from bench.check.findings import Checklist
 from bench.report.evidence import by_setting, caveat
 from bench.report.figures import slug
 from bench.report.files import replace_file
 from bench.report.recovered import HEAD as RECOVERED
-from bench.report.recovered import MEANING, with_undefended
-from bench.report.statistics import Interval
-from bench.report.text import markdown
-from bench.report.visible import Grade, grade
+from bench.report.recovered import meaning, percent, share
+from bench.report.text import loss, markdown, strength
+from bench.report.text import percent as accuracy
+from bench.report.verdict import INTERVAL
+from bench.report.verdict import MEANING as WORDS
 
-HEAD = ("setting", "strength", "verdict", "worst case", RECOVERED, "less than undefended by", "accuracy",
-        "loss, points", "strongest attack", "flags")  # fmt: skip
+HEAD = ("setting", "strength", "verdict", "undefended accuracy %", "accuracy %", "loss, points (upper limit)",
+        RECOVERED, "undefended", "drop, points", "strongest attack", "releases x seeds", "flags")  # fmt: skip
 _TEMPLATE = Path(__file__).with_name("verdict.html.j2")
 _NOTE = (
-    "The worst case takes, image by image, the best reconstruction over all attacks of the suite, naive and "
-    "adaptive; differences are paired on the same images; brackets are 95 % intervals. An audit shows what "
-    f"these attacks can do: a stronger one may come. {MEANING} All numbers are in leaderboard.md beside this "
-    "page."
+    "Drops are paired on the same images. An attack that ends below the floor says nothing of the defense, "
+    "and never counts as hidden. An audit shows what these attacks can do: a stronger one may come. All "
+    "numbers are in leaderboard.md beside this page."
 )
 
 
@@ -38,24 +38,46 @@ class Audit:
     Attributes:
         name: of the defense.
         checklist: its contract.
-        judged: every strength in every setting.
+        rows: every strength in every setting.
+        origin: where the numbers come from, see :func:`origin`.
     """
 
     name: str
     checklist: Checklist
-    judged: tuple[Judged, ...]
+    rows: tuple[AuditRow, ...]
+    origin: str = ""
 
     @property
     def headline(self) -> str:
         """The verdict in a sentence; a broken contract comes first."""
         if not self.checklist.sound:
             return f"{self.name} breaks its contract, so its numbers mean nothing yet."
-        return headline(self.judged, self.name)
+        return headline(self.rows, self.name)
 
     @property
     def warning(self) -> str:
         """That the numbers are no evidence, where too few releases stand behind them; else empty."""
-        return caveat(by_setting({item.group.title: item.group for item in self.judged}.values()))
+        return caveat(by_setting({item.group.title: item.group for item in self.rows}.values()))
+
+    @property
+    def note(self) -> str:
+        """What the columns mean."""
+        return f"{meaning(item.group for item in self.rows)} {INTERVAL} {_NOTE}".strip()
+
+
+def origin(matrix: str, cells: pd.DataFrame) -> str:
+    """By which matrix, with which code and when the records were made, in a sentence.
+
+    Args:
+        matrix: name and version.
+        cells: one row per record, with ``commit``, ``dirty`` and ``finished``.
+    """
+    known = cells[cells["commit"] != ""]
+    changed = known["dirty"].str.lower().isin(["true", "1"]).map({True: " with local changes", False: ""})
+    commits = ", ".join(sorted(set(known["commit"].str[:10] + changed))) or "unknown"
+    days = sorted({finished[:10] for finished in cells["finished"] if finished})
+    when = " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "an unknown date"
+    return f"Matrix {matrix}; commit {commits}; {len(cells):,} records of {when}."
 
 
 def write(audit: Audit, directory: Path) -> tuple[Path, Path]:
@@ -77,56 +99,54 @@ def _promises(checklist: Checklist) -> str:
     return f"bench check: {len(checklist.broken)} of {tried} promises are broken."
 
 
-def _rows(audit: Audit) -> list[list[str]]:
+def _cells(item: AuditRow) -> list[str]:
+    """One line of the table, in the order of :data:`HEAD`."""
+    row, group, base = item.row, item.group, item.group.baseline
     return [
-        [
-            item.group.title,
-            "–" if math.isnan(item.row.strength) else f"{item.row.strength:g}",
-            _word(item),
-            f"{_interval(item.leak)} {item.group.terms.name(item.group.rank)}" if item.leak else "n/a",
-            with_undefended(item.row.worst, item.group),
-            _gain(item),
-            f"{item.row.utility.mean:.1%}",
-            "n/a" if math.isnan(item.row.loss.mean) else f"{item.row.loss.mean:.1f}",
-            item.row.worst.strongest if item.row.worst else "n/a",
-            " ".join(item.row.flags),
-        ]
-        for item in audit.judged
+        group.title,
+        strength(row.strength),
+        _verdict(item),
+        accuracy(base.utility.mean if base else math.nan),
+        accuracy(row.utility.mean),
+        loss(row.loss),
+        share(row, group),
+        share(base, group) if base else "n/a",
+        percent(row.verdict.drop),
+        row.strongest.name if row.strongest else "n/a",
+        _size(item),
+        " ".join(row.headline),
     ]
 
 
-def _word(item: Judged) -> str:
-    """The verdict, with what explains or limits it in brackets."""
-    beside = [*item.reasons, *item.remarks]
+def _verdict(item: AuditRow) -> str:
+    """The word, with what explains or limits it in brackets."""
+    beside = [*item.row.verdict.reasons, *item.row.verdict.remarks]
     return item.word.value + (f" ({'; '.join(beside)})" if beside else "")
 
 
-def _gain(item: Judged) -> str:
-    if item.gain is None:
+def _size(item: AuditRow) -> str:
+    """Releases of each seed x seeds behind the share of a row; on channel ``model`` its classes x seeds."""
+    found = item.row.recovery
+    if found is None:
         return "n/a"
-    found = grade(item.gain, item.group.smallest_visible)
-    return _interval(item.gain) + (f" {found.value}" if found is Grade.NEGLIGIBLE else "")
-
-
-def _interval(value: Interval | None) -> str:
-    if value is None or math.isnan(value.mean):
-        return "n/a"
-    return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"
+    counts = found.images.groupby("seed")["cluster"].nunique()
+    return f"{'/'.join(str(count) for count in sorted(set(counts)))} x {len(counts)}"
 
 
 def _markdown(audit: Audit) -> str:
-    rows = [[markdown(cell) for cell in row] for row in _rows(audit)]
+    rows = [[markdown(cell) for cell in _cells(item)] for item in audit.rows]
     lines = [f"# Audit of {markdown(audit.name)}", "", f"**{markdown(audit.headline)}**", ""]
     lines += [f"**{markdown(audit.warning)}**", ""] if audit.warning else []
+    lines += [markdown(audit.origin), ""] if audit.origin else []
     lines += [markdown(_promises(audit.checklist)), ""]
     lines += [f"- **{item.promise}**: {markdown(item.message)}" for item in audit.checklist.broken]
     lines += ["", *(f"| {' | '.join(cells)} |" for cells in [HEAD, ["---"] * len(HEAD), *rows]), ""]
-    lines += [f"- **{word.value}**: {markdown(meaning)}." for word, meaning in MEANINGS.items()]
-    return "\n".join([*lines, "", markdown(_NOTE), ""])
+    lines += [f"- **{word.value}**: {markdown(text)}." for word, text in WORDS.items()]
+    return "\n".join([*lines, "", markdown(audit.note), ""])
 
 
 def _html(audit: Audit, directory: Path) -> str:
-    sources = {item.group.title: f"figures/worst-{slug(item.group)}.png" for item in audit.judged}
+    sources = {item.group.title: f"figures/worst-{slug(item.group)}.png" for item in audit.rows}
     return (
         Environment(autoescape=True)
         .from_string(_TEMPLATE.read_text(encoding="utf-8"))
@@ -137,9 +157,10 @@ def _html(audit: Audit, directory: Path) -> str:
             broken=audit.checklist.broken,
             head=HEAD,
             warning=audit.warning,
-            rows=[(item.word.style, row) for item, row in zip(audit.judged, _rows(audit), strict=True)],
-            words=[(word.value, meaning) for word, meaning in MEANINGS.items()],
-            note=_NOTE,
+            origin=audit.origin,
+            rows=[(item.word.style, _cells(item)) for item in audit.rows],
+            words=[(word.value, text) for word, text in WORDS.items()],
+            note=audit.note,
             pictures=[(title, source) for title, source in sources.items() if (directory / source).is_file()],
         )
     )

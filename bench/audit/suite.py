@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bench.api.cards import Value
 from bench.api.errors import UsageError
 from bench.matrix import Filters, Matrix, expand
 from bench.plugins import defense_card
 from bench.report.entries import title
+from bench.report.terms import MODEL
+from bench.report.verdict import LEAST_CLASSES, LEAST_RELEASES, LEAST_SEEDS
 
 _STEPS = (0.1, 1.0, 10.0)
 """Times the default, where a card gives no ``sweep``."""
@@ -73,21 +77,44 @@ def refuse_elsewhere(matrix: Matrix, name: str) -> None:
         )
 
 
-def planned_releases(matrix: Matrix, filters: Filters) -> dict[str, int]:
-    """How many releases, over all seeds, would stand behind the rows of each setting.
+def planned_releases(matrix: Matrix, filters: Filters) -> dict[str, dict[int, int]]:
+    """How many releases would stand behind the rows of each setting.
 
     Args:
         matrix: what would run.
         filters: restrictions.
 
     Returns:
-        Releases by the setting's title, as :func:`bench.report.evidence.caveat` takes them.
+        By the setting's title, releases by seed.
     """
-    seeds: dict[str, dict[int, int]] = {}
+    planned: dict[str, dict[int, int]] = {}
     for cell in expand(matrix, filters):
         if not cell.incompatible:
-            mine = seeds.setdefault(
-                title(cell.channel, cell.dataset.label, cell.model, cell.checkpoint, cell.batch_size), {}
-            )
+            place = title(cell.channel, cell.dataset.label, cell.model, cell.checkpoint, cell.batch_size)
+            mine = planned.setdefault(place, {})
             mine[cell.seed] = max(cell.releases, mine.get(cell.seed, 0))
-    return {name: sum(by_seed.values()) for name, by_seed in seeds.items()}
+    return planned
+
+
+def too_small(planned: Mapping[str, Mapping[int, int]]) -> str:
+    """A sentence where no word can come out, because too little would be measured; else empty.
+
+    Args:
+        planned: see :func:`planned_releases`.
+    """
+    few = {
+        place: f"{sum(seeds.values())} of {len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
+        for place, seeds in planned.items()
+        if len(seeds) < LEAST_SEEDS or sum(seeds.values()) < _least(place)
+    }
+    if not few:
+        return ""
+    return (
+        f"No word can come out: it takes {LEAST_SEEDS} seeds and {LEAST_RELEASES} releases behind each row "
+        f"(on channel {MODEL} {LEAST_CLASSES} classes x seeds), as 5 seeds x 15 releases give; planned are "
+        f"{'; '.join(f'{size} in {place}' for place, size in few.items())}."
+    )
+
+
+def _least(place: str) -> int:
+    return LEAST_CLASSES if place.startswith(MODEL) else LEAST_RELEASES

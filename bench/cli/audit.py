@@ -57,17 +57,25 @@ def audit(
 
     NAME is a defense that bench list shows, PATH the folder of one. The undefended victims are attacked as
     well, for comparison. What is there already is not run again. verdict.md and verdict.html are written
-    beside the leaderboard. Fewer than 20 releases behind a row, as in the matrix smoke, are no evidence.
+    beside the leaderboard, and judge by its rule. A word takes 5 seeds and 72 releases behind a row: the
+    matrix smoke, which has fewer, shows how it works and tests nothing.
 
     Exit codes: 0 audited, 1 the contract is broken or cells failed, 2 usage, 130 interrupted.
     """
-    from bench.audit.page import Audit, write
-    from bench.audit.suite import planned_releases, refuse_elsewhere, selection, strengths, undefended
-    from bench.audit.verdict import judge
+    from bench.audit.page import Audit, origin, write
+    from bench.audit.suite import (
+        planned_releases,
+        refuse_elsewhere,
+        selection,
+        strengths,
+        too_small,
+        undefended,
+    )
+    from bench.audit.verdict import audited
     from bench.check.run import check
-    from bench.frames import Leaderboard
     from bench.matrix import Filters, load_matrix
-    from bench.report.evidence import caveat
+    from bench.report.frames import read_results
+    from bench.report.leaderboard import build
     from bench.runs.run import run_matrix
 
     with ExitStack() as stack:
@@ -81,13 +89,18 @@ def audit(
         chosen = selection(subject.name, values or strengths(subject.name), undefended(suite))
         folder = out or Path("runs") / f"audit-{subject.name}"
         filters = Filters(defenses=chosen, datasets=datasets, models=models, seeds=seeds)
-        if warning := caveat(planned_releases(suite, filters)):
+        if warning := too_small(planned_releases(suite, filters)):
             click.echo(printable(warning), err=True)
         summary = run_matrix(
             matrix, out=folder, filters=filters, device=device, workers=workers, display=display
         )
-        judged = judge(Leaderboard(folder).groups, subject.name)
-        found = Audit(name=subject.name, checklist=checklist, judged=judged)
+        results = read_results(folder)
+        found = Audit(
+            name=subject.name,
+            checklist=checklist,
+            rows=audited(build(results), subject.name),
+            origin=origin(f"{suite.name}@{suite.version}", results.cells),
+        )
         page, _ = write(found, folder)
     click.echo(f"\n{printable(found.headline)}\nwrote {page} and verdict.html")
     click.get_current_context().exit(summary.exit_code)

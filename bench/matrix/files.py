@@ -6,11 +6,20 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from bench.api.cards import Value, explain, read_toml
 from bench.api.errors import UsageError, unknown
 from bench.api.threat import Adversary, Channel, Checkpoint
+from bench.matrix.suites import by_channel
 
 FOLDER = Path(__file__).parent / "matrices"
 Sweep = Value | list[Value]
@@ -70,8 +79,27 @@ class Matrix(BaseModel):
     version: int = Field(ge=1)
     description: str = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
+    confirmation: list[Seed] = []
+    """Fresh seeds on which the defense that a table names on top is measured again; none by default."""
+    suites: list[str] = []
+    """The suites by which rows are judged, ``name@version``; without them no row is."""
     block: list[Block] = Field(min_length=1)
     _file: str = PrivateAttr(default="")
+
+    @field_validator("suites")
+    @classmethod
+    def _suites_are_known(cls, value: list[str]) -> list[str]:
+        try:
+            by_channel(value)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @model_validator(mode="after")
+    def _confirmation_is_fresh(self) -> Matrix:
+        if both := sorted(set(self.seeds) & set(self.confirmation)):
+            raise ValueError(f"confirmation: {both[0]} is one of the seeds: choose others")
+        return self
 
     @property
     def where(self) -> str:

@@ -1,15 +1,17 @@
-"""The question that a reader comes with: which defense leaks least for its cost, and how sure is that?"""
+"""The question that a reader comes with: which defense protects for its cost, and how sure is that?"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.report.entries import Group, Place, Row, WorstCase
-from bench.report.recovered import fewer
-from bench.report.statistics import Interval, certainly_positive
-from bench.report.summary import advantage
-from bench.report.visible import Grade, grade
+from bench.report.entries import Group, Place, Row
+from bench.report.recovered import with_undefended
+from bench.report.recovery import drop
+from bench.report.statistics import Interval
+from bench.report.verdict import Word
+
+_NUMBERS = {1.0: "one point", 5.0: "five points"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,18 +21,10 @@ class Answer:
     Attributes:
         group: where.
         limit: points of accuracy that the defense may cost.
-        undefended: the undefended row, if its worst case is known.
-        place: the defense that leaks least within the limit; None if none is that cheap.
+        undefended: the undefended row, if there is one.
+        place: the defense that protects best within the limit; None if none is certainly that cheap.
         tied: other defenses that may be just as good.
-        gain: paired protection gained on the undefended victim; None where there is none.
-        lead: the same on the next defense.
-        helps: whether any defense within the limit certainly leaks less than the undefended victim; None
-            where that victim is unknown.
-        visible: whether one of these gains can be seen, see :mod:`bench.report.visible`; None also where
-            there is no floor that could tell.
-        fewer: whether clearly fewer images are recovered than without a defense; None where nobody knows.
-        protects: this, the first place's own gain is certain and can be seen, and not every attack on it ends
-            below the floor: only then may its name stand out.
+        lead: by how much the next defense's recovered share is higher, on the same images.
     """
 
     group: Group
@@ -38,47 +32,91 @@ class Answer:
     undefended: Row | None
     place: Place | None = None
     tied: tuple[Row, ...] = ()
-    gain: Interval | None = None
     lead: Interval | None = None
-    helps: bool | None = None
-    visible: bool | None = None
-    fewer: bool | None = None
-    protects: bool = False
+
+    @property
+    def word(self) -> Word | None:
+        """For the defense that protects best; None if none is certainly that cheap."""
+        return self.place.row.verdict.word if self.place else None
+
+    @property
+    def protects(self) -> bool:
+        """Whether its name may stand out: it hides or reduces what is recovered."""
+        return self.word in (Word.HIDES, Word.REDUCES)
 
     @property
     def nothing(self) -> str:
-        """The headline where no defense does what is asked for; empty where one may."""
-        if self.helps is False:
-            return "no defense certainly helps"
-        return "no defense visibly helps" if self.visible is False and not self.fewer else ""
+        """The headline where no defense does what is asked for; empty where one does."""
+        if self.protects or self.word is None:
+            return ""
+        return "no defense protects" if self.word is Word.FAILS else self.word.value
 
 
 def answer(group: Group, limit: float) -> Answer:
     """Looks the answer up in the group's places."""
-    base = group.baseline if group.baseline and group.baseline.worst else None
     places = group.places[limit]
     if not places:
-        return Answer(group=group, limit=limit, undefended=base)
-    best = places[0]
-    bare = base.worst if base else None
-    gains = [advantage(place.worst, bare, group) for place in places] if bare else []
-    grades = [grade(gain, group.smallest_visible) for gain in gains]
-    scaled = bool(grades) and not math.isnan(group.smallest_visible)
-    less = fewer(best.worst, bare, group) if bare else None
+        return Answer(group=group, limit=limit, undefended=group.baseline)
+    best, rest = places[0], places[1:]
     return Answer(
         group=group,
         limit=limit,
-        undefended=base,
+        undefended=group.baseline,
         place=best,
-        tied=tuple(place.row for place in places[1:] if place.standing.tied(best.standing)),
-        gain=gains[0] if gains else None,
-        lead=_over(best.worst, places[1].worst if len(places) > 1 else None, group),
-        helps=any(map(certainly_positive, gains)) if gains else None,
-        visible=Grade.CERTAIN in grades if scaled else None,
-        fewer=less,
-        protects=bool(less) and grades[0] is Grade.CERTAIN and "below-prior" not in best.row.flags,
+        tied=tuple(place.row for place in rest if place.standing.tied(best.standing)),
+        lead=drop(rest[0].recovery, best.recovery) if rest else None,
     )
 
 
-def _over(own: WorstCase, other: WorstCase | None, group: Group) -> Interval | None:
-    return None if other is None else advantage(own, other, group)
+def points(limit: float) -> str:
+    """``one point``."""
+    return _NUMBERS.get(limit, f"{limit:g} points")
+
+
+def sentence(groups: Sequence[Group], limit: float) -> str:
+    """The result in one computed sentence, over all settings with a defense.
+
+    Args:
+        groups: the leaderboard.
+        limit: points of accuracy that a defense may cost.
+    """
+    asked = [group for group in groups if any(not row.baseline for row in group.rows)]
+    if not asked:
+        return "No defense was measured."
+    found = [answer(group, limit) for group in asked]
+    tested = [item for item in found if item.word is not Word.NOT_TESTED]
+    settings = f"{len(asked)} setting{'s' if len(asked) > 1 else ''}"
+    if not tested:
+        start = f"At {points(limit)} of accuracy"
+        return f"{start} nothing is said of any defense: none of {settings} was tested."
+    parts = [part for word in (Word.HIDES, Word.REDUCES) if (part := _held(found, word))]
+    rest = _rest(found)
+    start = f"At {points(limit)} of accuracy"
+    if not parts:
+        return f"{start} no defense here protects: {'; '.join(rest)}."
+    return f"{start} {'; '.join([*parts, *rest])}."
+
+
+def _held(found: Sequence[Answer], word: Word) -> str:
+    """The settings in which the best defense hides, or reduces, what is recovered, with its counts."""
+    mine = [
+        f"{item.place.row.name} on {item.group.title}, {with_undefended(item.place.row, item.group)}"
+        for item in found
+        if item.place is not None and item.word is word
+    ]
+    if not mine:
+        return ""
+    verb = "hides the private images" if word is Word.HIDES else "reduces what is recovered"
+    return f"a defense {verb} in {len(mine)} of {len(found)} settings ({'; '.join(mine)})"
+
+
+def _rest(found: Sequence[Answer]) -> list[str]:
+    """In how many settings there is nothing to be named, and why."""
+    texts = {
+        Word.FAILS: "the best one does not protect",
+        Word.UNDECIDED: "it is undecided",
+        Word.NOT_TESTED: "none was tested",
+        None: "none is certainly that cheap",
+    }
+    counts = {word: sum(item.word is word for item in found) for word in texts}
+    return [f"in {count} of {len(found)} {texts[word]}" for word, count in counts.items() if count]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bench.api.cards import AttackCard, DefenseCard
 from bench.api.errors import UsageError
-from bench.plugins import attack_card, defense_card
+from bench.matrix import load_matrix
+from bench.matrix.suites import Suite, by_channel, newest
+from bench.plugins import attack_card, dataset_card, defense_card
 
 
 class Cards:
@@ -33,3 +37,24 @@ class Cards:
         """Whether an adaptive attacker finds anything to adapt to in a defense; None if nobody says."""
         card = self.defense(name)
         return None if card is None else card.adaptive_view
+
+    def holds_answer(self, name: str) -> bool:
+        """True for a bound that chooses from a list in which the private images are: it is no attack."""
+        card = self.attack(name)
+        return card is not None and card.receives_pool
+
+    def classes(self, dataset: str) -> int | None:
+        """How many classes a data set has; None where nobody says, as for a user's own images."""
+        try:
+            return dataset_card(dataset).num_classes
+        except UsageError:
+            return None
+
+    def suites(self, matrix: str) -> Mapping[str, Suite]:
+        """The suites that judge the rows of a matrix, by channel.
+
+        Args:
+            matrix: ``name@version`` of a matrix that ships; empty for any other, which the newest suites
+                judge. An old matrix that names no suite is judged by none.
+        """
+        return by_channel(load_matrix(matrix).suites if matrix else newest())

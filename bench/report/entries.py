@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from bench.report.badges import Badge, least
+from bench.report.recovery import Recovery
 from bench.report.statistics import NOTHING, Interval
 from bench.report.statistics import Place as Standing
 from bench.report.tallies import Coverage, Failure, Spread
 from bench.report.terms import METRICS, Rank, Terms, direction, terms
+from bench.report.verdict import NO_VERDICT, Verdict
 from bench.report.visible import smallest_visible
 
 SCORES = [*METRICS, "success"]
@@ -108,6 +110,8 @@ class Row:
         loss: accuracy lost against the undefended victims of the same seeds, in points.
         worst: None if no image was scored by all done attacks.
         naive: the same over those attacks alone that ignore the defense.
+        recovery: what the strongest single attack recovered; None if nothing was scored.
+        verdict: the word for the row, and what it stands on.
         attacks: entries, floors last.
         normalised: normalised leakage by LPIPS, on channel ``model`` by evaluator accuracy: 0 is the floor,
             1 the undefended victim; NaN where either is missing or the floor is not below the ceiling.
@@ -126,6 +130,8 @@ class Row:
     worst: WorstCase | None
     attacks: tuple[AttackEntry, ...]
     naive: WorstCase | None = None
+    recovery: Recovery | None = field(default=None, repr=False)
+    verdict: Verdict = NO_VERDICT
     normalised: Interval = NOTHING
     normalised_ssim: Interval = NOTHING
     pareto: bool = False
@@ -144,10 +150,9 @@ class Row:
 
     @property
     def strongest(self) -> AttackEntry | None:
-        """The single strongest attack."""
-        if self.worst is None:
-            return None
-        return next(entry for entry in self.attacks if entry.name == self.worst.strongest)
+        """The single attack that recovers most."""
+        number = -1 if self.recovery is None else self.recovery.entry
+        return next((entry for entry in self.attacks if entry.number == number), None)
 
     @property
     def headline(self) -> tuple[str, ...]:
@@ -155,14 +160,8 @@ class Row:
         return tuple(dict.fromkeys([*self.flags, *(self.strongest.flags if self.strongest else ())]))
 
     @property
-    def most_recognised(self) -> AttackEntry | None:
-        """The attack whose images the evaluator takes for their class most often; no floor is one."""
-        known = [e for e in self.attacks if not e.floor and e.scores["recognised"].n_images]
-        return min(known, key=lambda e: (-e.scores["recognised"].mean, e.attack, e.adversary), default=None)
-
-    @property
     def ranked(self) -> bool:
-        """False where the worst case lacks an attack that others had to stand."""
+        """False where the worst case lacks an attack that it owes, or that others had to stand."""
         return "missing-attack" not in self.flags
 
 
@@ -172,12 +171,12 @@ class Place:
 
     Attributes:
         row: the defense at that strength.
-        worst: its worst case.
+        recovery: what its strongest attack recovered.
         standing: its rank as an interval, and its tie groups.
     """
 
     row: Row
-    worst: WorstCase
+    recovery: Recovery
     standing: Standing
 
 
@@ -216,6 +215,12 @@ class Group:
         places: per limit of accuracy loss, the defenses at their best strength, the least leak first.
         attacks: attacks by their mean leakage on complete blocks, the strongest first.
         areas: per defense the hypervolume over its strengths, in units of the ranking metric.
+        suite: name and version of the attacks that the verdicts stand on; empty if the matrix names none.
+        attacked: how many attacks of the suite saw the undefended victim's releases.
+        resolution: points of accuracy that cannot be told from no loss; NaN with fewer than two seeds.
+        fair_floor: mean of the ranking metric over the best of as many blind guesses as the undefended row
+            has attacks; NaN if none was measured.
+        lead: by how much the undefended recovered share lies above that of blind guesses.
     """
 
     channel: str
@@ -228,6 +233,30 @@ class Group:
     places: Mapping[float, tuple[Place, ...]] = field(default_factory=dict)
     attacks: tuple[AttackPlace, ...] = ()
     areas: Mapping[str, Interval] = field(default_factory=dict)
+    suite: str = ""
+    attacked: int = 0
+    resolution: float = math.nan
+    fair_floor: float = math.nan
+    lead: Interval = NOTHING
+
+    def bound(self, limit: float) -> float:
+        """Points that a defense may cost to be admitted: a limit, or what this setting can resolve."""
+        return max(limit, 0.0 if math.isnan(self.resolution) else self.resolution)
+
+    def admitted(self, row: Row, limit: float) -> bool:
+        """Whether a defense costs no more than a limit: by the upper limit of its loss.
+
+        Of a single seed, which has no limit, the loss itself decides; no row of a single seed is tested.
+        """
+        cost = row.loss.upper if row.loss.seeds > 1 else row.loss.mean
+        return cost <= self.bound(limit) + 1e-9
+
+    @property
+    def headline(self) -> str:
+        """What the worst case of this setting is taken over."""
+        return (
+            f"worst of the {self.attacked} attacks of {self.suite}" if self.suite else "worst of its attacks"
+        )
 
     @property
     def key(self) -> str:
@@ -250,28 +279,23 @@ class Group:
         return next((row for row in self.rows if row.baseline), None)
 
     @property
-    def floor(self) -> AttackEntry | None:
-        """The strongest attack on the undefended victim that never sees the release, if one was measured."""
-        blind = [entry for entry in self.baseline.attacks if entry.floor] if self.baseline else []
-        known = [entry for entry in blind if not math.isnan(entry.scores[self.rank].mean)]
-        return max(known, key=lambda entry: direction(self.rank) * entry.scores[self.rank].mean, default=None)
-
-    @property
     def smallest_visible(self) -> float:
         """The smallest difference in the ranking metric that is not negligible.
 
         NaN where there is no scale: no floor, or one that the undefended victim does not certainly leak more
         than.
         """
-        base, floor = self.baseline, self.floor
-        if base is None or base.worst is None or floor is None:
+        base = self.baseline
+        if base is None or base.worst is None:
             return math.nan
         above = base.normalised_ssim if self.rank == "ssim" else base.normalised
         if math.isnan(above.mean):
             return math.nan
-        return smallest_visible(base.worst.scores[self.rank].mean, floor.scores[self.rank].mean)
+        return smallest_visible(base.worst.scores[self.rank].mean, self.fair_floor)
 
     @property
     def nobody(self) -> str:
         """Why no defense has a place."""
-        return "none is that cheap" if any(not row.baseline for row in self.rows) else "none was tried"
+        return (
+            "none is certainly that cheap" if any(not row.baseline for row in self.rows) else "none was tried"
+        )

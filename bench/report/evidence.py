@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bench.report.entries import Group, Row
-
-LEAST_RELEASES = 20
-"""Releases (clusters, over all seeds) behind a row; fewer say nothing of a defense."""
+from bench.report.terms import MODEL
+from bench.report.verdict import LEAST_CLASSES, LEAST_RELEASES
 
 
 def releases(row: Row) -> int:
@@ -26,11 +25,16 @@ def caveat(settings: Mapping[str, int]) -> str:
     Args:
         settings: releases behind a row, by the title of the setting.
     """
-    few = [title for title, count in settings.items() if count < LEAST_RELEASES]
+    few = [title for title, count in settings.items() if count < _least(title)]
     if not few:
         return ""
     where = "" if len(few) == len(settings) else f" of {'; '.join(few)}"
     return (
-        f"No evidence: fewer than {LEAST_RELEASES} releases stand behind each row{where}. Such numbers show "
-        "how the benchmark works, and nothing of what a defense protects."
+        f"Not tested: fewer than {LEAST_RELEASES} releases (on channel model {LEAST_CLASSES} classes x "
+        f"seeds) stand behind each row{where}. Such numbers show how the benchmark works, and decide nothing."
     )
+
+
+def _least(title: str) -> int:
+    """How many releases a setting needs: on channel ``model`` a release is a class of one seed."""
+    return LEAST_CLASSES if title.startswith(MODEL) else LEAST_RELEASES

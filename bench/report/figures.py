@@ -136,7 +136,7 @@ def _heat(group: Group) -> Figure:
     axes.pcolormesh(values[::-1], cmap="YlOrRd", vmin=low, vmax=1, edgecolors="white", linewidth=0.5)
     for i, row in enumerate(group.rows):
         for j, name in enumerate(names):
-            strongest = row.worst is not None and row.worst.strongest == name
+            strongest = row.strongest is not None and row.strongest.name == name
             axes.text(
                 j + 0.5,
                 len(group.rows) - i - 0.5,

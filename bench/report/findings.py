@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.report.entries import Group, Row, WorstCase
+from bench.report.entries import Group, Row
 from bench.report.frames import GROUP
+from bench.report.recovery import drop
 from bench.report.statistics import Interval
-from bench.report.summary import advantage
+from bench.report.summary import advantage, order
 
 EQUAL_COST = 0.5
 """Points of accuracy by which a rival may cost more and still count as no dearer."""
@@ -23,19 +24,13 @@ class Finding:
     Attributes:
         group: where.
         row: the defense at one strength.
-        naive: the worst case over the attackers who ignore the defense; None if there is none.
-        worst: the worst case over all attackers, those who know the defense included.
-        surprise: paired protection that is lost once attackers know the defense; positive if it is lost.
-        gain: paired protection of that worst case on the undefended victim.
+        gain: by how much its worst case leaks less than the undefended one by the ranking metric, paired.
         rival: the other defense that protects best among those that cost no more accuracy.
-        lead: paired protection on that rival.
+        lead: by how much the rival's recovered share is higher, on the same images.
     """
 
     group: Group
     row: Row
-    naive: WorstCase | None
-    worst: WorstCase | None
-    surprise: Interval | None = None
     gain: Interval | None = None
     rival: Row | None = None
     lead: Interval | None = None
@@ -55,12 +50,9 @@ def _of(group: Group) -> Iterator[Finding]:
         yield Finding(
             group=group,
             row=row,
-            naive=row.naive,
-            worst=row.worst,
-            surprise=advantage(row.naive, row.worst, group) if row.naive else None,
             gain=advantage(row.worst, base, group) if base and row.ranked and not row.baseline else None,
             rival=rival,
-            lead=advantage(row.worst, rival.worst, group) if rival and rival.worst else None,
+            lead=drop(rival.recovery, row.recovery) if rival else None,
         )
 
 
@@ -77,11 +69,10 @@ def _rival(row: Row, group: Group) -> Row | None:
         if other.defense != row.defense
         and not other.baseline
         and other.ranked
-        and other.worst is not None
+        and other.recovery is not None
         and other.loss.mean <= row.loss.mean + EQUAL_COST
     ]
-    scored = [(other.worst.protection(group.rank), other) for other in others if other.worst is not None]
-    return max(scored, key=lambda item: item[0])[1] if scored else None
+    return min(others, key=lambda other: order(other, group), default=None)
 
 
 def details(cells: pd.DataFrame, group: Group) -> pd.DataFrame:

@@ -6,34 +6,37 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from bench.report.answers import sentence
 from bench.report.claims import Judged
 from bench.report.claims_page import verdicts
-from bench.report.entries import Group
+from bench.report.entries import LIMITS, Group
 from bench.report.findings import EQUAL_COST, Finding, details, shown
-from bench.report.markdown import no_scale, warning
-from bench.report.markdown_group import defense, flags, most_recognised, table, worst_head, worst_score
-from bench.report.recovered import meaning
-from bench.report.terms import HEADS, MOST_RECOGNISED
+from bench.report.markdown import warning
+from bench.report.markdown_group import defense, flags, table
+from bench.report.recovered import DROP, meaning
+from bench.report.recovered import HEAD as RECOVERED
+from bench.report.recovered import percent as share
+from bench.report.recovered import share as counted
+from bench.report.terms import HEADS
 from bench.report.text import advantage, loss, markdown, number, percent, score
 from bench.report.visible import VISIBLE
 
 _INTRO = """# Findings: what each defense protects, and from whom
 
 Every number is computed by `bench report` from the records beside this file. **Naive** attackers ignore that
-there is a defense; the **worst** case is over all attackers, adaptive ones included, who know the defense and
-its parameters. Differences are paired, on the same images, in the metric of the column; positive means that
-the defense on the left protects more; **bold** where the whole 95 % interval lies above zero and the
-difference reaches {visible:g} of the way from the undefended victim's worst case to the floor; *negligible*
-where it is certain and does not. {recovered} The files `leaderboard.md` (every attack), `claims.md` and
-`index.html` hold the rest.{no_scale}"""
+there is a defense; all other numbers are over all attackers, adaptive ones included, who know the defense
+and its parameters. Differences are paired, on the same images; positive means that the defense on the left
+protects more. {recovered} A gain by the ranking metric is *negligible* below {visible:g} of the way from the
+undefended victim's worst case to the best of as many blind guesses. The files `leaderboard.md` (every
+attack, what the words mean), `claims.md` and `index.html` hold the rest."""
 
 
 def render(found: Sequence[Finding], judged: Sequence[Judged], cells: pd.DataFrame) -> str:
     """The whole file."""
     groups = tuple({item.group.key: item.group for item in found}.values())
-    intro = _INTRO.format(visible=VISIBLE, recovered=meaning(groups), no_scale=no_scale(groups))
+    intro = _INTRO.format(visible=VISIBLE, recovered=meaning(groups))
     title, _, rest = intro.partition("\n\n")
-    lines = [title, "", *warning(groups), rest]
+    lines = [title, "", *warning(groups), f"**{markdown(sentence(groups, LIMITS[0]))}**", "", rest]
     for group in dict.fromkeys(item.group.key for item in found):
         mine = [item for item in found if item.group.key == group]
         lines += ["", *_section(mine[0].group, mine, cells)]
@@ -43,12 +46,11 @@ def render(found: Sequence[Finding], judged: Sequence[Judged], cells: pd.DataFra
 def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Iterator[str]:
     yield f"## {markdown(group.title)}"
     yield ""
-    words = group.terms
-    rank = words.heads[group.rank]
+    rank = group.terms.heads[group.rank]
     head = [
-        "defense", "accuracy %", "loss, points", f"naive {rank}", f"worst {rank}",
-        worst_head(words, words.beside), *([MOST_RECOGNISED] if words.by_class else []), "strongest attack",
-        "lost to knowledge", "gain on undefended", "rival of equal cost", "lead on it",
+        "defense", "accuracy %", "loss, points", "verdict", RECOVERED, "naive attackers ↑ %", DROP,
+        "strongest attack", f"worst {rank}", "gain on undefended", "rival of equal cost",
+        "lead on it, points",
     ]  # fmt: skip
     yield from table(head, map(_row, found))
     yield ""
@@ -61,21 +63,20 @@ def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Ite
 
 
 def _row(item: Finding) -> list[str]:
-    rank, row, words = item.group.rank, item.row, item.group.terms
-    seen, visible = words.beside, item.group.smallest_visible
+    rank, row, found = item.group.rank, item.row, item.row.verdict
     return [
         f"{defense(row)} {flags(row.headline)}".rstrip(),
         percent(row.utility.mean),
         loss(row.loss),
-        score(rank, item.naive.scores[rank]) if item.naive else "–",
-        score(rank, item.worst.scores[rank]) if item.worst else "–",
-        worst_score(seen, item.worst.scores[seen]) if item.worst else "–",
-        *([markdown(most_recognised(row))] if words.by_class else []),
-        markdown(item.worst.strongest) if item.worst else "–",
-        advantage(rank, item.surprise, visible),
-        advantage(rank, item.gain, visible),
+        markdown(found.shown),
+        counted(row, item.group),
+        share(found.naive),
+        "–" if row.baseline else share(found.drop),
+        markdown(row.strongest.name) if row.strongest else "–",
+        score(rank, row.worst.scores[rank]) if row.worst else "–",
+        advantage(rank, item.gain, item.group.smallest_visible),
         defense(item.rival) if item.rival else "–",
-        advantage(rank, item.lead, visible),
+        "–" if item.lead is None else share(item.lead),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,13 +17,13 @@ from bench.report.worst import paired
 
 LEGEND = {
     "partial": "some cells of this row are not done: its worst case is over fewer images or attacks",
-    "missing-attack": "an attack that worked on another row has no result here: the worst case may be "
-    "too mild, so the row has no rank",
+    "missing-attack": "an attack of the suite that this row owes (where its matrix names no suite: one that "
+    "worked on another row) has no result here: the worst case may be too mild, so the row has no rank",
     "unconverged": "the training of at least one victim had not converged, so its accuracy is too low",
     "single-draw": "a random defense of which every victim released a single draw: its leak may be luck",
     "dead-release": "the release of at least one victim was zero or not finite",
     "below-prior": "certainly worse (LPIPS, paired) than the floor, an attack that never saw the release; "
-    "of a row: every attack on it is, so that its leak and its gain tell of their failure, too",
+    "of a row: every attack on it is, so that it says nothing of its defense",
     "psnr-only": "PSNR certainly better but LPIPS certainly worse than the floor",
     "budget": "its budget is not that of most attacks of the group, or it spent more than its budget",
     "under-budget": "it ended after the same number of evaluations on every image of every row, less than "
@@ -41,8 +41,8 @@ LEGEND = {
 """Flag -> the sentence printed below the table."""
 _OF_CLASSES = {
     "below-prior": "certainly less often recognised by the evaluator (paired) than the strongest control, an "
-    "attack that learns nothing of the attacked class; of a row: every attack on it is, so that its leak and "
-    "its gain tell of their failure, too",
+    "attack that learns nothing of the attacked class; of a row: every attack on it is, so that it says "
+    "nothing of its defense",
 }
 _NOT_OF_CLASSES = {"psnr-only"}
 
@@ -58,7 +58,11 @@ def legend(groups: Iterable[Group]) -> Mapping[str, str]:
 
 
 def row_flags(
-    cells: pd.DataFrame, victims: pd.DataFrame, group: pd.DataFrame, card: DefenseCard | None
+    cells: pd.DataFrame,
+    victims: pd.DataFrame,
+    group: pd.DataFrame,
+    card: DefenseCard | None,
+    owed: Sequence[str] | None,
 ) -> list[str]:
     """Flags of a defense row.
 
@@ -67,16 +71,18 @@ def row_flags(
         victims: its victims, see :func:`bench.report.utility.victims`.
         group: the records of all rows of its group; ``floor`` marks attacks that ignore the release.
         card: the defense's card, if it is installed.
+        owed: attacks of the suite that the row lacks; None where no suite judges it, and then an attack is
+            missing that worked on another row.
     """
-    question = ["attack", "adversary", "seed"]
-    wanted = group[~group["floor"] & (group["status"] != INCOMPATIBLE)]
+    question = ["attack", "adversary"]
     settled = cells[cells["status"].isin([DONE, INCOMPATIBLE])]
-    missing = _tuples(wanted, question) - _tuples(settled, question)
-    working = wanted[wanted["status"] == DONE]
-    unmet = _tuples(working, question[:2]) - _tuples(settled, question[:2])
+    seeds = len(set(group["seed"]))
+    partial = (settled.groupby(question)["seed"].nunique() < seeds).any() or len(settled) < len(cells)
+    working = group[~group["floor"] & (group["status"] == DONE)]
+    unmet = _tuples(working, question) - _tuples(settled, question) if owed is None else owed
     dead = (cells[["release_zero", "release_nonfinite"]].fillna(0) > 0).any(axis=None)
     found = {
-        "partial": bool(missing),
+        "partial": bool(partial),
         "missing-attack": bool(unmet),
         "unconverged": bool((victims["converged"] == 0).any()),
         "single-draw": card is not None and card.random and bool((cells["releases"] == 1).all()),

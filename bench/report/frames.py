@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.api.errors import UsageError
 from bench.report.badges import read_badges
 from bench.report.flatten import TYPES, flatten
 from bench.report.terms import METRICS
+from bench.runs.publication import read_publication
 from bench.runs.question import read_question
 from bench.runs.record import SCHEMA, Status, refuse_newer
 from bench.text import clean
@@ -43,12 +45,14 @@ class Results:
         problems: what could not be used, a sentence each.
         repeats: records with a smaller budget than another of the same question; only their own means are
             known, for the budget curves.
+        published: the matrix that the folder publishes, ``full@3``; empty if nothing is published.
     """
 
     cells: pd.DataFrame
     images: pd.DataFrame
     problems: tuple[str, ...]
     repeats: pd.DataFrame = field(default_factory=pd.DataFrame)
+    published: str = ""
 
 
 def read_results(directory: Path) -> Results:
@@ -62,7 +66,19 @@ def read_results(directory: Path) -> Results:
     cells = _numbered(found)
     cells["badge"] = read_badges(directory, cells, problems)
     images = _without(_read_images(directory / "images.csv.gz", problems), repeats, cells)
-    return Results(cells, _joined(images, cells, problems), tuple(problems), repeats)
+    return Results(
+        cells, _joined(images, cells, problems), tuple(problems), repeats, _published(directory, problems)
+    )
+
+
+def _published(directory: Path, problems: list[str]) -> str:
+    """The name and version of the matrix whose cells the folder publishes."""
+    try:
+        found = read_publication(directory)
+    except UsageError as error:
+        problems.append(f"published.json: unreadable ({_why(error)})")
+        return ""
+    return found.matrix if found and found.stands(directory) else ""
 
 
 def _why(error: Exception) -> str:

@@ -71,7 +71,7 @@ def _sheets(folder: Path, cells: pd.DataFrame, group: Group) -> list[_Sheet]:
             image = _open(folder / f"{cell.id}.png")
             if image is not None:
                 attack = f"{cell.attack}/{cell.adversary}"
-                strongest = row.worst is not None and row.worst.strongest == attack
+                strongest = row.strongest is not None and row.strongest.name == attack
                 suffix = "" if math.isnan(row.strength) else f" = {row.strength:g}"
                 control = group.terms.by_class and places[attack][0]
                 label = f"{row.defense}{suffix}\n{attack}{' (control)' if control else ''}"

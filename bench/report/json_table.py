@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.answers import answer
+from bench.report.answers import answer, sentence
 from bench.report.changes import Change, Key
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Place, Row, WorstCase
 from bench.report.evidence import by_setting, caveat
@@ -15,13 +15,11 @@ from bench.report.flags import legend
 from bench.report.frames import Results
 from bench.report.generators import PriorRow, priors
 from bench.report.protocol import caption
-from bench.report.recovered import METRIC
 from bench.report.statistics import Interval
 from bench.report.tallies import Spread
 from bench.report.terms import NEAREST_PRIVATE, Terms
-from bench.report.visible import grade
 
-FORMAT = 1
+FORMAT = 2
 _DECIMALS = 6
 
 
@@ -38,6 +36,7 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
         "caption": caption(results, groups),
         "problems": list(results.problems),
         "no_evidence": caveat(by_setting(groups)),
+        "result": {f"{limit:g}": sentence(groups, limit) for limit in LIMITS},
         "flags": dict(legend(groups)),
         "hypervolume_reference": {"loss_points": HYPERVOLUME_LIMIT, "protection": 0.0},
         "groups": [_group(group) for group in groups],
@@ -64,7 +63,7 @@ def _interval(value: Interval | None) -> dict[str, Any] | None:
 
 
 def _spread(value: Spread) -> dict[str, Any]:
-    return {"mean": _number(value.mean), "low": _number(value.low), "high": _number(value.high)}
+    return {name: _number(getattr(value, name)) for name in ("mean", "low", "high", "upper")}
 
 
 def _scores(scores: Mapping[str, Interval], names: Terms) -> dict[str, Any]:
@@ -88,6 +87,10 @@ def _group(group: Group) -> dict[str, Any]:
         **{name: getattr(group, name) for name in names},
         "rank_metric": group.rank,
         "smallest_visible_difference": _number(group.smallest_visible),
+        "suite": group.suite,
+        "suite_attacks": group.attacked,
+        "resolution_points": _number(group.resolution),
+        "undefended_above_blind_guesses": _interval(group.lead),
         **({"reference": NEAREST_PRIVATE} if group.terms.by_class else {}),
         "answers": [_answer(group, limit) for limit in LIMITS],
         "places": {f"{limit:g}": [_place(place) for place in group.places[limit]] for limit in LIMITS},
@@ -110,35 +113,31 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _answer(group: Group, limit: float) -> dict[str, Any]:
     found = answer(group, limit)
+    row = found.place.row if found.place else None
     return {
         "limit": limit,
-        "defense": found.place.row.name if found.place else None,
-        "tied": [row.name for row in found.tied],
-        "loss_points": _spread(found.place.row.loss) if found.place else None,
-        "surely_within": found.place.row.loss.surely_within(limit) if found.place else None,
-        "certainly_helps": found.helps,
-        "visibly_helps": found.visible,
+        "bound": _number(group.bound(limit)),
+        "defense": row.name if row else None,
+        "word": found.word,
         "protects": found.protects,
-        "recovered": _recovered(found.place.worst, group) if found.place else None,
-        "recovered_undefended": _recovered(found.undefended.worst, group) if found.undefended else None,
-        "gain": _interval(found.gain),
-        "gain_is": _grade(found.gain, group),
+        "tied": [other.name for other in found.tied],
+        "loss_points": _spread(row.loss) if row else None,
+        "recovered": _interval(row.verdict.recovered) if row else None,
+        "recovered_undefended": _interval(found.undefended.verdict.recovered) if found.undefended else None,
         "lead": _interval(found.lead),
-        "lead_is": _grade(found.lead, group),
     }
 
 
-def _recovered(worst: WorstCase | None, group: Group) -> dict[str, int] | None:
-    """Images recovered, and images that could be; null where reconstructions have no original."""
-    value = None if worst is None or group.terms.by_class else worst.scores[METRIC]
-    if value is None or math.isnan(value.mean):
-        return None
-    return {"images": round(value.mean * value.n_images), "of": value.n_images}
-
-
-def _grade(value: Interval | None, group: Group) -> str | None:
-    """One of the names of :class:`bench.report.visible.Grade`, in lower case."""
-    return None if value is None else grade(value, group.smallest_visible).name.lower()
+def _verdict(row: Row) -> dict[str, Any]:
+    found = row.verdict
+    shares = ("recovered", "union", "drop", "naive", "identifiable")
+    return {
+        "word": found.word,
+        "reasons": list(found.reasons),
+        "remarks": list(found.remarks),
+        "suite_attacks": found.attacks,
+        **{name: _interval(getattr(found, name)) for name in shares},
+    }
 
 
 def _place(place: Place) -> dict[str, Any]:
@@ -158,8 +157,9 @@ def _row(row: Row, names: Terms) -> dict[str, Any]:
         "undefended": row.baseline,
         "accuracy": _spread(row.utility),
         "loss_points": _spread(row.loss),
+        "strongest_attack": row.strongest.name if row.strongest else None,
         "worst_case": _worst(row.worst, names),
-        **(_most_recognised(row) if names.by_class else {}),
+        "verdict": _verdict(row),
         "normalised_leakage": _interval(row.normalised),
         "normalised_leakage_ssim": _interval(row.normalised_ssim),
         "pareto": row.pareto,
@@ -175,17 +175,10 @@ def _row(row: Row, names: Terms) -> dict[str, Any]:
     }
 
 
-def _most_recognised(row: Row) -> dict[str, Any]:
-    best = row.most_recognised
-    if best is None:
-        return {"most_recognised": None}
-    return {"most_recognised": {"attack": best.name, "recognised": _interval(best.scores["recognised"])}}
-
-
 def _worst(worst: WorstCase | None, names: Terms) -> dict[str, Any] | None:
     if worst is None:
         return None
-    return {"strongest": worst.strongest, "attacks": worst.attacks, "scores": _scores(worst.scores, names)}
+    return {"attacks": worst.attacks, "scores": _scores(worst.scores, names)}
 
 
 def _attack(entry: AttackEntry, names: Terms) -> dict[str, Any]:

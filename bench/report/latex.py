@@ -8,23 +8,22 @@ from bench.report.entries import LIMITS, Group, Row
 from bench.report.evidence import by_setting, caveat
 from bench.report.flags import legend
 from bench.report.frames import Results
-from bench.report.markdown_group import failed, most_recognised, worst_head
+from bench.report.markdown_group import failed
 from bench.report.protocol import caption
-from bench.report.recovered import MEANING, METRIC, count
-from bench.report.statistics import Interval
-from bench.report.terms import MOST_RECOGNISED
+from bench.report.recovered import DROP, MEANING, percent, recovered
+from bench.report.recovered import HEAD as RECOVERED
 from bench.report.text import interval, latex, loss, score, spread, strength
 
-_FIRST = ["Defense", "Strength", r"Accuracy \%", "Loss, points"]
+_FIRST = ["Defense", "Strength", r"Accuracy \%", "Loss, points", "Verdict"]
 _RANKS = [rf"Rank $\leq$ {limit:g}" for limit in LIMITS]
 _LAST = ["Normalised", *_RANKS, "Strongest attack", "Images", "Cells", "Failures", "Notes"]
 _REST = f"r{'l' * len(LIMITS)}lrrrp{{1.9cm}}"
-_COLUMNS = "llrrrrrr" + _REST
-_NARROW = r">{\raggedleft\arraybackslash}p{1.8cm}"
-_WIDE = "llrr" + 4 * _NARROW + r">{\raggedright\arraybackslash}p{2.2cm}" + _REST
+_NARROW = r">{\raggedleft\arraybackslash}p{1.6cm}"
+_COLUMNS = "llrrlr" + _NARROW + "rrr" + _REST
+_WIDE = "llrrlr" + 5 * _NARROW + _REST
 """On channel model, whose heads are long."""
 _BY_CLASS = (
-    "The worst case is by evaluator accuracy @1. "
+    "What is recovered is evaluator accuracy @1, net of the strongest control. "
     "LPIPS, SSIM and PSNR are those to the nearest private image of the attacked class. "
 )
 _PREAMBLE = [
@@ -35,14 +34,14 @@ _PREAMBLE = [
     r"\usepackage[landscape,margin=0.8cm]{geometry}",
     r"\usepackage{booktabs}",
     r"\usepackage{longtable}",
+    r"\usepackage{array}",
     r"\setlength{\tabcolsep}{2pt}",
 ]
 
 
 def render(results: Results, groups: tuple[Group, ...]) -> str:
     """The whole document."""
-    array = [r"\usepackage{array}"] if any(group.terms.by_class for group in groups) else []
-    lines = [*_PREAMBLE, *array, r"\begin{document}", r"\section*{Leaderboard}"]
+    lines = [*_PREAMBLE, r"\begin{document}", r"\section*{Leaderboard}"]
     warning = caveat(by_setting(groups))
     lines += [rf"\textbf{{{latex(warning)}}}", ""] if warning else []
     lines += [*map(latex, caption(results, groups)), ""]
@@ -66,10 +65,7 @@ def _head(group: Group) -> list[str]:
 
 def _heads(group: Group) -> list[str]:
     names = group.terms
-    return [
-        *(worst_head(names, name) for name in names.worst),
-        *([MOST_RECOGNISED] if names.by_class else []),
-    ]
+    return [RECOVERED, DROP, *(names.heads[name] for name in names.worst)]
 
 
 def _table(group: Group) -> list[str]:
@@ -77,10 +73,10 @@ def _table(group: Group) -> list[str]:
     return [
         r"\fontsize{5.6}{6.9}\selectfont",
         rf"\begin{{longtable}}{{{_WIDE if classes else _COLUMNS}}}",
-        rf"\caption{{Worst case over the attacks that ran: {latex(group.title)}. "
+        rf"\caption{{{latex(group.headline.capitalize())}: {latex(group.title)}. "
         rf"{_BY_CLASS if classes else latex(MEANING) + ' '}Arrows point to more leakage; "
-        r"* marks Pareto-optimal rows; brackets are 95 \% intervals, for accuracy and its loss the range "
-        r"over seeds; ranks are within each limit of accuracy loss, in points, and rows that share a letter "
+        r"* marks Pareto-optimal rows; brackets are 95 \% intervals, for accuracy the range over "
+        r"seeds; ranks are within each limit of accuracy loss, in points, and rows that share a letter "
         r"cannot be told apart; failures are cells that gave no result; flags are those of the row and of "
         r"its strongest attack.}\\",
         *_heading(group),
@@ -107,19 +103,16 @@ def _row(group: Group, row: Row) -> list[str]:
     accuracy = " ".join(spread(row.utility.scaled(100))).strip()
     name = latex(row.defense) + ("*" if row.pareto else "")
     head = [name, latex(strength(row.strength)), latex(accuracy), latex(loss(row.loss))]
+    head.append(latex(row.verdict.word.value if row.verdict.word else "–"))
     cells = [latex(row.coverage.text), str(sum(map(failed, row.attacks))), _notes(row)]
     if row.worst is None:
         missing = ["n/a"] * (len(_heads(group)) + 1)
         return [*head, *missing, *_ranks(group, row), "--", "0", *cells]
-    scores = [_score(metric, row.worst.scores[metric]) for metric in group.terms.worst]
-    scores += [latex(most_recognised(row))] if group.terms.by_class else []
-    leak, images = latex(interval(row.normalised, 2)), str(row.worst.scores["psnr"].n_images)
-    return [*head, *scores, leak, *_ranks(group, row), latex(row.worst.strongest), images, *cells]
-
-
-def _score(metric: str, value: Interval) -> str:
-    """Of the images recovered the count alone: the table has no room for more."""
-    return latex(count(value) if metric == METRIC else score(metric, value))
+    counts = [recovered(row, group), "–" if row.baseline else percent(row.verdict.drop)]
+    scores = [*counts, *(score(metric, row.worst.scores[metric]) for metric in group.terms.worst)]
+    leak, images = interval(row.normalised, 2), str(row.worst.scores["psnr"].n_images)
+    by = row.strongest.name if row.strongest else ""
+    return [*head, *map(latex, scores), latex(leak), *_ranks(group, row), latex(by), images, *cells]
 
 
 def _ranks(group: Group, row: Row) -> list[str]:

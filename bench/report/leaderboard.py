@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.matrix.suites import Suite
 from bench.report.attacks import rank_attacks
 from bench.report.badges import least
 from bench.report.cards import Cards
@@ -18,7 +19,11 @@ from bench.report.coverage import coverage
 from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Group, Row
 from bench.report.flags import attack_flags, floor_flags, misses_card, row_flags, scheduled
 from bench.report.frames import DONE, GROUP, KEYS, NAIVE, Results
+from bench.report.judgement import judged
 from bench.report.leakage import areas, attacks_normalised, with_normalised, with_pareto
+from bench.report.owed import missing
+from bench.report.recovery import best_of, metric, strongest
+from bench.report.reproduce import matrix_of
 from bench.report.summary import within
 from bench.report.tallies import Failure, Spread
 from bench.report.terms import Rank, Terms, terms
@@ -47,6 +52,9 @@ class _Context:
     baseline: set[int]
     cards: Cards
     usual_budget: float
+    suite: Suite | None
+    bounds: pd.DataFrame
+    """Records of bounds that chose from a list of candidates: they are no attacks."""
 
     def images_of(self, entries: Iterable[int]) -> pd.DataFrame:
         found = [self.images[entry] for entry in entries if entry in self.images]
@@ -57,13 +65,31 @@ class _Context:
         return scheduled(self.cells)
 
     @cached_property
+    def guesses(self) -> tuple[pd.DataFrame, ...]:
+        """The images of every attack that never sees a release, each once.
+
+        What it guesses is the same whatever the defense, so that one row is enough: the undefended one.
+        """
+        blind = self.cells[self.cells["floor"]].drop_duplicates("entry")
+        blind = blind.assign(defended=~blind["row"].isin(self.baseline))
+        first = blind.sort_values(["defended", "attack", "row"]).drop_duplicates("attack")
+        return tuple(self.images[entry] for entry in first["entry"] if entry in self.images)
+
+    @cached_property
     def floors(self) -> dict[int, pd.DataFrame]:
         """Per row the images of the best attack among those that never see the release."""
         blind = self.cells[self.cells["floor"]].groupby("row")["entry"].unique()
-        found = {int(row): pd.DataFrame() for row in self.cells["row"].unique()}
+        shared = strongest_alone(pd.concat(self.guesses), self.rank) if self.guesses else pd.DataFrame()
+        found = {int(row): shared for row in self.cells["row"].unique()}
         for row, entries in blind.items():
             found[int(str(row))] = strongest_alone(self.images_of(entries), self.rank)
         return found
+
+    def fair_floor(self, row: Row) -> pd.DataFrame:
+        """The best of as many blind guesses as a row has attacks; empty where there is none."""
+        attacks = sum(entry.done > 0 and not entry.floor for entry in row.attacks)
+        guesses = self.guesses[: max(attacks, 1)]
+        return best_of(guesses, self.rank) if guesses else pd.DataFrame()
 
 
 def build(results: Results, cards: Cards | None = None) -> tuple[Group, ...]:
@@ -74,9 +100,13 @@ def build(results: Results, cards: Cards | None = None) -> tuple[Group, ...]:
         cards: where attack and defense cards come from; the installed plug-ins by default.
     """
     cards = cards or Cards()
+    suites = cards.suites(matrix_of(results)) if len(results.cells) else {}
     cells = results.cells[_USED]
-    observing = {name: cards.observes_release(name) for name in cells["attack_name"].unique()}
+    names = cells["attack_name"].unique()
+    observing = {name: cards.observes_release(name) for name in names}
     cells = cells.assign(floor=~cells["attack_name"].map(observing).astype(bool))
+    holding = cells["attack_name"].isin([name for name in names if cards.holds_answer(name)])
+    bounds, cells = cells[holding], cells[~holding]
     images = {int(str(entry)): frame for entry, frame in results.images.groupby("entry")}
     everyone, baseline = victims(cells), baseline_rows(cells, cards)
     groups = []
@@ -95,6 +125,8 @@ def build(results: Results, cards: Cards | None = None) -> tuple[Group, ...]:
             baseline=baseline,
             cards=cards,
             usual_budget=float(group["budget"].mode().max()),
+            suite=suites.get(str(first["channel"])),
+            bounds=bounds[(bounds[GROUP] == first[GROUP]).all(axis=1)],
         )
         groups.append(_group(first, context))
     return tuple(groups)
@@ -104,7 +136,8 @@ def _group(first: pd.Series[Any], context: _Context) -> Group:
     weak = _weak_attacks(context)
     rows = [_row(cells, weak, context) for _, cells in context.cells.groupby("row")]
     rows.sort(key=lambda row: (not math.isnan(row.strength), not row.baseline, row.defense, row.strength))
-    rows = with_normalised(rows, context.floors, context.words, context.key)
+    fair = {row.number: context.fair_floor(row) for row in rows}
+    rows = with_normalised(rows, fair, context.words, context.key)
     rows = with_pareto(attacks_normalised(rows, context.images, context.words, context.key), context.rank)
     floor = context.cells.drop_duplicates("entry").set_index("entry")["floor"]
     scored = [
@@ -123,6 +156,7 @@ def _group(first: pd.Series[Any], context: _Context) -> Group:
         attacks=rank_attacks(scored, context.rank, context.key),
         areas=areas(rows, context.rank, context.key),
     )
+    group = judged(group, context, fair)
     return replace(group, places={limit: within(group, limit) for limit in LIMITS})
 
 
@@ -169,7 +203,8 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
     entries = [_flagged(attempts, floor, weak, context) for _, attempts in cells.groupby("entry")]
     entries.sort(key=lambda e: (e.floor, e.attack, e.adversary))
     seen = [entry for entry in entries if entry.done and not entry.floor]
-    flags = row_flags(cells, own, context.cells, card)
+    owed = missing(context.suite, cells, context.cells, context.cards) if context.suite else None
+    flags = row_flags(cells, own, context.cells, card, owed)
     if seen and all("below-prior" in entry.flags for entry in seen):
         flags.append("below-prior")
     images = context.images_of(seeing)
@@ -183,6 +218,7 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
         loss=_loss(own, context),
         worst=worst_case(images, context.rank, context.key),
         naive=worst_case(naive, context.rank, context.key),
+        recovery=strongest(seen, context.images, metric(context.words), context.rank),
         attacks=tuple(entries),
         flags=tuple(flags),
         coverage=coverage(cells, context.cells),

@@ -103,9 +103,9 @@ def attacks_normalised(
 ) -> list[Row]:
     """Adds to every attack that sees the release how much it leaks between its floor and its ceiling.
 
-    The floor is the strongest attack on the row that knows the same prior, a generator of the same kind or
-    none, but no release. The ceiling is the same attack on the undefended victim: a naive one, which there is
-    none to know better of.
+    The floor is the strongest attack that knows the same prior, a generator of the same kind or none, but no
+    release: on the row, or on the undefended one, since what it guesses is the same. The ceiling is the same
+    attack on the undefended victim: a naive one, which there is none to know better of.
     """
     base = next((row for row in rows if row.baseline), None)
     if base is None:
@@ -114,8 +114,8 @@ def attacks_normalised(
     ceilings = {entry.attack: images[entry.number] for entry in base.attacks if entry.number in images}
     found = []
     for row in rows:
-        priors = {entry.generator for entry in row.attacks if entry.floor}
-        floors = {prior: _floor(row, prior, images, metric) for prior in priors}
+        priors = {entry.generator for one in (base, row) for entry in one.attacks if entry.floor}
+        floors = {prior: _floor((row, base), prior, images, metric) for prior in priors}
         entries = [
             replace(entry, normalised=normalised(own, floors[entry.generator], ceiling, metric, key))
             if not entry.floor
@@ -129,11 +129,13 @@ def attacks_normalised(
     return found
 
 
-def _floor(row: Row, prior: str, images: Mapping[int, pd.DataFrame], metric: Rank) -> pd.DataFrame:
-    """The images of the row's strongest floor of one prior."""
-    same = [entry.number for entry in row.attacks if entry.floor and entry.generator == prior]
-    known = [images[number] for number in same if number in images]
-    return strongest_alone(pd.concat(known), metric) if known else pd.DataFrame()
+def _floor(rows: Sequence[Row], prior: str, images: Mapping[int, pd.DataFrame], metric: Rank) -> pd.DataFrame:
+    """The images of the strongest floor of one prior, on the first of the rows that has one."""
+    for row in rows:
+        same = [entry.number for entry in row.attacks if entry.floor and entry.generator == prior]
+        if known := [images[number] for number in same if number in images]:
+            return strongest_alone(pd.concat(known), metric)
+    return pd.DataFrame()
 
 
 def with_pareto(rows: Sequence[Row], rank: Rank) -> list[Row]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from bench.report.answers import answer
+from bench.report.answers import answer, sentence
 from bench.report.changes import Change, Key
 from bench.report.entries import LIMITS, Group
 from bench.report.evidence import by_setting, caveat
@@ -13,15 +12,15 @@ from bench.report.frames import Results
 from bench.report.generators import HEAD, NOTE, cells_of, priors
 from bench.report.markdown_group import defense, failures, flags, section, table
 from bench.report.protocol import caption
+from bench.report.recovered import BOUND, DROP, meaning, percent, with_undefended
 from bench.report.recovered import HEAD as RECOVERED
-from bench.report.recovered import LEAST_DROP, meaning, with_undefended
-from bench.report.text import advantage, loss, markdown, number, score, shorten
-from bench.report.visible import VISIBLE
+from bench.report.text import loss, markdown, number, shorten
+from bench.report.verdict import INTERVAL, MEANING, Word
 
 TITLE = "Leaderboard: what leaks at worst, and what the defense cost"
 ARROWS = (
-    "Arrows are the attacker's: **LPIPS ↓** lower means that more leaked, **PSNR, SSIM, images recovered ↑** "
-    "higher means that more leaked. A good defense has a high worst-case LPIPS and a small accuracy loss."
+    "Arrows are the attacker's: **LPIPS ↓** lower means that more leaked, **recovered, SSIM, PSNR ↑** higher "
+    "means that more leaked. A good defense lets few images be recovered and costs little accuracy."
 )
 
 
@@ -40,6 +39,7 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
         lines.append("")
     if not any(entry.done for group in groups for row in group.rows for entry in row.attacks):
         return "\n".join([*lines, "**No cell is done yet.**", *_not_done(groups), ""])
+    lines += [*(line for limit in LIMITS[:1] for line in (f"**{markdown(sentence(groups, limit))}**", ""))]
     lines += [_arrows(groups), "", "## At a glance", "", *_glance(groups)]
     if changes is not None:
         lines += ["", "## Changes against the baseline", "", *_changes(changes)]
@@ -57,68 +57,52 @@ def warning(groups: tuple[Group, ...]) -> list[str]:
     return [f"> **{markdown(found)}**", ""] if found else []
 
 
-def no_scale(groups: tuple[Group, ...]) -> str:
-    """Where nothing can be bold, because no floor tells how large a difference is; empty if nowhere."""
-    defended = [group for group in groups if any(not row.baseline for row in group.rows)]
-    titles = [group.title for group in defended if math.isnan(group.smallest_visible)]
-    if not titles:
-        return ""
-    return (
-        " Without a floor that leaks certainly less than the undefended victim nothing says how large a "
-        f"difference is, and nothing is bold: {'; '.join(map(markdown, titles))}."
-    )
-
-
 def _arrows(groups: tuple[Group, ...]) -> str:
     if not any(group.terms.by_class for group in groups):
         return ARROWS
-    return (
-        f"{ARROWS} On channel model tables are ranked by **evaluator accuracy ↑**, and a good defense has a "
-        "low worst-case one."
-    )
+    return f"{ARROWS} On channel model classes are rebuilt, and **evaluator accuracy ↑** says how many."
 
 
 def _glance(groups: tuple[Group, ...]) -> list[str]:
     lines: list[str] = []
     for limit in LIMITS:
         points = f"{limit:g} point{'s' if limit > 1 else ''}"
-        lines += [f"**The least leak for at most {points} of accuracy:**", ""]
-        head = ["group", "undefended", "leaks least", "worst case", RECOVERED, "accuracy loss",
-                "strongest attack", "gain on undefended", "lead on the next"]  # fmt: skip
+        lines += [f"**The best defense for at most {points} of accuracy:**", ""]
+        head = ["setting", "best defense", "verdict", RECOVERED, DROP, "accuracy loss, points",
+                "strongest attack", "lead on the next, points"]  # fmt: skip
         lines += [*table(head, [_glance_row(group, limit) for group in groups], text=len(head)), ""]
-    measures = sorted({group.terms.printed(group.rank) for group in groups})
-    lines.append(
-        f"Worst case, undefended, gain and lead are in {' or '.join(measures)}; gain and lead are paired "
-        "differences on the same images, positive when the defense leaks less, **bold** when it certainly "
-        f"and visibly does: their interval lies above zero, and they reach {VISIBLE:g} of the way from the "
-        "undefended victim's worst case to the floor. What is certain and does not is *negligible*. A name "
-        f"is bold only where its gain is, the share of images recovered lies {100 * LEAST_DROP:g} points "
-        f"lower than without a defense, and not every attack ends below the floor. {meaning(groups)}"
-        f"{no_scale(groups)} Accuracy losses are means over the seeds with their range; a "
-        "defense is admitted by the mean, which is not certain where a seed lost more than the limit."
+    lines += [f"- **{word.value}**: {text}." for word, text in MEANING.items()]
+    bounds = [f"{g.title}: {number(g.resolution, 1)}" for g in groups if g.bound(LIMITS[0]) > LIMITS[0]]
+    coarse = (
+        f" No loss below these points can be told from none: {markdown('; '.join(bounds))}." if bounds else ""
     )
+    lines += [
+        "",
+        f"A name is bold where the word is *{Word.HIDES.value}*. {INTERVAL} A defense is admitted by the "
+        "upper limit of its loss (t over the seeds, paired with the undefended victims); the bound is the "
+        f"limit, or what a second undefended victim reaches where that is more.{coarse} {meaning(groups)} "
+        f"{BOUND}",
+    ]
     return lines
 
 
 def _glance_row(group: Group, limit: float) -> list[str]:
     found = answer(group, limit)
-    base, best = found.undefended, found.place
-    undefended = score(group.rank, base.worst.scores[group.rank]) if base and base.worst else "n/a"
-    if best is None:
-        return [markdown(group.title), undefended, group.nobody, *["–"] * 6]
+    if found.place is None:
+        return [markdown(group.title), group.nobody, *["–"] * 6]
+    row = found.place.row
     rivals = f" (tied with {', '.join(map(defense, found.tied))})" if found.tied else ""
-    head = f"**{found.nothing}**; least leak: " if found.nothing else ""
-    name = f"**{defense(best.row)}**" if found.protects else defense(best.row)
+    name = f"**{defense(row)}**" if found.word is Word.HIDES else defense(row)
+    head = f"**{found.nothing}**; fewest: " if found.nothing else ""
     return [
         markdown(group.title),
-        undefended,
-        f"{head}{name} {flags(best.row.headline)}".rstrip() + rivals,
-        score(group.rank, best.worst.scores[group.rank]),
-        with_undefended(best.worst, group),
-        loss(best.row.loss, limit),
-        markdown(best.worst.strongest),
-        advantage(group.rank, found.gain, group.smallest_visible),
-        advantage(group.rank, found.lead, group.smallest_visible),
+        f"{head}{name} {flags(row.headline)}".rstrip() + rivals,
+        markdown(row.verdict.shown),
+        with_undefended(row, group),
+        percent(row.verdict.drop),
+        loss(row.loss),
+        markdown(row.strongest.name if row.strongest else "–"),
+        "–" if found.lead is None else percent(found.lead),
     ]
 
 

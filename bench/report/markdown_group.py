@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.flags import legend
+from bench.report.recovered import DROP, IDENTIFIABLE, UNION, percent, recovered, share
 from bench.report.recovered import HEAD as RECOVERED
-from bench.report.recovered import METRIC, recovered, share
 from bench.report.statistics import Interval
-from bench.report.terms import MOST_RECOGNISED, Terms
+from bench.report.terms import Terms
 from bench.report.text import interval, loss, markdown, number, score, shorten, spread, strength
 
 NORMALISED = "normalised leakage"
@@ -26,16 +26,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) 
     return [f"| {' | '.join(cells)} |" for cells in [head, rule, *rows]]
 
 
-def worst_head(words: Terms, metric: str) -> str:
-    """The head of a metric's column in a table of worst cases, where recovered images are counted."""
-    return RECOVERED if metric == METRIC else words.heads[metric]
-
-
-def worst_score(metric: str, value: Interval) -> str:
-    """A number of that column."""
-    return share(value) if metric == METRIC else score(metric, value)
-
-
 def defense(row: Row) -> str:
     """A defense and its strength, escaped."""
     suffix = "" if row.strength != row.strength else f" = {strength(row.strength)}"
@@ -46,14 +36,14 @@ def section(group: Group) -> list[str]:
     """Heading, places, defenses, attacks and the flags in use."""
     words = group.terms
     head = [
-        "defense", "strength", "accuracy %", "loss, points",
-        *(f"{'worst ' if i == 0 else ''}{worst_head(words, name)}" for i, name in enumerate(words.worst)),
-        *([MOST_RECOGNISED] if words.by_class else []),
+        "defense", "strength", "accuracy %", "loss, points", "verdict", RECOVERED, DROP, UNION,
+        *([] if words.by_class else [IDENTIFIABLE]), *(words.heads[name] for name in words.worst),
         NORMALISED, "strongest attack", words.counted, "cells done", "badge", "flags",
     ]  # fmt: skip
     used = {flag for row in group.rows for flag in row.flags}
     used |= {flag for row in group.rows for entry in row.attacks for flag in entry.flags}
-    lines = [f"## {markdown(group.title)}", "", *_places(group), ""]
+    lines = [f"## {markdown(group.title)}", "", f"{markdown(group.headline)}.".capitalize(), ""]
+    lines += [*_places(group), ""]
     lines += [*table(head, (_defense_row(group, row) for row in group.rows), text=2), ""]
     lines += ["★ Pareto-optimal: no other ranked row has both more accuracy and less leakage."]
     lines += _normalised_note(group)
@@ -69,13 +59,12 @@ def _normalised_note(group: Group) -> list[str]:
         return []
     if group.terms.by_class:
         return [
-            f"Normalised leakage, by {group.terms.name(group.rank)}: 0 is the strongest control, 1 the "
-            "undefended victim. A place counts if any attack's image is recognised there, so that many "
-            "attacks which only guess lie above 0 by chance alone: see the attacks one by one."
+            f"Normalised leakage, by {group.terms.name(group.rank)}: 0 is the best of as many controls as "
+            "the row has attacks, 1 the undefended victim."
         ]
     return [
-        "Normalised leakage: 0 is the floor (an attack that never sees the release), 1 the undefended "
-        "victim; the worst of many attacks can lie a little above 0 by chance alone."
+        "LPIPS, SSIM and PSNR are of the best reconstruction of each image by any attack. Normalised "
+        "leakage: 0 is the best of as many blind guesses as the row has attacks, 1 the undefended victim."
     ]
 
 
@@ -117,22 +106,19 @@ def _attack_places(group: Group) -> list[str]:
 
 
 def _places(group: Group) -> list[str]:
-    measure = f"worst-case {group.terms.heads[group.rank]}"
-    counted = [] if group.terms.by_class else [RECOVERED]
-    head = ["allowed loss", "rank", "tie groups", "defense", "loss, points", measure, *counted,
+    head = ["allowed loss", "rank", "tie groups", "defense", "loss, points", "verdict", RECOVERED,
             "strongest attack", "flags"]  # fmt: skip
     rows = []
     for limit in LIMITS:
         for place in group.places[limit]:
-            cost = loss(place.row.loss, limit)
-            value = score(group.rank, place.worst.scores[group.rank])
+            row = place.row
             cells = [
-                defense(place.row),
-                cost,
-                value,
-                *([recovered(place.worst, group)] if counted else []),
-                markdown(place.worst.strongest),
-                flags(place.row.headline),
+                defense(row),
+                loss(row.loss),
+                row.verdict.word.value if row.verdict.word else "–",
+                recovered(row, group),
+                markdown(row.strongest.name if row.strongest else "–"),
+                flags(row.headline),
             ]
             rows.append([f"≤ {limit:g}", place.standing.rank, place.standing.letters, *cells])
     nobody = f"Defenses that cost {max(LIMITS):g} points of accuracy or less: {group.nobody}."
@@ -142,29 +128,24 @@ def _places(group: Group) -> list[str]:
 def _defense_row(group: Group, row: Row) -> list[str]:
     name = ("★ " if row.pareto else "") + markdown(row.defense)
     accuracy = " ".join(spread(row.utility.scaled(100))).strip()
-    head = [name, strength(row.strength), accuracy, loss(row.loss)]
+    found = row.verdict
+    head = [name, strength(row.strength), accuracy, loss(row.loss), markdown(found.shown), share(row, group)]
+    head += ["–" if row.baseline else percent(found.drop), percent(found.union)]
+    head += [] if group.terms.by_class else [percent(found.identifiable)]
     if row.worst is None:
-        missing = ["n/a"] * (len(group.terms.worst) + 1 + group.terms.by_class)
+        missing = ["n/a"] * (len(group.terms.worst) + 1)
         return [*head, *missing, "–", "0", row.coverage.text, row.badge, flags(row.flags)]
-    scores = [worst_score(name, row.worst.scores[name]) for name in group.terms.worst]
-    scores += [markdown(most_recognised(row))] if group.terms.by_class else []
     lead = row.worst.scores["psnr"]
     return [
         *head,
-        *scores,
+        *(score(name, row.worst.scores[name]) for name in group.terms.worst),
         interval(row.normalised, 2),
-        markdown(row.worst.strongest),
+        markdown(row.strongest.name if row.strongest else "–"),
         counts(lead),
         row.coverage.text,
         row.badge,
         flags(row.headline),
     ]
-
-
-def most_recognised(row: Row) -> str:
-    """The highest evaluator accuracy of any single attack on a row, and whose it is; not yet escaped."""
-    best = row.most_recognised
-    return "n/a" if best is None else f"{score('recognised', best.scores['recognised'])} ({best.name})"
 
 
 def flags(codes: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from bench.report.frames import DONE, Results
 from bench.report.statistics import RESAMPLES
 from bench.report.terms import MODEL
 from bench.report.text import shorten
+from bench.report.verdict import INTERVAL
 
 STRENGTHS = 3
 """Strengths that a defense should be tried at."""
@@ -46,8 +47,7 @@ _CLASSES = (
     "it, as the literature is, and not by LPIPS: a real image of any class lies near some private image.",
     "The worst case takes, for each class and each of its B places, a recognised reconstruction if any "
     "attack has one, of several or none the one with the smallest feature distance: it is the share of "
-    'places that any attack got. "Recognised by the evaluator, strongest attack" is the highest accuracy of '
-    "any single attack, and so never above it on the same images.",
+    "places that any attack got.",
     "Feature distance is that of the evaluator's features to the nearest private image of the class, "
     "diversity their mean distance to the other reconstructions of the class.",
     "Controls, which learn nothing of the attacked class, are in no worst case.",
@@ -66,17 +66,16 @@ def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
         f"{len(cells):,} cells: {status_counts(cells)}.{smaller if len(less) else ''}",
         f"Seeds {seeds}; {_range(cells['releases'])} releases per cell and seed; budget "
         f"{_range(cells['budget'])} gradient evaluations per release; {len(results.images):,} scored images.",
-        "The worst case takes, image by image, the best reconstruction over the attacks that ran in a "
-        "setting and see the release, naive and adaptive, and averages over the images that all of them "
-        "scored.",
-        f"Brackets are 95 % percentile bootstrap intervals over clusters (release x seed, {RESAMPLES:,} "
-        "resamples); for accuracy and its loss they are the range over seeds.",
-        "A share that is 0 or 1 in every cluster has the exact binomial interval (Clopper and Pearson) over "
-        "the clusters instead: 0 of 33 may be up to 11 %.",
+        "What is recovered is the strongest single attack's; worst-case LPIPS, SSIM and PSNR take, image by "
+        "image, the best reconstruction over the attacks that ran in a setting and see the release, naive "
+        "and adaptive, and average over the images that all of them scored.",
+        f"{INTERVAL} All other brackets are 95 % percentile bootstrap intervals over clusters (release x "
+        f"seed, {RESAMPLES:,} resamples); for accuracy they are the range over seeds.",
+        "Of other shares, one that is 0 or 1 in every cluster has the exact binomial interval (Clopper and "
+        "Pearson) over the clusters instead: 0 of 33 may be up to 11 %.",
         "PSNR is capped at 80 dB; success is the share of images with PSNR above 30 dB (MSE < 0.001).",
         "Accuracy is that of the attacked victims themselves; its loss is taken seed by seed against the "
-        "undefended victim. A defense is within a limit of loss by the mean of its seeds; where one seed "
-        "lost more, or there is one alone, the tables say that this is not certain.",
+        "undefended victim, and a defense is within a limit by the upper limit of that loss.",
     ]
     sentences += _few_strengths(groups)
     if any(group.channel == MODEL for group in groups):

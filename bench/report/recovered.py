@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from bench.report.entries import Group, WorstCase
+from bench.report.entries import Group, Row
 from bench.report.statistics import Interval
-from bench.report.text import MISSING, score
+from bench.report.text import MISSING, bounds, number
 
-METRIC = "identified"
-"""What the records call it."""
-HEAD = "images recovered ↑"
+HEAD = "recovered ↑"
+UNION = "by any attack ↑ %"
+DROP = "fewer than undefended, points"
+IDENTIFIABLE = "re-identifiable ↑ %"
 MEANING = (
-    "An image is recovered when the nearest image to its reconstruction, of all in the pool, is its original."
+    "An image is recovered when the nearest image to its reconstruction, of all private images in the pool, "
+    "is its original; a row counts what its strongest single attack recovers."
 )
-_CLASSES = "On channel model, where classes are rebuilt, an image counts that the evaluator recognises."
-LEAST_DROP = 0.1
-"""The share of images by which a defense must lower what is recovered before its name is set in bold."""
+_CLASSES = (
+    "On channel model, where classes are rebuilt, the share of images counts that the evaluator recognises, "
+    "net of what the strongest control reaches by chance: (s - c) / (1 - c)."
+)
+BOUND = (
+    "Re-identifiable is a bound beside the attacks: whose release it was, chosen from a list of all private "
+    "images. It rebuilds nothing, but what is not recovered is not hidden."
+)
 
 
 def meaning(groups: Iterable[Group]) -> str:
@@ -33,26 +40,34 @@ def count(value: Interval) -> str:
     return f"{round(value.mean * value.n_images)} of {value.n_images}"
 
 
-def recovered(worst: WorstCase | None, group: Group) -> str:
-    """The count of a worst case; a dash on channel ``model``, whose reconstructions have no original."""
-    if group.terms.by_class:
-        return "–"
-    return MISSING if worst is None else count(worst.scores[METRIC])
+def percents(value: Interval) -> tuple[str, str]:
+    """Mean and bounds in per cent, apart, without the sign."""
+    if math.isnan(value.mean):
+        return MISSING, ""
+    return number(100 * value.mean, 0), bounds(100 * value.low, 100 * value.high, 0)
 
 
-def with_undefended(worst: WorstCase | None, group: Group) -> str:
+def percent(value: Interval) -> str:
+    """``76 [58, 89]``."""
+    return " ".join(percents(value)).strip()
+
+
+def recovered(row: Row | None, group: Group) -> str:
+    """The count of a row; on channel ``model``, where no whole images are counted, the net share."""
+    if row is None or row.recovery is None:
+        return MISSING
+    return f"{percents(row.verdict.recovered)[0]} %" if group.terms.by_class else count(row.verdict.recovered)
+
+
+def with_undefended(row: Row | None, group: Group) -> str:
     """The same beside the undefended victim's: ``25 of 33; undefended 33 of 33``."""
-    base = group.baseline.worst if group.baseline else None
-    own = recovered(worst, group)
-    return own if group.terms.by_class or base is None else f"{own}; undefended {recovered(base, group)}"
+    own = recovered(row, group)
+    return own if group.baseline is None else f"{own}; undefended {recovered(group.baseline, group)}"
 
 
-def share(value: Interval) -> str:
-    """Count, per cent and interval, for the columns of a table: ``25 of 33, 76 [61, 91] %``."""
-    return MISSING if math.isnan(value.mean) else f"{count(value)}, {score(METRIC, value)} %"
-
-
-def fewer(worst: WorstCase, base: WorstCase, group: Group) -> bool:
-    """Whether clearly fewer images are recovered than without a defense; classes recognised on ``model``."""
-    metric = "recognised" if group.terms.by_class else METRIC
-    return base.scores[metric].mean - worst.scores[metric].mean >= LEAST_DROP - 1e-9  # False for NaN
+def share(row: Row, group: Group) -> str:
+    """Count, per cent and interval, for the columns of a table: ``25 of 33, 76 [58, 89] %``."""
+    value = row.verdict.recovered
+    if math.isnan(value.mean):
+        return MISSING
+    return f"{percent(value)} %" if group.terms.by_class else f"{count(value)}, {percent(value)} %"

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.api.errors import BenchError
 from bench.matrix import Matrix, expand, load_matrix, matrices
 from bench.report.entries import Group, Row
+from bench.report.frames import Results
 
 AGAIN = "runs/again"
 """Where a row is measured again."""
@@ -18,8 +19,14 @@ UNKNOWN = "FILE"
 """Stands for the matrix file where the records are not from a matrix that ships."""
 
 
-def matrix_of(cells: pd.DataFrame) -> str:
-    """The smallest matrix that has all these cells, as ``name@version``; empty if none has."""
+def matrix_of(results: Results) -> str:
+    """The matrix of a folder, as ``name@version``; empty if it is of none that ships.
+
+    A published folder says which; of any other it is the smallest matrix that has all its cells.
+    """
+    if results.published in matrices():
+        return results.published
+    cells = results.cells
     wanted = set(cells["id"])
     questions = _questions(cells)
     found = []
@@ -59,12 +66,12 @@ class Commands:
     """Shell commands that measure rows again, in a folder of their own.
 
     Args:
-        cells: the records, for the parameters of the defenses.
+        results: the records, for the parameters of the defenses.
     """
 
-    def __init__(self, cells: pd.DataFrame) -> None:
-        self.matrix = matrix_of(cells)
-        firsts = cells.drop_duplicates("row")
+    def __init__(self, results: Results) -> None:
+        self.matrix = matrix_of(results)
+        firsts = results.cells.drop_duplicates("row")
         columns = (firsts[name] for name in ("row", "defense_name", "defense_parameters"))
         self._defenses = {
             int(row): _variant(str(name), str(parameters))

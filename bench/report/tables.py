@@ -17,7 +17,12 @@ from bench.report.terms import CLASS_METRICS, NEAREST_PRIVATE, Terms
 
 WORST = "worst case"
 _DECIMALS = 6
-_ENDS = [f"most_recognised{end}" for end in ("", "_low", "_high")]
+_SHARES = ("recovered", "union", "drop", "naive", "identifiable")
+_VERDICT = [
+    *["verdict", "not_tested_because", "suite", "suite_attacks", "loss_upper"],
+    *[f"admitted_{limit:g}" for limit in LIMITS],
+    *[f"{name}{end}" for name in _SHARES for end in ("", "_low", "_high")],
+]
 _NORMALISED = ("normalised_leakage", "normalised_leakage_ssim")
 
 
@@ -68,8 +73,8 @@ def _columns(classes: bool) -> list[str]:
     ranks = [f"rank_{limit:g}{end}" for limit in LIMITS for end in ("", "_ties")]
     tail = ["evaluations", *normalised, "strongest_attack", "pareto", *ranks, "rank_metric", "badge", "flags"]
     tail += ["strongest_flags"]
-    extra = ["reference", *_ENDS, "most_recognised_attack"] if classes else []
-    return [*head, "seeds", *spreads, *counts, *scores, *extra, *tail]
+    extra = ["reference"] if classes else []
+    return [*head, "seeds", *spreads, *_VERDICT, *counts, *scores, *extra, *tail]
 
 
 def _rows(group: Group, row: Row) -> list[dict[str, object]]:
@@ -85,7 +90,7 @@ def _rows(group: Group, row: Row) -> list[dict[str, object]]:
         "cells": sum(entry.cells for entry in attacks),
         "cells_done": sum(entry.done for entry in attacks),
         "reason": "" if row.worst else "no image was scored by all done attacks",
-        "strongest_attack": row.worst.strongest if row.worst else "",
+        "strongest_attack": row.strongest.name if row.strongest else "",
         **_ends(_NORMALISED[0], row.normalised),
         **_ends(_NORMALISED[1], row.normalised_ssim),
         **_ranks(group, row),
@@ -94,16 +99,28 @@ def _rows(group: Group, row: Row) -> list[dict[str, object]]:
         "flags": " ".join(row.flags),
         "strongest_flags": " ".join(row.strongest.flags) if row.strongest else "",
         **_scores(row.worst.scores if row.worst else NO_SCORES, group.terms),
-        **_most_recognised(group, row),
+        **_verdict(group, row),
     }
     return [base | worst, *(base | _attack(entry, group.terms) for entry in row.attacks)]
 
 
-def _most_recognised(group: Group, row: Row) -> dict[str, object]:
-    best = row.most_recognised if group.terms.by_class else None
-    if best is None:
-        return {}
-    return _ends("most_recognised", best.scores["recognised"]) | {"most_recognised_attack": best.name}
+def _verdict(group: Group, row: Row) -> dict[str, object]:
+    """The word and what it stands on."""
+    found = row.verdict
+    shares = {name: getattr(found, name) for name in _SHARES}
+    ends = [_ends(name, value) for name, value in shares.items()]
+    return {
+        "verdict": found.word.value if found.word else "",
+        "not_tested_because": "; ".join(found.reasons),
+        "suite": group.suite,
+        "suite_attacks": found.attacks,
+        "loss_upper": row.loss.upper,
+        **{
+            f"admitted_{limit:g}": str(not row.baseline and group.admitted(row, limit)).lower()
+            for limit in LIMITS
+        },
+        **{key: value for part in ends for key, value in part.items()},
+    }
 
 
 def _attack(entry: AttackEntry, names: Terms) -> dict[str, object]:

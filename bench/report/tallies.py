@@ -15,20 +15,23 @@ class Spread:
         low: the smallest seed.
         high: the largest seed.
         seeds: how many.
+        upper: upper limit of the mean by Student's t over the seeds; NaN with fewer than two.
     """
 
     mean: float = math.nan
     low: float = math.nan
     high: float = math.nan
     seeds: int = 0
+    upper: float = math.nan
 
     def scaled(self, factor: float) -> Spread:
-        """The same in another unit."""
-        return Spread(factor * self.mean, factor * self.low, factor * self.high, self.seeds)
+        """The same in another unit, which is positive."""
+        mean, low, high = factor * self.mean, factor * self.low, factor * self.high
+        return Spread(mean, low, high, self.seeds, factor * self.upper)
 
     def surely_within(self, limit: float) -> bool:
-        """Whether no seed exceeds a limit; one seed says nothing of others."""
-        return self.seeds > 1 and self.high <= limit + 1e-9
+        """Whether the upper limit does not exceed a limit; one seed says nothing of others."""
+        return self.upper <= limit + 1e-9  # False for NaN
 
 
 @dataclass(frozen=True)

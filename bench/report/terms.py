@@ -40,7 +40,6 @@ HEADS: Mapping[str, str] = {
 }
 _NAMES = {"recognised": "evaluator accuracy @1", "recognised5": "evaluator accuracy @5"}
 """Metrics whose name is not their code in capitals."""
-MOST_RECOGNISED = "recognised by the evaluator, strongest attack ↑ %"
 
 
 def direction(metric: str) -> int:
@@ -70,7 +69,6 @@ class Terms:
     Attributes:
         metrics: of an attack, in the order of the tables.
         worst: of the worst case of a defense, the ranking metric first.
-        beside: the metric that the findings show beside the ranking one.
         ranks: the ranking metric; where no image has it, the next one.
         goal: the share of images that an attack rebuilt as well as it is asked to.
         normalised: metrics by which leakage is normalised; the second one is a check of the first.
@@ -85,7 +83,6 @@ class Terms:
 
     metrics: tuple[str, ...]
     worst: tuple[str, ...]
-    beside: str
     ranks: tuple[Rank, ...]
     goal: str
     normalised: tuple[Rank, ...]
@@ -121,8 +118,7 @@ class Terms:
 
 _OF_IMAGES = Terms(
     metrics=("lpips", "ssim", "psnr", "identified", "label_correct", "recognised", "success"),
-    worst=("lpips", "ssim", "psnr", "identified"),
-    beside="identified",
+    worst=("lpips", "ssim", "psnr"),
     ranks=("lpips", "ssim"),
     goal="success",
     normalised=("lpips", "ssim"),
@@ -131,7 +127,6 @@ _OF_IMAGES = Terms(
 _OF_CLASSES = Terms(
     metrics=("recognised", "recognised5", "feature_distance", "diversity", "lpips", "ssim", "psnr"),
     worst=("recognised", "lpips", "ssim", "psnr"),
-    beside="lpips",
     ranks=("recognised",),
     goal="recognised",
     normalised=("recognised",),

@@ -83,14 +83,18 @@ def spread(value: Spread, digits: int = 1) -> tuple[str, str]:
     return number(value.mean, digits), bounds(*ends, digits)
 
 
-def loss(value: Spread, limit: float | None = None) -> str:
-    """Points of accuracy lost; with a limit that some seed exceeds, that it is not certain."""
-    text = " ".join(spread(value)).strip()
-    return text if limit is None or value.surely_within(limit) else f"{text}, {UNSURE_COST}"
+def upper(value: Spread, digits: int = 1) -> tuple[str, str]:
+    """Mean and upper limit, apart; one seed has no limit."""
+    if not value.seeds:
+        return MISSING, ""
+    return number(value.mean, digits), f"(≤ {number(value.upper, digits)})"
 
 
-UNSURE_COST = "within the limit: not certain"
-"""Said of a mean loss within a limit that the loss of some seed exceeds."""
+def loss(value: Spread) -> str:
+    """Points of accuracy lost, with the upper limit."""
+    return " ".join(upper(value)).strip()
+
+
 DIGITS = {
     "psnr": (1.0, 1), "ssim": (1.0, 3), "lpips": (1.0, 3),
     "feature_distance": (1.0, 2), "diversity": (1.0, 2),
@@ -142,7 +146,7 @@ def difference(metric: str, value: Interval) -> str:
 
 
 def advantage(metric: str, value: Interval | None, visible: float) -> str:
-    """A paired difference for a Markdown table: bold where it is certainly positive and can be seen.
+    """A paired difference for a Markdown table, with a word where it is certain and cannot be seen.
 
     Args:
         metric: its code.
@@ -152,9 +156,7 @@ def advantage(metric: str, value: Interval | None, visible: float) -> str:
     if value is None:
         return "–"
     text, found = difference(metric, value), grade(value, visible)
-    if found is Grade.NEGLIGIBLE:
-        return f"{text} {found.value}"
-    return f"**{text}**" if found is Grade.CERTAIN else text
+    return f"{text} {found.value}" if found is Grade.NEGLIGIBLE else text
 
 
 def strength(value: float) -> str:

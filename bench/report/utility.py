@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
 from bench.report.cards import Cards
 from bench.report.frames import ROW
+from bench.report.statistics import student
+from bench.report.statistics.bootstrap import Floats
 from bench.report.tallies import Spread
 
 VICTIM = ["channel", "dataset", "model", "batch_size"]
 
 
 def spread(values: pd.Series[float]) -> Spread:
-    """Mean and range over seeds."""
-    known = values.dropna().to_numpy(dtype=float)
+    """Mean, range over seeds and upper limit."""
+    known: Floats = np.asarray(values.dropna(), dtype=np.float64)
     if not len(known):
         return Spread()
-    return Spread(float(known.mean()), float(known.min()), float(known.max()), len(known))
+    upper = student(known)[1]
+    return Spread(float(known.mean()), float(known.min()), float(known.max()), len(known), upper)
+
+
+def resolution(accuracies: pd.Series[float]) -> float:
+    """What a second undefended victim would lose, in points: no smaller loss can be told from none.
+
+    The upper limit of the paired loss of a second training that costs nothing, from how the accuracies of the
+    undefended victims differ between the seeds: such a loss has twice their variance.
+
+    Args:
+        accuracies: of the undefended victims, fractions, one for each seed.
+
+    Returns:
+        NaN with fewer than two seeds.
+    """
+    known: Floats = np.asarray(accuracies.dropna(), dtype=np.float64)
+    if len(known) < 2:
+        return math.nan
+    return 100 * math.sqrt(2) * (student(known)[1] - float(known.mean()))
 
 
 def victims(cells: pd.DataFrame) -> pd.DataFrame:

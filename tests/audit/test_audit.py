@@ -1,37 +1,51 @@
-"""What an audit runs, how it judges, and what its pages say."""
+"""What an audit runs, what it says of a defense, and what its pages say."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from bench.api import UsageError
-from bench.audit.page import Audit, write
-from bench.audit.suite import refuse_elsewhere, selection, strengths, undefended
-from bench.audit.tested import NO_UNDEFENDED, UNSCORED
-from bench.audit.verdict import Judged, Word, headline, judge
+from bench.audit.page import HEAD, Audit, origin, write
+from bench.audit.suite import (
+    planned_releases,
+    refuse_elsewhere,
+    selection,
+    strengths,
+    too_small,
+    undefended,
+)
+from bench.audit.verdict import AuditRow, audited, by_setting, headline
 from bench.check.findings import Checklist, Item, Verdict
-from bench.matrix import load_matrix
-from bench.report.entries import Group, Row
-from bench.report.frames import read_results
-from bench.report.leaderboard import build
-from bench.report.tallies import Failure, Spread
+from bench.cli.audit import audit
+from bench.matrix import Filters, load_matrix
+from bench.report.tallies import Failure
+from bench.report.tested import BELOW_FLOOR, FEW_RELEASES, FEW_SEEDS, UNSCORED
+from bench.report.verdict import LEAST_RELEASES, MEANING, Word
+from tests.audit import board
+from tests.report.conftest import Folder
 
-FULL = Path(__file__).parents[2] / "results" / "full"
 SOUND = Item(promise="card", means="", verdict=Verdict.OK, message="valid")
 FAULT = Item(promise="clients", means="", verdict=Verdict.BROKEN, message="mixes <them>", fix="reduce | each")
 
 
-@pytest.fixture(scope="module")
-def groups() -> tuple[Group, ...]:
-    """The published leaderboard."""
-    return build(read_results(FULL))
-
-
 def checklist(*items: Item) -> Checklist:
-    return Checklist(kind="defense", name="pruning", folder="defenses/pruning", items=items)
+    return Checklist(kind="defense", name="noise", folder="defenses/noise", items=items)
+
+
+def rows(folder: Folder, directory: Path) -> tuple[AuditRow, ...]:
+    return audited(board.judged(folder, directory), "noise")
+
+
+@pytest.fixture
+def folder() -> Folder:
+    """The undefended victims of two settings."""
+    folder = board.undefended(Folder())
+    return board.undefended(folder, checkpoint="trained")
 
 
 def test_an_audit_runs_the_cards_sweep_beside_the_undefended_victim() -> None:
@@ -64,72 +78,187 @@ def test_a_matrix_that_attacks_nothing_of_the_defenses_kind_is_refused() -> None
         refuse_elsewhere(matrix.model_copy(update={"block": here}), "noise")
 
 
-def test_every_strength_is_judged_in_every_setting(groups: tuple[Group, ...]) -> None:
-    judged = judge(groups, "pruning")
-    rows = [row for group in groups for row in group.rows if row.defense.startswith("pruning")]
-    assert [item.row for item in judged] == rows
-    for item in judged:
-        assert item.gain is not None
-        seen = item.gain.low > 0 and item.gain.mean >= item.group.smallest_visible
-        assert (item.word is Word.FAILS) == (not seen)
-        assert item.word is not Word.HIDES or item.row.normalised.mean <= 0.1
+@pytest.mark.parametrize(
+    ("seeds", "releases", "enough"), [(5, 15, True), (5, 14, False), (4, 20, False), (6, 12, True)]
+)
+def test_a_word_takes_enough_seeds_and_releases(seeds: int, releases: int, enough: bool) -> None:
+    said = too_small({"gradients · digits": dict.fromkeys(range(seeds), releases)})
+    assert (said == "") is enough
+    if not enough:
+        assert f"{seeds * releases} of {seeds} seeds in gradients · digits" in said
 
 
-def test_a_setting_for_which_a_defense_is_not_made_is_not_held_against_it(groups: tuple[Group, ...]) -> None:
-    group, row = next((group, row) for group in groups for row in group.rows if row.defense == "pruning")
-    reason = (Failure("incompatible", "pruning is made for the channel gradients", 3),)
-    nowhere = tuple(
-        entry if entry.floor else replace(entry, done=0, failures=reason) for entry in row.attacks
+def test_on_channel_model_classes_count_as_releases() -> None:
+    assert too_small({"model · digits": dict.fromkeys(range(5), 10)}) == ""
+    assert too_small({"model · digits": dict.fromkeys(range(5), 9)})
+
+
+def test_what_a_matrix_can_yield_is_known_before_it_runs() -> None:
+    matrix = load_matrix("full")
+    planned = planned_releases(matrix, Filters(defenses=("noise",), seeds=(0, 1)))
+    block = next(block for block in matrix.block if block.channel == "gradients")
+    assert planned and all(seeds == {0: block.releases, 1: block.releases} for seeds in planned.values())
+
+
+def test_a_matrix_that_can_yield_no_word_says_so_before_it_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import bench.check.run
+    import bench.runs.run
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench.check.run, "check", lambda *_, **__: checklist())
+    monkeypatch.setattr(bench.runs.run, "run_matrix", stop)
+    told = CliRunner().invoke(audit, ["noise", "--matrix", "smoke", "--out", str(tmp_path)])
+    assert "No word can come out: it takes 5 seeds and 72 releases" in told.stderr, told.output
+    matrix = tmp_path / "large.toml"
+    matrix.write_text(
+        'name = "large"\nversion = 1\ndescription = "large enough"\nseeds = [0, 1, 2, 3, 4]\n[[block]]\n'
+        'datasets = ["mnist5k"]\nmodels = ["lenet"]\ncheckpoints = ["initial"]\nbatch_sizes = [1]\n'
+        'releases = 15\nbudget = 10\nattacks = ["dlg"]\nadversaries = ["naive"]\ndefenses = ["none"]\n'
     )
-    elsewhere = replace(group, rows=(replace(row, attacks=nowhere, worst=None),))
-    assert judge((elsewhere,), "pruning") == ()
-    failed = tuple(
-        replace(entry, failures=(Failure("failed", "it broke", 3),)) for entry in nowhere if not entry.floor
+    told = CliRunner().invoke(audit, ["noise", "--matrix", str(matrix), "--out", str(tmp_path)])
+    assert "No word" not in told.stderr, told.output
+
+
+@pytest.mark.parametrize(
+    ("share", "word"), [(0.0, Word.HIDES), (0.5, Word.REDUCES), (0.9, Word.UNDECIDED), (1.0, Word.FAILS)]
+)
+def test_the_word_is_the_leaderboards(tmp_path: Path, share: float, word: Word) -> None:
+    (item,) = rows(board.defended(board.undefended(Folder()), share=share), tmp_path)
+    assert item.row.verdict.word is word is item.word
+
+
+def test_a_setting_for_which_a_defense_is_not_made_is_not_held_against_it(tmp_path: Path) -> None:
+    (item,) = rows(board.defended(board.undefended(Folder())), tmp_path)
+    reason = (Failure("incompatible", "noise is made for the channel gradients", 3),)
+    nowhere = tuple(replace(entry, done=0, failures=reason) for entry in item.row.attacks)
+    elsewhere = replace(item.group, rows=(replace(item.row, attacks=nowhere),))
+    assert audited((elsewhere,), "noise") == ()
+    broke = tuple(replace(entry, failures=(Failure("failed", "it broke", 3),)) for entry in nowhere)
+    (found,) = audited((replace(item.group, rows=(replace(item.row, attacks=broke),)),), "noise")
+    assert found.row.attacks == broke
+
+
+def test_cells_that_all_failed_are_not_tested(tmp_path: Path) -> None:
+    folder = board.undefended(Folder())
+    for seed in range(5):
+        folder.add(
+            "strong", "noise", 1.0, seed=seed, adversary="adaptive", status="failed", reason="it broke"
+        )
+    (item,) = rows(folder, tmp_path)
+    assert item.word is Word.NOT_TESTED and UNSCORED in item.row.verdict.reasons
+
+
+def test_the_undefended_victim_is_not_judged(folder: Folder, tmp_path: Path) -> None:
+    assert audited(board.judged(folder, tmp_path), "none") == ()
+
+
+def test_an_attack_below_the_floor_never_counts_as_hidden(folder: Folder, tmp_path: Path) -> None:
+    (item,) = rows(board.defended(folder, lost=0.95), tmp_path)
+    assert item.row.verdict.recovered.mean == 0 and item.row.verdict.drop.low > 0.9, "it looks like a success"
+    assert item.row.verdict.reasons == (BELOW_FLOOR,)
+    assert headline((item,), "noise") == f"noise was not tested: {BELOW_FLOOR}."
+
+
+def test_each_setting_counts_once_by_its_best_strength_that_is_cheap(folder: Folder, tmp_path: Path) -> None:
+    board.defended(folder, strength=1.0, share=0.5)
+    board.defended(folder, strength=2.0, share=0.0, accuracy=0.7)  # hides, and costs 25 points
+    board.defended(folder, strength=1.0, share=1.0, checkpoint="trained")
+    found = rows(folder, tmp_path)
+    assert [item.word for item in found] == [Word.REDUCES, Word.HIDES, Word.FAILS]
+    assert list(by_setting(found).values()) == [Word.REDUCES, Word.FAILS]
+    assert headline(found, "noise") == (
+        "At a cost of at most one point of accuracy, noise reduces what is recovered in 1 of 2 settings, "
+        "does not protect in 1."
     )
-    broken = replace(group, rows=(replace(row, attacks=failed, worst=None),))
-    (item,) = judge((broken,), "pruning")
-    assert item.word is Word.NOT_TESTED and set(item.reasons) == {UNSCORED, NO_UNDEFENDED}
+    dear = headline(found[1:2], "noise")
+    assert dear == "At a cost of at most one point of accuracy, noise costs more in 1 of 1 setting."
 
 
-def test_the_undefended_victim_is_not_judged(groups: tuple[Group, ...]) -> None:
-    assert judge(groups, "none") == ()
+def test_what_hides_somewhere_is_only_as_good_as_its_weakest_setting(folder: Folder, tmp_path: Path) -> None:
+    board.defended(folder)
+    board.defended(folder, checkpoint="trained", share=1.0)
+    first, second = found = rows(folder, tmp_path)
+    assert "hides the private images in 1 of 2 settings" in headline(found, "x")
+    assert headline(found, "x").endswith("the weakest one counts.")
+    assert headline((first,), "x").endswith("in 1 of 1 setting.") and "hides" not in headline((second,), "x")
 
 
-def as_word(item: Judged, word: Word, *, loss: float = 0.0) -> Judged:
-    row: Row = replace(item.row, loss=Spread(loss, loss, loss, 1))
-    return replace(item, word=word, row=row)
+def test_the_cost_counts_by_its_upper_limit(folder: Folder, tmp_path: Path) -> None:
+    board.defended(folder, share=0.0)
+    for number, record in enumerate(folder.records):
+        if record["cell"]["defense"]["name"] == "noise":
+            record["utility"]["accuracy"] = 0.95 - 0.009 - 0.002 * (number % 2)
+    (item,) = rows(folder, tmp_path)
+    assert item.row.loss.mean < 1.05 < item.row.loss.upper and not item.cheap
 
 
-def test_the_weakest_setting_decides(groups: tuple[Group, ...]) -> None:
-    first, *_, last = judge(groups, "noise")
-    assert first.group.title != last.group.title
-    both = (as_word(first, Word.HIDES), as_word(last, Word.HIDES))
-    assert headline(both, "x").startswith("x holds: in all 2 settings")
-    assert headline((both[0], as_word(last, Word.REDUCES)), "x").startswith("x holds in 1 of 2 settings")
-    dear = as_word(first, Word.HIDES, loss=30.0)
-    assert headline((dear, as_word(last, Word.FAILS)), "x").endswith(
-        "It certainly reduces the leak in 1 of 2 settings."
+def test_settings_that_were_not_tested_stand_beside_the_others(folder: Folder, tmp_path: Path) -> None:
+    board.defended(folder)
+    board.defended(folder, checkpoint="trained", seeds=2)
+    found = rows(folder, tmp_path)
+    assert "hides the private images in 1 of 2 settings, was not tested in 1." in headline(found, "x")
+    alone = headline(found[1:], "x")
+    assert alone.startswith("x was not tested: ") and FEW_SEEDS in alone and FEW_RELEASES in alone
+    assert headline((), "x") == "x was not tested: no attack met it in any setting."
+
+
+def test_a_strength_that_was_not_tested_does_not_stand_for_a_setting(folder: Folder, tmp_path: Path) -> None:
+    board.defended(folder, strength=1.0, share=1.0)
+    board.defended(folder, strength=2.0, lost=0.95)  # below the floor
+    found = rows(folder, tmp_path)
+    assert [item.word for item in found] == [Word.FAILS, Word.NOT_TESTED]
+    assert list(by_setting(found).values()) == [Word.FAILS]
+
+
+@pytest.mark.parametrize("releases", [LEAST_RELEASES // 5, 15])
+def test_the_pages_say_the_verdict_and_every_setting(tmp_path: Path, releases: int) -> None:
+    folder = board.undefended(Folder(), releases=releases)
+    found = rows(board.defended(folder, share=0.0, releases=releases), tmp_path)
+    records = pd.DataFrame(
+        {
+            "commit": ["0123456789abcdef"] * 2,
+            "dirty": ["False", "True"],
+            "finished": ["2030-01-02T00:00:00", "2030-01-01T10:00:00"],
+        }
     )
-    assert "in no setting does it certainly" in headline((as_word(first, Word.FAILS),), "x")
-    blind = replace(as_word(first, Word.NOT_TESTED), reasons=("a", "b"))
-    assert headline((blind, blind), "x") == "x was not tested: a; b."
-    assert headline((), "x").startswith("x was not tested: ")
+    told = origin("full@9", records)
+    result = Audit(name="noise", checklist=checklist(SOUND), rows=found, origin=told)
+    markdown, html = (path.read_text(encoding="utf-8") for path in write(result, tmp_path))
+    assert markdown.startswith(f"# Audit of noise\n\n**{result.headline}")
+    assert result.headline in html and "<img" not in html and '<tr class="' in html
+    few = releases < 15
+    assert ("Not tested: fewer than" in markdown) is ("Not tested: fewer than" in html) is few
+    assert "Matrix full@9; commit 0123456789, 0123456789 with local changes" in html
+    assert "2 records of 2030-01-01 to 2030-01-02." in html
+    (line,) = [line for line in markdown.splitlines() if line.startswith("| gradients")]
+    cells = dict(zip(HEAD, line.strip("| ").split(" | "), strict=False))
+    assert cells["verdict"].startswith("not tested" if few else "hides")
+    if not few:
+        assert cells["recovered ↑"] == r"0 of 75, 0 \[0, 5\] %"
+        assert cells["undefended"] == r"75 of 75, 100 \[95, 100\] %"
+        assert cells["undefended accuracy %"] == "95.0" and cells["accuracy %"] == "94.8"
+        assert (
+            cells["loss, points (upper limit)"].startswith("0.2 (≤ ")
+            and cells["releases x seeds"] == "15 x 5"
+        )
+        assert cells["drop, points"].startswith("100 ") and cells["strongest attack"] == "strong/adaptive"
+    for word, meaning in MEANING.items():
+        assert f"- **{word.value}**: " in markdown and f"<b>{word.value}</b>" in html and meaning
 
 
-def test_the_pages_say_the_verdict_and_every_setting(groups: tuple[Group, ...], tmp_path: Path) -> None:
-    audit = Audit(name="pruning", checklist=checklist(SOUND), judged=judge(groups, "pruning"))
-    markdown, html = (path.read_text(encoding="utf-8") for path in write(audit, tmp_path))
-    assert markdown.startswith(f"# Audit of pruning\n\n**{audit.headline}")
-    assert audit.headline in html and "<img" not in html
-    for item in audit.judged:
-        assert item.group.title in html
-        assert f'<tr class="{item.word.style}">' in html
-    assert markdown.count("\n| ") == len(audit.judged) + 2
+def test_records_of_no_commit_and_no_date_say_so() -> None:
+    nothing = pd.DataFrame({"commit": [""], "dirty": [""], "finished": [""]})
+    assert origin("m@1", nothing) == "Matrix m@1; commit unknown; 1 records of an unknown date."
 
 
-def test_a_broken_contract_comes_before_all_numbers(groups: tuple[Group, ...], tmp_path: Path) -> None:
-    audit = Audit(name="pruning", checklist=checklist(SOUND, FAULT), judged=judge(groups, "pruning"))
-    assert audit.headline == "pruning breaks its contract, so its numbers mean nothing yet."
-    markdown, html = (path.read_text(encoding="utf-8") for path in write(audit, tmp_path))
+def test_a_broken_contract_comes_before_all_numbers(tmp_path: Path) -> None:
+    found = rows(board.defended(board.undefended(Folder())), tmp_path)
+    result = Audit(name="noise", checklist=checklist(SOUND, FAULT), rows=found)
+    assert result.headline == "noise breaks its contract, so its numbers mean nothing yet."
+    markdown, html = (path.read_text(encoding="utf-8") for path in write(result, tmp_path))
     assert "1 of 2 promises are broken" in markdown
     assert "mixes &lt;them&gt;" in html and "<them>" not in html

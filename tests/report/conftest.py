@@ -3,7 +3,7 @@
 import csv
 import gzip
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from bench.api.cards import AttackCard, DefenseCard
 from bench.api.threat import Adversary, Channel, Checkpoint
 from bench.matrix.cells import Cell, Variant
+from bench.matrix.suites import Suite
 from bench.report.cards import Cards
 from bench.runs.record import SCHEMA
 
@@ -62,6 +63,15 @@ def defense_card(**fields: Any) -> DefenseCard:
     return DefenseCard.model_validate(common | {"channels": ["gradients"]} | fields)
 
 
+SUITES = (
+    Suite(title="toy@1", channels=(Channel.GRADIENTS,), attacks=("blind", "strong")),
+    Suite(title="classes@1", channels=(Channel.MODEL,), attacks=("inverter",)),
+)
+JUDGING = {str(channel): suite for suite in SUITES for channel in suite.channels}
+OWED = {str(channel): [*suite.attacks] for suite in SUITES for channel in suite.channels}
+"""The same as the recomputation takes them."""
+
+
 class FakeCards(Cards):
     """Cards of the plug-ins that the synthetic folders speak of."""
 
@@ -78,12 +88,20 @@ class FakeCards(Cards):
             "other_class": attack_card(channels=["model"], observes_release=False),
         }
         self.defenses = {"none": defense_card(adaptive_view=False)}
+        self.judging: Mapping[str, Suite] = {}
+        """The suites that judge; none unless a test sets them."""
 
     def attack(self, name: str) -> AttackCard | None:
         return self.attacks.get(name)
 
     def defense(self, name: str) -> DefenseCard | None:
         return self.defenses.get(name)
+
+    def classes(self, dataset: str) -> int | None:
+        return 10
+
+    def suites(self, matrix: str) -> Mapping[str, Suite]:
+        return self.judging
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Every number of the page once more, from ``images.csv.gz`` and ``cells.csv``, with pandas and NumPy alone.
+"""Every number of the page once more, from ``images.csv.gz`` and ``cells.csv``, with pandas and quantiles.
 
 Nothing of ``bench`` is imported: this is what a reader writes who trusts nobody. It follows the recipe that
 the page prints.
@@ -17,16 +17,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 GROUP = ["channel", "dataset", "model", "checkpoint", "batch_size"]
 VICTIM = ["channel", "dataset", "model", "batch_size"]
 PLACE = ["seed", "release", "image"]
 FORMATS = {"psnr": (1, 1), "ssim": (1, 3), "lpips": (1, 3), "feature_distance": (1, 2), "diversity": (1, 2)}
 SHARES = {"identified", "label_correct", "recognised", "recognised5", "success"}
-ANSWERS = {
-    *("answer", "answer-recovered", "undefended", "undefended-recovered"),
-    *("gain", "cost", "cost-doubt", "lead"),
-}
+ANSWERS = {"answer-recovered", "answer-drop", "answer-word", "undefended-recovered", "cost", "lead"}
 """What the cards of the answers say."""
 Numbers = tuple[float, float, float]
 
@@ -153,10 +151,65 @@ def counted(images: pd.DataFrame) -> str:
     return f"{releases}/{len(known)}" + (f" ({missing} missing)" if missing else "")
 
 
-def recovered(images: pd.DataFrame) -> str:
-    """Private images that were found again, of those of which it is known."""
-    known = images["identified"].dropna()
-    return f"{int(known.sum())} of {len(known)}"
+def limits(share: float, count: int) -> Numbers:
+    """Clopper and Pearson's interval of a share of releases, by the binomial's own quantile."""
+    hits = share * count
+    low = 0.0 if hits <= 1e-9 else float(stats.beta.ppf(0.025, hits, count - hits + 1))
+    high = 1.0 if count - hits <= 1e-9 else float(stats.beta.ppf(0.975, hits + 1, count - hits))
+    return share, low, high
+
+
+def over_seeds(values: pd.Series) -> tuple[float, float]:
+    """The t interval over the means of the seeds."""
+    means = values.groupby(level="seed").mean()
+    if len(means) < 2:
+        return math.nan, math.nan
+    reach = float(stats.t.ppf(0.975, len(means) - 1)) * float(means.sem())
+    return float(means.mean()) - reach, float(means.mean()) + reach
+
+
+def farther(exact_ends: tuple[float, float], values: pd.Series, least: float) -> tuple[float, float]:
+    low, high = over_seeds(values)
+    ends = np.fmin(exact_ends[0], low), np.fmax(exact_ends[1], high)
+    return max(float(ends[0]), least), min(float(ends[1]), 1.0)
+
+
+def releases(values: pd.Series) -> int:
+    return values.groupby(level=["seed", "release"]).ngroups
+
+
+def hit_share(values: pd.Series) -> Numbers:
+    """A share of images that were recovered."""
+    known = values.dropna().astype(float)
+    if not len(known):
+        return math.nan, math.nan, math.nan
+    mean, *ends = limits(float(known.mean()), releases(known))
+    return mean, *farther((ends[0], ends[1]), known, 0.0)
+
+
+def hit_drop(before: pd.Series, after: pd.Series) -> Numbers:
+    """By how much a share falls on the same images."""
+    change = (before.astype(float) - after.astype(float)).dropna()
+    if not len(change):
+        return math.nan, math.nan, math.nan
+    count = releases(change)
+    lost, gained = (limits(float((sign * change).clip(lower=0).mean()), count) for sign in (1, -1))
+    mean = lost[0] - gained[0]
+    low = mean - math.sqrt((lost[0] - lost[1]) ** 2 + (gained[2] - gained[0]) ** 2)
+    high = mean + math.sqrt((lost[2] - lost[0]) ** 2 + (gained[0] - gained[1]) ** 2)
+    return mean, *farther((low, high), change, -1.0)
+
+
+def percents(numbers: Numbers) -> str:
+    return shown((100 * numbers[0], 100 * numbers[1], 100 * numbers[2]), digits=0)
+
+
+def upper(values: pd.Series) -> tuple[float, float]:
+    """Mean and upper limit of a loss."""
+    high = math.nan
+    if len(values) > 1:
+        high = float(values.mean()) + float(stats.t.ppf(0.975, len(values) - 1)) * float(values.sem())
+    return float(values.mean()), high
 
 
 def spread(values: pd.Series) -> str:
@@ -185,17 +238,37 @@ class Folder:
         directory: the folder.
         floor: names of the attacks that never see a release, apart by blanks.
         none: name of the defense that is none.
+        suites: by channel, the names of the attacks that a row owes.
+        bound: names of what chooses from a list of candidates, apart by blanks.
+        naive_only: names of the attacks without an adaptive form, apart by blanks.
+        classes: of every data set.
     """
 
-    def __init__(self, directory: Path, *, floor: str, none: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        floor: str,
+        none: str,
+        suites: dict[str, list[str]] | None = None,
+        bound: str = "",
+        naive_only: str = "",
+        classes: int | None = 10,
+    ) -> None:
         self.floors, self.none = floor.split(), none
+        self.suites, self.bound, self.naive_only = suites or {}, bound.split(), naive_only.split()
+        self.classes = classes
         images = pd.read_csv(directory / "images.csv.gz")
         question = [*GROUP, "attack", "adversary", "defense", "strength", "seed"]
         largest = images.groupby(question, dropna=False)["budget"].transform("max")
         images = images[(images["budget"] == largest) & (images["status"] == "done")]
-        self.images = self._named(images.copy())
+        everything = self._named(images.copy())
+        chosen = everything["attack"].str.split("[").str[0].isin(self.bound)
+        self.images, self.chosen = everything[~chosen].copy(), everything[chosen]
         self.images["success"] = (self.images["psnr"] > 30).where(self.images["psnr"].notna())
-        self.cells = self._named(pd.read_csv(directory / "cells.csv"))
+        cells = self._named(pd.read_csv(directory / "cells.csv"))
+        cells = cells.assign(name=cells["attack"].str.split("[").str[0])
+        self.cells = cells[~cells["name"].isin(self.bound)]
         if "generator_kind" not in self.cells:  # nobody searched one
             self.cells["generator_kind"] = ""
         self.memory: dict[tuple[Any, ...], Any] = {}
@@ -219,18 +292,166 @@ class Folder:
         return images["attack"].str.split("[").str[0].isin(self.floors)
 
     @cached
+    def guesses(self, group: str) -> list[pd.DataFrame]:
+        """Each attack that never sees a release once, on the undefended row where it was tried there."""
+        mine = self.images[(self.images["group"] == group) & self._blind(self.images)]
+        found = []
+        for _, frame in mine.groupby("attack", sort=True):
+            rows = sorted(frame["row"].unique(), key=lambda row: (row != self.none, row))
+            found.append((rows[0] != self.none, frame[frame["row"] == rows[0]].set_index(PLACE).sort_index()))
+        return [frame for _, frame in sorted(found, key=lambda item: item[0])]
+
+    @cached
     def strongest_floor(self, group: str, row: str) -> pd.DataFrame:
         """The images of the strongest attack among those that never see the release."""
         mine = self.images[(self.images["group"] == group) & (self.images["row"] == row)]
         metric, sign = self.rank(group)
         means = sign * mine[self._blind(mine)].groupby("by")[metric].mean()
-        return self.attack(group, row, str(means.idxmax()))
+        if len(means):
+            return self.attack(group, row, str(means.idxmax()))
+        return max(self.guesses(group), key=lambda frame: sign * float(frame[metric].mean()))
 
-    def most_recognised(self, group: str, row: str) -> str:
-        """Evaluator accuracy of the one attack that has the highest."""
-        mine = self.images[(self.images["group"] == group) & (self.images["row"] == row)]
-        means = mine[~self._blind(mine)].groupby("by")["recognised"].mean()
-        return shown(share(self.attack(group, row, str(means.idxmax()))["recognised"], group, "recognised"))
+    @cached
+    def fair_floor(self, group: str, row: str) -> pd.Series:
+        """The best of as many blind guesses as the row has attacks."""
+        metric, sign = self.rank(group)
+        guesses = self.guesses(group)[: max(1, self.seeing(group, row, False))]
+        best = pd.concat([sign * frame[metric] for frame in guesses], axis=1).max(axis=1)
+        return sign * best
+
+    @staticmethod
+    def hit(group: str) -> str:
+        """The column that says whether an image was recovered."""
+        return "recognised" if group.startswith("model|") else "identified"
+
+    @cached
+    def strongest(self, group: str, row: str, naive: bool = False) -> str:
+        """The one attack that recovers most; of equal ones that which leaks more."""
+        metric, sign = self.rank(group)
+        seeing = self._seeing(group, row, naive).groupby("by")
+        counts = seeing.size()
+        table = pd.DataFrame({"hit": -seeing[self.hit(group)].mean(), "leak": -sign * seeing[metric].mean()})
+        table = table[counts == counts.max()].reset_index()
+        return str(table.sort_values(["hit", "leak", "by"]).iloc[0]["by"])
+
+    def hits(self, group: str, row: str, naive: bool = False) -> pd.Series:
+        return self.attack(group, row, self.strongest(group, row, naive))[self.hit(group)]
+
+    @cached
+    def control(self, group: str) -> float:
+        """What the strongest control reaches by chance; only where classes are rebuilt."""
+        if not group.startswith("model|"):
+            return 0.0
+        owed = self.suites.get(group.split("|")[0])
+        guesses = self.guesses(group)[: len(owed) if owed else None]
+        return max((float(frame["recognised"].mean()) for frame in guesses), default=0.0)
+
+    def net(self, group: str, numbers: Numbers) -> Numbers:
+        chance = self.control(group)
+        if not chance:
+            return numbers
+        mean, low, high = (max((value - chance) / (1 - chance), 0.0) for value in numbers)
+        return mean, low, high
+
+    def recovered(self, group: str, row: str, naive: bool = False) -> Numbers:
+        return self.net(group, hit_share(self.hits(group, row, naive)))
+
+    def counted(self, group: str, row: str) -> str:
+        """``25 of 33``, or the net share of classes."""
+        if group.startswith("model|"):
+            return f"{percents(self.recovered(group, row)).split(' ')[0]} %"
+        known = self.hits(group, row).dropna()
+        return f"{int(known.sum())} of {len(known)}"
+
+    def union(self, group: str, row: str) -> Numbers:
+        table = self._seeing(group, row, False).pivot(index=PLACE, columns="by", values=self.hit(group))
+        return self.net(group, hit_share(table.dropna().max(axis=1)))
+
+    @cached
+    def drop(self, group: str, row: str) -> Numbers:
+        mean, low, high = hit_drop(self.hits(group, self.none), self.hits(group, row))
+        span = 1 - self.control(group)
+        return mean / span, low / span, high / span
+
+    def identifiable(self, group: str, row: str) -> Numbers:
+        mine = self.chosen[(self.chosen["group"] == group) & (self.chosen["row"] == row)]
+        found = [hit_share(frame.set_index(PLACE)["identified"]) for _, frame in mine.groupby("by")]
+        return max(found, default=(math.nan, math.nan, math.nan))
+
+    @cached
+    def missing(self, group: str, row: str) -> set[str]:
+        """Attacks of the suite that the row owes and was not attacked by on every seed."""
+        cells = self.cells[self.cells["group"] == group]
+        seeds = set(cells["seed"])
+        met = cells[cells["status"].isin(["done", "incompatible"])]
+        lacking = set()
+        for name in self.suites.get(group.split("|")[0], []):
+            blind = name in self.floors
+            by = "naive" if blind or name in self.naive_only or row == self.none else "adaptive"
+            mine = met[(met["name"] == name) & (met["adversary"] == by)]
+            mine = mine if blind else mine[mine["row"] == row]
+            if not seeds <= set(mine["seed"]):
+                lacking.add(name)
+        return lacking
+
+    @cached
+    def below_floor(self, group: str, row: str) -> bool:
+        """Whether every attack is certainly worse than the strongest blind guess."""
+        metric, sign = self.rank(group)
+        floor = self.strongest_floor(group, row)[metric]
+
+        def certainly(by: str) -> bool:
+            values = sign * (floor - self.attack(group, row, by)[metric])
+            found = interval(values, group)
+            return (exact(found, values, (-1, 1)) if metric in SHARES else found)[1] > 0
+
+        return all(certainly(str(by)) for by in self._seeing(group, row, False)["by"].unique())
+
+    @cached
+    def word(self, group: str, row: str) -> str:
+        """The word for a row, by the rule that the page prints."""
+        if row == self.none:
+            return "–"
+        hits, channel = self.hits(group, row), group.split("|")[0]
+        by_class = channel == "model"
+        few = releases(hits.dropna()) < (50 if by_class else 72)
+        few = few or hits.index.get_level_values("seed").nunique() < 5
+        victims = self.cells[self.cells["group"].str.split("|").str[:1].str[0].eq(channel)]
+        trained = victims.groupby(["group", "row"])["converged"].min()
+        unconverged = any(not bool(trained.get((group, name), True)) for name in (row, self.none))
+        chance = (1 + 1 / self.classes) / 2 if self.classes else 0.0
+        owed = self.suites.get(channel)
+        guesses = self.guesses(group)[: len(owed) if owed else None]
+        if not guesses:
+            return "not tested"
+        tables = [frame[self.hit(group)] for frame in guesses]
+        blind = pd.concat(tables, axis=1).max(axis=1)
+        if by_class:
+            blind = max(tables, key=lambda table: float(table.mean()))
+        lead = hit_drop(self.hits(group, self.none), blind)
+        untested = [
+            few,
+            unconverged,
+            owed is None,
+            bool(self.missing(group, row)),
+            lead[1] <= 0.3,
+            float(self.accuracies(group, self.none).mean()) < chance,
+            self.below_floor(group, row),
+        ]
+        if any(untested):
+            return "not tested"
+        if self.recovered(group, row)[2] <= 0.1:
+            return "hides"
+        if self.drop(group, row)[1] > 0.1:
+            return "reduces"
+        return "does not protect" if self.drop(group, row)[2] < 0.1 else "undecided"
+
+    @cached
+    def admitted(self, group: str, row: str, limit: float) -> bool:
+        mean, high = upper(self.losses(group, row))
+        own = 100 * self.accuracies(group, self.none)
+        bound = max(limit, math.sqrt(2) * (upper(own)[1] - upper(own)[0]) if len(own) > 1 else limit)
+        return (mean if math.isnan(high) else high) <= bound + 1e-9
 
     def prior(self, dataset: str, kind: str, column: str) -> str:
         """Mean and range of one column over the generators of a data set, each counted once."""
@@ -278,11 +499,10 @@ class Folder:
         cells = self.cells[(self.cells["group"] == group) & (self.cells["row"] == row)]
         cells = cells[(cells["by"] == by) & (cells["status"] == "done")]
         spent, budget = cells["evaluations_mean"].median(), int(cells["budget"].max())
-        lost = spread(self.losses(group, row))
         return {
             "images": counted(self.attack(group, row, by)),
             "evaluations": f"{spent:,.0f} of {budget:,}",
-            "accuracy": f"{number(accuracies.mean(), 1)} %, a loss of {lost} points",
+            "accuracy": f"{number(accuracies.mean(), 1)} %, a loss of {lost(self.losses(group, row))} points",
         }
 
     @cached
@@ -298,33 +518,39 @@ class Folder:
 
     @cached
     def ranked(self, group: str, row: str) -> bool:
-        """Whether a row met every attack that worked on another one."""
+        """Whether a row met every attack that it owes; without a suite, that worked on another row."""
+        if group.split("|")[0] in self.suites:
+            return not self.missing(group, row)
         cells = self.cells[(self.cells["group"] == group) & ~self._blind(self.cells)]
         settled = cells[(cells["row"] == row) & cells["status"].isin(["done", "incompatible"])]
         return set(cells.loc[cells["status"] == "done", "by"]) <= set(settled["by"])
 
     @cached
     def ranking(self, group: str, limit: float) -> list[str]:
-        """Per defense its best affordable strength, the least leak first."""
-        best: dict[str, tuple[float, str]] = {}
+        """Per defense its best admitted strength, the best protected first."""
         metric, sign = self.rank(group)
-        for row in self.rows(group):
-            defense = row.split(" = ")[0]
-            value = -sign * float(self.worst(group, row)[metric].mean())
-            affordable = row != self.none and self.loss(group, row) <= limit + 1e-9
-            affordable = affordable and self.ranked(group, row)
-            if affordable and value > best.get(defense, (-2.0, ""))[0]:  # of equal ones the first
-                best[defense] = (value, row)
-        ordered = sorted(best.items(), key=lambda item: (-item[1][0], item[0]))
-        return [row for _, (_, row) in ordered]
+        order = ["hides", "reduces", "undecided", "does not protect", "not tested"]
+
+        def key(row: str) -> tuple[Any, ...]:
+            share = float(self.hits(group, row).mean())
+            leak = sign * float(self.worst(group, row)[metric].mean())
+            defense, _, strength = row.partition(" = ")
+            return order.index(self.word(group, row)), share, leak, defense, float(strength or "nan")
+
+        rows = [
+            row
+            for row in self.rows(group)
+            if row != self.none and self.ranked(group, row) and self.admitted(group, row, limit)
+        ]
+        best: dict[str, str] = {}
+        for row in sorted(rows, key=key):
+            best.setdefault(row.split(" = ")[0], row)
+        return list(best.values())
 
     @cached
     def difference(self, group: str, first: str, second: str) -> Numbers:
-        """How much more the first one protects."""
-        metric, sign = self.rank(group)
-        values = sign * (self.worst(group, second)[metric] - self.worst(group, first)[metric])
-        found = interval(values, group)
-        return exact(found, values, (-1, 1)) if metric in SHARES else found
+        """How many more the second one lets be recovered."""
+        return hit_drop(self.hits(group, second), self.hits(group, first))
 
     def ranks(self, names: list[str], difference: Callable[[str, str], Numbers]) -> dict[str, str]:
         ahead, behind = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
@@ -389,7 +615,9 @@ class Folder:
         metric, sign = self.rank(group)
         means = sign * mine[self._blind(mine)].groupby("by")[metric].mean()
         same = means[[self.generator(group, row, str(by)) == kind for by in means.index]]
-        return self.attack(group, row, str(same.idxmax())) if len(same) else None
+        if len(same) or row == self.none:
+            return self.attack(group, row, str(same.idxmax())) if len(same) else None
+        return self.own_floor(group, self.none, kind)
 
     def normalised_attack(self, group: str, row: str, by: str) -> str:
         """Between the attack's own prior and the same attack, there naive, on the undefended victim."""
@@ -406,7 +634,7 @@ class Folder:
 
     def normalised(self, group: str, row: str) -> Numbers:
         metric, _ = self.rank(group)
-        floor = self.strongest_floor(group, row)[metric]
+        floor = self.fair_floor(group, row)
         own, ceiling = self.worst(group, row)[metric], self.worst(group, self.none)[metric]
         return self.between(group, own, floor, ceiling, row == self.none)
 
@@ -438,15 +666,25 @@ def value(folder: Folder, at: dict[str, Any]) -> str:
     if kind == "utility":
         return spread(100 * folder.accuracies(group, row))
     if kind == "loss":
-        return spread(folder.losses(group, row))
+        return lost(folder.losses(group, row))
+    if kind == "word":
+        return folder.word(group, row)
+    if kind == "recovered":
+        numbers = percents(folder.recovered(group, row))
+        return numbers if group.startswith("model|") else f"{folder.counted(group, row)} {numbers} %"
+    if kind == "recovered-count":
+        return folder.counted(group, row)
+    if kind == "drop":
+        return "–" if row == folder.none else percents(folder.drop(group, row))
+    if kind in ("union", "identifiable"):
+        numbers = folder.union(group, row) if kind == "union" else folder.identifiable(group, row)
+        return "–" if kind == "identifiable" and group.startswith("model|") else percents(numbers)
     if kind == "rank":
         names = folder.ranking(group, float(at["limit"]))
         ranks = folder.ranks(names, lambda a, b: folder.difference(group, a, b))
         return ranks.get(row, "–")
     if kind == "none":  # a metric that the channel does not have
         return "–"
-    if kind == "most-recognised":
-        return folder.most_recognised(group, row)
     if kind.startswith("generator_"):
         return folder.prior(at["dataset"], at["kind"], kind)
     if kind in ("leak", "attack-rank"):
@@ -472,9 +710,6 @@ def value(folder: Folder, at: dict[str, Any]) -> str:
     images = folder.attack(group, row, at["attack"]) if "attack" in at else folder.worst(group, row)
     if kind == "counts":
         return counted(images)
-    if kind.startswith("recovered"):
-        per_cent = f" {shown(share(images['identified'], group, 'identified'), 'identified')} %"
-        return recovered(images) + (per_cent if kind == "recovered" else "")
     if kind == "evaluations":
         cells = folder.cells[(folder.cells["group"] == group) & (folder.cells["row"] == row)]
         cells = cells[(cells["by"] == at["attack"]) & (cells["status"] == "done")]
@@ -485,26 +720,31 @@ def value(folder: Folder, at: dict[str, Any]) -> str:
 
 
 def _answer(folder: Folder, group: str, limit: float, kind: str) -> str:
-    names, metric = folder.ranking(group, limit), folder.rank(group)[0]
-    if kind.endswith("-recovered"):
-        return recovered(folder.worst(group, folder.none if kind.startswith("undefended") else names[0]))
-    if kind == "undefended":
-        return shown(share(folder.worst(group, folder.none)[metric], group, metric), metric)
-    if kind == "answer":
-        return shown(share(folder.worst(group, names[0])[metric], group, metric), metric)
-    if kind.startswith("cost"):
-        losses = folder.losses(group, names[0])
-        sure = len(losses) > 1 and losses.max() <= limit + 1e-9
-        return spread(losses) if kind == "cost" else "" if sure else "within the limit: not certain"
-    other = folder.none if kind == "gain" else names[1]
-    return gained(folder.difference(group, names[0], other), metric)
+    if kind == "undefended-recovered":
+        return folder.counted(group, folder.none)
+    best, *others = folder.ranking(group, limit)
+    if kind == "answer-recovered":
+        return folder.counted(group, best)
+    if kind == "answer-drop":
+        return percents(folder.drop(group, best))
+    if kind == "answer-word":
+        return folder.word(group, best)
+    if kind == "cost":
+        return lost(folder.losses(group, best))
+    return percents(folder.difference(group, best, others[0]))
+
+
+def lost(values: pd.Series) -> str:
+    """A loss with its upper limit."""
+    mean, high = upper(values)
+    return f"{number(mean, 1)} (≤ {number(high, 1)})"
 
 
 def _coverage(folder: Folder, group: str, row: str) -> str:
     everything = folder.cells[folder.cells["group"] == group]
-    wanted = everything[~folder._blind(everything) | (everything["row"] == row)]
-    asked = len(wanted[["attack", "adversary", "seed"]].drop_duplicates())
-    status = everything.loc[everything["row"] == row, "status"]
+    mine = everything[everything["row"] == row]
+    asked = len(mine[["attack", "adversary"]].drop_duplicates()) * everything["seed"].nunique()
+    status = mine["status"]
     unable = int((status == "incompatible").sum())
     text = f"{int((status == 'done').sum())}/{asked - unable}"
     return text + (f" (+{unable} n/a)" if unable else "")

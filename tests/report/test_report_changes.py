@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_json_says_what_the_csv_says(matrix: Callable[..., Folder], cards: Cards
     write_report(matrix(releases=2, seeds=2).write(tmp_path), final=False, cards=cards)
     data = json.loads((tmp_path / "leaderboard.json").read_text(encoding="utf-8"))
     groups = build(read_results(tmp_path), cards)
-    assert data["format"] == 1 and len(data["groups"]) == len(groups)
+    assert data["format"] == 2 and len(data["groups"]) == len(groups)
     for found, group in zip(data["groups"], groups, strict=True):
         for row, expected in zip(found["rows"], group.rows, strict=True):
             assert (row["defense"], row["pareto"], row["badge"]) == (
@@ -96,9 +97,9 @@ def test_the_command_measures_that_very_row(folder: Folder, cards: Cards, tmp_pa
     places = {(cell.channel, cell.checkpoint, cell.model, cell.batch_size) for cell in cells}
     assert len({(channel, checkpoint) for channel, checkpoint, *_ in places}) > 1, "a command must choose"
     results = read_results(_from_cells(folder, cells, tmp_path))
-    assert matrix_of(results.cells).startswith("smoke@")
+    assert matrix_of(results).startswith("smoke@")
     groups = build(results, cards)
-    commands = Commands(results.cells)
+    commands = Commands(results)
     for group in groups:
         for row in group.rows:
             words = shlex.split(commands.command(group, row))
@@ -123,9 +124,9 @@ def test_the_command_measures_that_very_row(folder: Folder, cards: Cards, tmp_pa
 def test_records_of_no_known_matrix_have_a_placeholder(folder: Folder, cards: Cards, tmp_path: Path) -> None:
     folder.add("strong", "noise[kind=a b]", 1.0, lpips=[0.1])
     results = read_results(folder.write(tmp_path))
-    assert matrix_of(results.cells) == "" == matrix_of(results.cells.iloc[:0])
+    assert matrix_of(results) == "" == matrix_of(replace(results, cells=results.cells.iloc[:0]))
     (group,) = build(results, cards)
-    commands = Commands(results.cells)
+    commands = Commands(results)
     command = commands.command(group, group.rows[0], "strong")
     assert commands.comparison == "bench compare DIR runs/again"
     assert command.startswith("bench run --matrix FILE ") and command.endswith("-a strong --out runs/again")

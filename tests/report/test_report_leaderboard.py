@@ -115,8 +115,7 @@ def test_utility_loss_is_paired_by_seed(folder: Folder, groups: Callable[[], tup
     assert (noise.utility.mean, noise.utility.seeds) == pytest.approx((0.90, 2))
     assert (noise.loss.mean, noise.loss.low, noise.loss.high) == pytest.approx((2.0, 1.0, 3.0))
     assert noise.flags == ("partial",)  # the third seed is to come
-    assert [place.row.defense for place in group.places[5.0]] == ["noise"]
-    assert group.places[1.0] == ()
+    assert group.places[5.0] == (), "two seeds that differ leave the loss open"
 
 
 def test_undefended_is_found_without_its_name(folder: Folder, tmp_path: Path) -> None:
@@ -163,7 +162,7 @@ def test_normalised_leakage_runs_from_floor_to_ceiling(
     folder.add("strong", "noise", 2.0, lpips=[0.4, 0.5])
     none, weak, strong = groups()[0].rows
     assert (none.normalised.mean, weak.normalised.mean) == pytest.approx((1.0, 0.15 / 0.5))
-    assert math.isnan(strong.normalised.mean)
+    assert strong.normalised.mean == pytest.approx(0.15 / 0.5), "a guess is the same on every row"
 
 
 def test_there_is_no_normalised_leakage_on_a_span_that_may_be_zero(
@@ -199,7 +198,7 @@ def test_flags_tell_what_to_distrust(folder: Folder, groups: Callable[[], tuple[
         "late": {"budget"},
     }
     assert none.flags == ("dead-release",)
-    assert set(noise.flags) == {"partial", "missing-attack", "unconverged"}
+    assert set(noise.flags) == {"missing-attack", "unconverged"}
     assert noise.attacks[0].flags == ("below-card",)
 
 
@@ -381,7 +380,7 @@ def test_an_attacks_normalised_leakage_has_its_own_floor_and_ceiling(
     ("tried", "want", "sentence"),
     [
         (False, "none was tried", "No defense was measured here."),
-        (True, "none is that cheap", "points here."),
+        (True, "none is certainly that cheap", "points here."),
     ],
 )
 def test_no_answer_says_whether_any_defense_was_tried(
@@ -394,7 +393,7 @@ def test_no_answer_says_whether_any_defense_was_tried(
     write_report(directory, cards=cards)
     page = (directory / "index.html").read_text()
     table = (directory / "leaderboard.md").read_text()
-    assert page.count(want) == 4, "two limits, in the answers and beside the chart"
+    assert page.count(want) == (6 if tried else 4), "two limits: the sentence, the answers, beside the chart"
     assert sentence in page
     assert f"Defenses that cost 5 points of accuracy or less: {want}." in table
     assert f"| {want} |" in table

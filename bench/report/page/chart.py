@@ -199,7 +199,7 @@ def _point(value: _Value, group: Group, xs: _Scale, ys: _Scale) -> Point:
         f"{score(metric, row.worst.scores[metric])}, normalised leakage {interval(row.normalised, 2)}"
     )
     if not group.terms.by_class:
-        label += f", images recovered {recovered(row.worst, group)}"
+        label += f", images recovered {recovered(row, group)}"
     return Point(xs(value.x), ys(value.y), ys(value.low), ys(value.high), label, row.pareto)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
-from bench.report.answers import answer
+from bench.report.answers import answer, sentence
 from bench.report.badges import MEANING
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.evidence import by_setting, caveat
@@ -26,13 +26,14 @@ from bench.report.page.album import Album
 from bench.report.page.drawers import Drawers
 from bench.report.page.view import Source, View
 from bench.report.protocol import caption
+from bench.report.recovered import BOUND, DROP, IDENTIFIABLE, UNION, count, meaning, percents, recovered
 from bench.report.recovered import HEAD as RECOVERED
-from bench.report.recovered import LEAST_DROP, count, meaning, recovered
 from bench.report.reproduce import Commands
 from bench.report.statistics import Interval
-from bench.report.terms import MOST_RECOGNISED, NEAREST_PRIVATE
-from bench.report.text import UNSURE_COST, bounds, difference_parts, number, parts, percent, spread
-from bench.report.visible import VISIBLE, grade
+from bench.report.terms import NEAREST_PRIVATE
+from bench.report.text import bounds, number, parts, percent, spread, upper
+from bench.report.verdict import INTERVAL, Word
+from bench.report.verdict import MEANING as WORDS
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -41,7 +42,7 @@ def render(source: Source) -> str:
     """The whole page; the same source gives the same text."""
     cells = source.results.cells
     album = Album(source.directory / "sheets")
-    commands = Commands(cells)
+    commands = Commands(source.results)
     drawers = Drawers(cells, source.cards, album, commands)
     for group, row, entry in _entries(source.groups):
         drawers.add(group, row, entry)
@@ -60,17 +61,18 @@ def render(source: Source) -> str:
             policy=_policy(script),
             caption=caption(source.results, source.groups),
             warning=caveat(by_setting(source.groups)),
-            visible=VISIBLE,
-            least_drop=LEAST_DROP,
-            recovered_head=RECOVERED,
+            results={limit: sentence(source.groups, limit) for limit in LIMITS},
+            words_mean=[(word, WORDS[word]) for word in Word],
+            interval_note=INTERVAL,
+            heads_of={"recovered": RECOVERED, "drop": DROP, "union": UNION, "identifiable": IDENTIFIABLE},
             recovered_meaning=meaning(source.groups),
+            bound_note=BOUND,
             problems=source.results.problems,
             judged=source.judged,
             changes=source.changes,
             flags=flags,
             badges=MEANING,
             reference=HYPERVOLUME_LIMIT,
-            most=MOST_RECOGNISED,
             near=NEAREST_PRIVATE,
             priors=priors(source.results.cells),
             prior_head=HEAD,
@@ -125,12 +127,11 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "answer": answer,
         "interval": parts,
-        "difference": difference_parts,
-        "grade": grade,
         "recovered": recovered,
+        "percents": percents,
+        "upper": upper,
         "plain": _plain,
         "spread": spread,
-        "doubt": UNSURE_COST,
         "isnan": math.isnan,
         "quality_of": digits,
     }

@@ -15,14 +15,17 @@ from bench.report.statistics.bootstrap import (
 from bench.report.statistics.exact import exact
 from bench.report.statistics.pareto import covered_area, pareto_front
 from bench.report.statistics.ranks import Place, places
+from bench.report.statistics.shares import binomial, drop_interval, share_interval, student
 
 __all__ = [
     "NOTHING",
     "RESAMPLES",
     "Interval",
     "Place",
+    "binomial",
     "certainly_positive",
     "covered_area",
+    "drop_interval",
     "exact",
     "mean_ci",
     "mean_cis",
@@ -31,5 +34,7 @@ __all__ = [
     "places",
     "ratio_ci",
     "resampled_means",
+    "share_interval",
+    "student",
     "summary_ci",
 ]
