@@ -19,7 +19,7 @@ FOUND, LOST, BLIND = 0.1, 0.4, 0.8
 def undefended(folder: Folder, *, seeds: int = 5, releases: int = 15, **changes: Any) -> Folder:
     """Every image is recovered; a blind guess finds none."""
     for seed in range(seeds):
-        common = {"seed": seed, "accuracy": 0.95} | changes
+        common: dict[str, Any] = {"seed": seed, "accuracy": 0.95} | changes
         folder.add("strong", lpips=[FOUND] * releases, **common)
         folder.add("blind", lpips=BLIND + np.arange(releases) / 1000, **common)
     return folder
@@ -38,7 +38,7 @@ def defended(
     """The defense ``noise``, from whose releases an adaptive attack recovers a share of the images."""
     for seed in range(seeds):
         hits = np.arange(releases) < round(share * releases)
-        common = {"seed": seed, "accuracy": 0.948, "adversary": "adaptive"} | changes
+        common: dict[str, Any] = {"seed": seed, "accuracy": 0.948, "adversary": "adaptive"} | changes
         folder.add("strong", "noise", strength, lpips=np.where(hits, FOUND, lost), **common)
     return folder
 
