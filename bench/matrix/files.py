@@ -13,7 +13,6 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
 from bench.api.cards import Value, explain, read_toml
@@ -79,8 +78,6 @@ class Matrix(BaseModel):
     version: int = Field(ge=1)
     description: str = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
-    confirmation: list[Seed] = []
-    """Fresh seeds on which the defense that a table names on top is measured again; none by default."""
     suites: list[str] = []
     """The suites by which rows are judged, ``name@version``; without them no row is."""
     block: list[Block] = Field(min_length=1)
@@ -94,12 +91,6 @@ class Matrix(BaseModel):
         except UsageError as error:
             raise ValueError(str(error)) from None
         return value
-
-    @model_validator(mode="after")
-    def _confirmation_is_fresh(self) -> Matrix:
-        if both := sorted(set(self.seeds) & set(self.confirmation)):
-            raise ValueError(f"confirmation: {both[0]} is one of the seeds: choose others")
-        return self
 
     @property
     def where(self) -> str:
