@@ -14,15 +14,15 @@ from bench.check.findings import Checklist
 from bench.report.evidence import by_setting, caveat
 from bench.report.figures import slug
 from bench.report.files import replace_file
+from bench.report.recovered import DROP, meaning, percent, share
 from bench.report.recovered import HEAD as RECOVERED
-from bench.report.recovered import meaning, percent, share
 from bench.report.text import loss, markdown, strength
 from bench.report.text import percent as accuracy
 from bench.report.verdict import INTERVAL
 from bench.report.verdict import MEANING as WORDS
 
 HEAD = ("setting", "strength", "verdict", "undefended accuracy %", "accuracy %", "loss, points (upper limit)",
-        RECOVERED, "undefended", "drop, points", "strongest attack", "releases x seeds", "flags")  # fmt: skip
+        RECOVERED, "undefended", DROP, "strongest attack", "releases x seeds", "flags")  # fmt: skip
 _TEMPLATE = Path(__file__).with_name("verdict.html.j2")
 _NOTE = (
     "Drops are paired on the same images. An attack that ends below the floor says nothing of the defense, "
@@ -77,7 +77,7 @@ def origin(matrix: str, cells: pd.DataFrame) -> str:
     commits = ", ".join(sorted(set(known["commit"].str[:10] + changed))) or "unknown"
     days = sorted({finished[:10] for finished in cells["finished"] if finished})
     when = " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "an unknown date"
-    return f"Matrix {matrix}; commit {commits}; {len(cells):,} records of {when}."
+    return f"Matrix {matrix}; commit {commits}; {len(cells):,} record{'s' * (len(cells) != 1)} of {when}."
 
 
 def write(audit: Audit, directory: Path) -> tuple[Path, Path]:

@@ -1,6 +1,6 @@
 """What the leaderboard says about one defense: its rows, and a sentence over all settings.
 
-The words are those of the leaderboard's own rule, :mod:`bench.report.verdict`: nothing is judged here.
+The words are those of the leaderboard's own rule, :mod:`bench.report.verdict`: nothing is decided here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class AuditRow:
 
     @property
     def word(self) -> Word:
-        """What the defense does; a row that the leaderboard does not judge was not tested."""
+        """What the defense does; a row without a word was not tested."""
         return self.row.verdict.word or Word.NOT_TESTED
 
     @property

@@ -79,7 +79,7 @@ class Matrix(BaseModel):
     description: str = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
     suites: list[str] = []
-    """The suites by which rows are judged, ``name@version``; without them no row is."""
+    """The suites that rows must have met, ``name@version``; without them no row is tested."""
     block: list[Block] = Field(min_length=1)
     _file: str = PrivateAttr(default="")
 

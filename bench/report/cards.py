@@ -51,10 +51,10 @@ class Cards:
             return None
 
     def suites(self, matrix: str) -> Mapping[str, Suite]:
-        """The suites that judge the rows of a matrix, by channel.
+        """The suites that the rows of a matrix must have met, by channel.
 
         Args:
-            matrix: ``name@version`` of a matrix that ships; empty for any other, which the newest suites
-                judge. An old matrix that names no suite is judged by none.
+            matrix: ``name@version`` of a matrix that ships; empty for any other, to which the newest suites
+                apply. To an old matrix that names no suite none does.
         """
         return by_channel(load_matrix(matrix).suites if matrix else newest())

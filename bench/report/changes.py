@@ -12,7 +12,7 @@ from bench.report.frames import IMAGE
 from bench.report.statistics import NOTHING, Interval, exact, paired_difference
 from bench.report.terms import SHARES, direction
 from bench.report.text import difference
-from bench.report.visible import Grade, grade
+from bench.report.visible import NEGLIGIBLE, negligible
 
 Key = tuple[str, str]
 """Group and row."""
@@ -43,7 +43,7 @@ class Change:
 
     @property
     def _negligible(self) -> bool:
-        return grade(self.difference, self.visible) is Grade.NEGLIGIBLE
+        return negligible(self.difference, self.visible)
 
     @property
     def text(self) -> str:
@@ -51,7 +51,7 @@ class Change:
         if self.kind in ("new", "gone", "same"):
             return self.kind
         words = {"less": "leaks less", "more": "leaks more", "unsure": "no certain change"}[self.kind]
-        end = f" {Grade.NEGLIGIBLE.value}" if self._negligible else ""
+        end = f" {NEGLIGIBLE}" if self._negligible else ""
         return f"{words}: {difference(self.metric, self.difference)}{end}"
 
 

@@ -74,23 +74,14 @@ class WorstCase:
 
     Attributes:
         scores: per metric, of the chosen reconstructions.
-        attack: label of the attack that is strongest on its own.
-        adversary: its adversary.
         attacks: how many attacks (with adversaries) the choice was between.
         best: the chosen reconstructions: ``seed``, ``release``, ``image``, ``slot`` and ``cluster`` of each
             private image, ``lpips``, ``ssim``, ``recognised``, and as ``value`` the ranking metric.
     """
 
     scores: Mapping[str, Interval]
-    attack: str
-    adversary: str
     attacks: int
     best: pd.DataFrame = field(repr=False, compare=False)
-
-    @property
-    def strongest(self) -> str:
-        """Attack and adversary of the single strongest attack."""
-        return f"{self.attack}/{self.adversary}"
 
     def protection(self, rank: Rank) -> float:
         """How little leaks at worst: larger is better for the defender."""

@@ -71,7 +71,7 @@ def row_flags(
         victims: its victims, see :func:`bench.report.utility.victims`.
         group: the records of all rows of its group; ``floor`` marks attacks that ignore the release.
         card: the defense's card, if it is installed.
-        owed: attacks of the suite that the row lacks; None where no suite judges it, and then an attack is
+        owed: attacks of the suite that the row lacks; None where there is no suite, and then an attack is
             missing that worked on another row.
     """
     question = ["attack", "adversary"]

@@ -19,7 +19,6 @@ from bench.report.coverage import coverage
 from bench.report.entries import LIMITS, NO_SCORES, AttackEntry, Group, Row
 from bench.report.flags import attack_flags, floor_flags, misses_card, row_flags, scheduled
 from bench.report.frames import DONE, GROUP, KEYS, NAIVE, Results
-from bench.report.judgement import judged
 from bench.report.leakage import areas, attacks_normalised, with_normalised, with_pareto
 from bench.report.owed import missing
 from bench.report.recovery import best_of, metric, strongest
@@ -28,6 +27,7 @@ from bench.report.summary import within
 from bench.report.tallies import Failure, Spread
 from bench.report.terms import Rank, Terms, terms
 from bench.report.utility import VICTIM, accuracy_loss, baseline_rows, spread, victims
+from bench.report.verdicts import with_verdicts
 from bench.report.worst import scores, strongest_alone, worst_case
 
 _USED = [
@@ -156,7 +156,7 @@ def _group(first: pd.Series[Any], context: _Context) -> Group:
         attacks=rank_attacks(scored, context.rank, context.key),
         areas=areas(rows, context.rank, context.key),
     )
-    group = judged(group, context, fair)
+    group = with_verdicts(group, context, fair)
     return replace(group, places={limit: within(group, limit) for limit in LIMITS})
 
 

@@ -29,10 +29,6 @@ class Spread:
         mean, low, high = factor * self.mean, factor * self.low, factor * self.high
         return Spread(mean, low, high, self.seeds, factor * self.upper)
 
-    def surely_within(self, limit: float) -> bool:
-        """Whether the upper limit does not exceed a limit; one seed says nothing of others."""
-        return self.upper <= limit + 1e-9  # False for NaN
-
 
 @dataclass(frozen=True)
 class Failure:

@@ -45,7 +45,7 @@ class Setting:
 
     Attributes:
         by_class: classes are rebuilt, not images.
-        suite: by which the rows are judged; None if their matrix names none.
+        suite: that the rows must have met; None if their matrix names none.
         baseline: the undefended row.
         lead: by how much its recovered share lies above that of blind guesses, on the same images.
         guesses: how many blind guesses there were.

@@ -8,7 +8,7 @@ import unicodedata
 
 from bench.report.statistics import Interval
 from bench.report.tallies import Spread
-from bench.report.visible import Grade, grade
+from bench.report.visible import NEGLIGIBLE, negligible
 from bench.text import clean
 
 MISSING = "n/a"
@@ -132,17 +132,15 @@ _MOST = 6
 """Decimals beyond the usual ones that a difference may take."""
 
 
-def difference_parts(metric: str, value: Interval) -> tuple[str, str]:
-    """The parts of a paired difference, with as many decimals as show that a certain one is not zero."""
+def difference(metric: str, value: Interval) -> str:
+    """``mean [low, high]`` of a paired difference.
+
+    It has as many decimals as show that a certain one is not zero.
+    """
     scale, digits = DIGITS.get(metric, (100.0, 0))
     near = scale * (value.low if value.low > 0 else -value.high if value.high < 0 else math.inf)
     more = next((n for n in range(_MOST) if float(number(near, digits + n)) > 0), _MOST)
-    return parts(metric, value, more)
-
-
-def difference(metric: str, value: Interval) -> str:
-    """``mean [low, high]`` of a paired difference."""
-    return " ".join(difference_parts(metric, value)).strip()
+    return " ".join(parts(metric, value, more)).strip()
 
 
 def advantage(metric: str, value: Interval | None, visible: float) -> str:
@@ -155,8 +153,8 @@ def advantage(metric: str, value: Interval | None, visible: float) -> str:
     """
     if value is None:
         return "–"
-    text, found = difference(metric, value), grade(value, visible)
-    return f"{text} {found.value}" if found is Grade.NEGLIGIBLE else text
+    text = difference(metric, value)
+    return f"{text} {NEGLIGIBLE}" if negligible(value, visible) else text
 
 
 def strength(value: float) -> str:

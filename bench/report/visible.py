@@ -1,43 +1,18 @@
-"""Which paired differences are large enough to be seen, and not only certain.
+"""Which certain differences in a metric are too small to matter.
 
 An interval above zero says that a difference is there, not that it matters: LPIPS resolves 0.00001 where
 every image is rebuilt. The scale is what there is to hide in a setting: from the undefended victim's worst
-case to the floor, an attack that never sees the release.
+case to the best of as many blind guesses as it meets attacks.
 """
 
 from __future__ import annotations
 
-import math
-from enum import StrEnum
-
-from bench.report.statistics import Interval, certainly_positive
+from bench.report.statistics import Interval
 
 VISIBLE = 0.1
 """How much of the way from the undefended victim's worst case to the floor a difference must reach."""
-
-
-class Grade(StrEnum):
-    """How sure and how large the advantage of a defense is, in the words of the page."""
-
-    CERTAIN = "certain"
-    WORSE = "certainly leaks more"
-    NEGLIGIBLE = "negligible"
-    NO_SCALE = "certain, but without a floor nothing says how much it is"
-    UNSURE = "not certain"
-
-    @property
-    def style(self) -> str:
-        """Class of the page's style sheet; only ``sure`` is green."""
-        return _STYLES[self]
-
-
-_STYLES = {
-    Grade.CERTAIN: "sure",
-    Grade.WORSE: "worse",
-    Grade.NEGLIGIBLE: "slight",
-    Grade.NO_SCALE: "slight",
-    Grade.UNSURE: "unsure",
-}
+NEGLIGIBLE = "negligible"
+"""What a smaller one is called."""
 
 
 def smallest_visible(undefended: float, floor: float) -> float:
@@ -45,23 +20,17 @@ def smallest_visible(undefended: float, floor: float) -> float:
 
     Args:
         undefended: mean of the undefended victim's worst case.
-        floor: mean of the strongest attack on it that never sees the release.
+        floor: mean of the best of as many attacks on it that never see the release.
     """
     return VISIBLE * abs(floor - undefended)
 
 
-def grade(advantage: Interval, visible: float) -> Grade:
-    """Grades a paired difference; positive is better for the defender.
+def negligible(difference: Interval, visible: float) -> bool:
+    """Whether a paired difference is certain, in either direction, and too small to matter.
 
     Args:
-        advantage: the difference.
-        visible: see :func:`smallest_visible`; NaN where there is no scale, and then nothing is ``CERTAIN``.
+        difference: with its interval.
+        visible: see :func:`smallest_visible`; NaN where there is no scale, and then nothing is negligible.
     """
-    worse = advantage.high < 0
-    if not (worse or certainly_positive(advantage)):
-        return Grade.UNSURE
-    if abs(advantage.mean) < visible:  # False for NaN
-        return Grade.NEGLIGIBLE
-    if worse:
-        return Grade.WORSE
-    return Grade.NO_SCALE if math.isnan(visible) else Grade.CERTAIN
+    certain = difference.low > 0 or difference.high < 0  # False for NaN
+    return certain and abs(difference.mean) < visible

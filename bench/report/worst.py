@@ -51,15 +51,11 @@ def worst_case(images: pd.DataFrame, rank: Rank, key: str) -> WorstCase | None:
     if block.empty:
         return None
     block = block.assign(leak=leak_rank(block, rank))
-    means = block.groupby(ATTACK)[["leak"]].mean().reset_index()
-    means = means.sort_values(["leak", *ATTACK], kind="stable")
     ordered = block.sort_values(["slot", "leak", *TIES[rank], *ATTACK], na_position="last", kind="stable")
     best = ordered.drop_duplicates("slot")
     return WorstCase(
         scores=scores(best, key),
-        attack=str(means["attack"].iloc[0]),
-        adversary=str(means["adversary"].iloc[0]),
-        attacks=len(means),
+        attacks=len(block[ATTACK].drop_duplicates()),
         best=best[_BEST].assign(value=best[rank]).reset_index(drop=True),
     )
 

@@ -23,6 +23,7 @@ from bench.audit.verdict import AuditRow, audited, by_setting, headline
 from bench.check.findings import Checklist, Item, Verdict
 from bench.cli.audit import audit
 from bench.matrix import Filters, load_matrix
+from bench.report.recovered import DROP
 from bench.report.tallies import Failure
 from bench.report.tested import BELOW_FLOOR, FEW_RELEASES, FEW_SEEDS, UNSCORED
 from bench.report.verdict import LEAST_RELEASES, MEANING, Word
@@ -245,14 +246,14 @@ def test_the_pages_say_the_verdict_and_every_setting(tmp_path: Path, releases: i
             cells["loss, points (upper limit)"].startswith("0.2 (≤ ")
             and cells["releases x seeds"] == "15 x 5"
         )
-        assert cells["drop, points"].startswith("100 ") and cells["strongest attack"] == "strong/adaptive"
+        assert cells[DROP].startswith("100 ") and cells["strongest attack"] == "strong/adaptive"
     for word, meaning in MEANING.items():
         assert f"- **{word.value}**: " in markdown and f"<b>{word.value}</b>" in html and meaning
 
 
 def test_records_of_no_commit_and_no_date_say_so() -> None:
     nothing = pd.DataFrame({"commit": [""], "dirty": [""], "finished": [""]})
-    assert origin("m@1", nothing) == "Matrix m@1; commit unknown; 1 records of an unknown date."
+    assert origin("m@1", nothing) == "Matrix m@1; commit unknown; 1 record of an unknown date."
 
 
 def test_a_broken_contract_comes_before_all_numbers(tmp_path: Path) -> None:

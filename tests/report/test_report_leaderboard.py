@@ -42,7 +42,7 @@ def test_worst_case_is_chosen_image_by_image(folder: Folder, groups: Callable[[]
     assert worst.scores["psnr"].mean == pytest.approx((30 + 18 + 14 + 20) / 4)
     assert worst.scores["ssim"].mean == pytest.approx((0.9 + 0.6 + 0.3 + 0.5) / 4)
     assert worst.scores["identified"].mean == pytest.approx(3 / 4)
-    assert (worst.strongest, worst.attacks) == ("strong/naive", 2)  # 0.35 against 0.425
+    assert worst.attacks == 2
     assert [(e.attack, e.floor) for e in group.rows[0].attacks] == [
         ("strong", False),
         ("weak", False),

@@ -20,7 +20,7 @@ from bench.report.recovered import count, recovered, with_undefended
 from bench.report.statistics import Interval
 from bench.report.text import advantage
 from bench.report.verdict import LEAST_RELEASES
-from bench.report.visible import VISIBLE, Grade, grade, smallest_visible
+from bench.report.visible import NEGLIGIBLE, VISIBLE, negligible, smallest_visible
 from bench.report.write import write_report
 from tests.report.classes import by_class
 
@@ -35,28 +35,23 @@ def difference(mean: float, reach: float = 0.001) -> Interval:
 @pytest.mark.parametrize(
     ("value", "visible", "found"),
     [
-        (difference(0.05), 0.03, Grade.CERTAIN),
-        (difference(0.03), 0.03, Grade.CERTAIN),
-        (difference(0.02), 0.03, Grade.NEGLIGIBLE),
-        (difference(-0.02), 0.03, Grade.NEGLIGIBLE),
-        (difference(-0.05), 0.03, Grade.WORSE),
-        (difference(0.05, 0.06), 0.03, Grade.UNSURE),
-        (difference(0.0, 0.0), 0.03, Grade.UNSURE),
-        (difference(0.05), math.nan, Grade.NO_SCALE),
-        (difference(-0.05), math.nan, Grade.WORSE),
-        (Interval(0.05, math.nan, math.nan, 1, 1), 0.03, Grade.UNSURE),
+        (difference(0.05), 0.03, False),
+        (difference(0.03), 0.03, False),
+        (difference(0.02), 0.03, True),
+        (difference(-0.02), 0.03, True),
+        (difference(-0.05), 0.03, False),
+        (difference(0.05, 0.06), 0.03, False),
+        (difference(0.0, 0.0), 0.03, False),
+        (difference(0.05), math.nan, False),
+        (difference(-0.05), math.nan, False),
+        (Interval(0.05, math.nan, math.nan, 1, 1), 0.03, False),
     ],
 )
-def test_a_difference_is_certain_only_if_it_can_be_seen(
-    value: Interval, visible: float, found: Grade
+def test_a_certain_difference_that_nobody_can_see_is_negligible(
+    value: Interval, visible: float, found: bool
 ) -> None:
-    assert grade(value, visible) is found
-    shown = advantage("lpips", value, visible)
-    assert shown.endswith(Grade.NEGLIGIBLE.value) is (found is Grade.NEGLIGIBLE)
-
-
-def test_only_one_grade_is_green() -> None:
-    assert [item for item in Grade if item.style == "sure"] == [Grade.CERTAIN]
+    assert negligible(value, visible) is found
+    assert advantage("lpips", value, visible).endswith(NEGLIGIBLE) is found
 
 
 def test_a_negligible_change_against_a_baseline_is_not_coloured() -> None:

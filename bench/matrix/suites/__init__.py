@@ -1,7 +1,7 @@
 """Versioned lists of the attacks that a verdict stands on, one small file by access level.
 
 A worst case over whatever attacks happened to run says little: who runs fewer attacks finds less. So a matrix
-names the version of each suite by which its rows are judged, and a row that lacks an attack which it owes is
+names the version of each suite that its rows must have met, and a row that lacks an attack which it owes is
 not tested. Attacks outside a suite may raise what a row leaks, and never void it.
 """
 
@@ -81,7 +81,7 @@ def newest() -> tuple[str, ...]:
 
 
 def by_channel(titles: Sequence[str]) -> Mapping[str, Suite]:
-    """The suite that judges each channel.
+    """The suite of each channel.
 
     Args:
         titles: as a matrix names them.
@@ -93,6 +93,6 @@ def by_channel(titles: Sequence[str]) -> Mapping[str, Suite]:
     for suite in map(load_suite, titles):
         for channel in suite.channels:
             if channel in found:
-                raise UsageError(f"suites: both {found[channel].title} and {suite.title} judge {channel}")
+                raise UsageError(f"suites: both {found[channel].title} and {suite.title} are for {channel}")
             found[channel] = suite
     return found

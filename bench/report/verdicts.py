@@ -51,7 +51,7 @@ class Measured(Protocol):
 
     @property
     def suite(self) -> Suite | None:
-        """By which the rows are judged."""
+        """That the rows must have met."""
 
     @property
     def bounds(self) -> pd.DataFrame:
@@ -62,7 +62,7 @@ class Measured(Protocol):
         """The images of each blind guess."""
 
 
-def judged(group: Group, seen: Measured, fair: Mapping[int, pd.DataFrame]) -> Group:
+def with_verdicts(group: Group, seen: Measured, fair: Mapping[int, pd.DataFrame]) -> Group:
     """The setting with a verdict in every row.
 
     Args:
