@@ -85,10 +85,10 @@ def sentence(groups: Sequence[Group], limit: float) -> str:
         return "No defense was measured."
     found = [answer(group, limit) for group in asked]
     tested = [item for item in found if item.word is not Word.NOT_TESTED]
-    settings = f"{len(asked)} setting{'s' if len(asked) > 1 else ''}"
+    tried = f"none of {len(asked)} settings was" if len(asked) > 1 else "its one setting was not"
     if not tested:
         start = f"At {points(limit)} of accuracy"
-        return f"{start} nothing is said of any defense: none of {settings} was tested."
+        return f"{start} nothing is said of any defense: {tried} tested."
     parts = [part for word in (Word.HIDES, Word.REDUCES) if (part := _held(found, word))]
     rest = _rest(found)
     start = f"At {points(limit)} of accuracy"

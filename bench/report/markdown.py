@@ -12,7 +12,7 @@ from bench.report.frames import Results
 from bench.report.generators import HEAD, NOTE, cells_of, priors
 from bench.report.markdown_group import defense, failures, flags, section, table
 from bench.report.protocol import caption
-from bench.report.recovered import BOUND, DROP, meaning, percent, with_undefended
+from bench.report.recovered import BOUND, DROP, bounded, meaning, percent, with_undefended
 from bench.report.recovered import HEAD as RECOVERED
 from bench.report.text import loss, markdown, number, shorten
 from bench.report.verdict import INTERVAL, MEANING, Word
@@ -80,8 +80,8 @@ def _glance(groups: tuple[Group, ...]) -> list[str]:
         "",
         f"A name is bold where the word is *{Word.HIDES.value}*. {INTERVAL} A defense is admitted by the "
         "upper limit of its loss (t over the seeds, paired with the undefended victims); the bound is the "
-        f"limit, or what a second undefended victim reaches where that is more.{coarse} {meaning(groups)} "
-        f"{BOUND}",
+        f"limit, or what a second undefended victim reaches where that is more.{coarse} {meaning(groups)}"
+        f"{f' {BOUND}' if any(map(bounded, groups)) else ''}",
     ]
     return lines
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.flags import legend
-from bench.report.recovered import DROP, IDENTIFIABLE, UNION, percent, recovered, share
+from bench.report.recovered import DROP, IDENTIFIABLE, UNION, bounded, percent, recovered, share
 from bench.report.recovered import HEAD as RECOVERED
 from bench.report.statistics import Interval
 from bench.report.terms import Terms
@@ -37,7 +37,7 @@ def section(group: Group) -> list[str]:
     words = group.terms
     head = [
         "defense", "strength", "accuracy %", "loss, points", "verdict", RECOVERED, DROP, UNION,
-        *([] if words.by_class else [IDENTIFIABLE]), *(words.heads[name] for name in words.worst),
+        *([IDENTIFIABLE] if bounded(group) else []), *(words.heads[name] for name in words.worst),
         NORMALISED, "strongest attack", words.counted, "cells done", "badge", "flags",
     ]  # fmt: skip
     used = {flag for row in group.rows for flag in row.flags}
@@ -131,7 +131,7 @@ def _defense_row(group: Group, row: Row) -> list[str]:
     found = row.verdict
     head = [name, strength(row.strength), accuracy, loss(row.loss), markdown(found.shown), share(row, group)]
     head += ["–" if row.baseline else percent(found.drop), percent(found.union)]
-    head += [] if group.terms.by_class else [percent(found.identifiable)]
+    head += [percent(found.identifiable)] if bounded(group) else []
     if row.worst is None:
         missing = ["n/a"] * (len(group.terms.worst) + 1)
         return [*head, *missing, "–", "0", row.coverage.text, row.badge, flags(row.flags)]

@@ -33,6 +33,11 @@ def meaning(groups: Iterable[Group]) -> str:
     return " ".join(([MEANING] if kinds != {True} else []) + ([_CLASSES] if True in kinds else []))
 
 
+def bounded(group: Group) -> bool:
+    """Whether anything chose from a list of candidates here, so that there is a bound to show."""
+    return any(row.verdict.identifiable.n_images for row in group.rows)
+
+
 def count(value: Interval) -> str:
     """``25 of 33``: images recovered, and images that could be; ``n/a`` if nobody knows."""
     if math.isnan(value.mean):

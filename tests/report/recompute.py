@@ -671,7 +671,7 @@ def value(folder: Folder, at: dict[str, Any]) -> str:
         return folder.word(group, row)
     if kind == "recovered":
         numbers = percents(folder.recovered(group, row))
-        return numbers if group.startswith("model|") else f"{folder.counted(group, row)} {numbers} %"
+        return f"{numbers} %" if group.startswith("model|") else f"{folder.counted(group, row)} {numbers} %"
     if kind == "recovered-count":
         return folder.counted(group, row)
     if kind == "drop":

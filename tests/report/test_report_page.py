@@ -178,23 +178,23 @@ def by_setting(browser: Browser, number: int) -> dict[str, list[str]]:
 
 
 def test_sorting_by_mouse_and_keyboard(opened: Browser) -> None:
-    before = column(opened, 9)
-    opened.click("#board thead th:nth-child(10) button")
-    down = by_setting(opened, 9)
+    before = column(opened, 8)
+    opened.click("#board thead th:nth-child(9) button")
+    down = by_setting(opened, 8)
     assert len(down) == 2, "settings stay apart: what leaks in one may not be compared with another"
     for values in down.values():
         known = [float(value) for value in values if value]
         assert known == sorted(known, reverse=True) and len(known) > 3
-    assert sorted(column(opened, 9)) == sorted(before) and column(opened, 9) != before
+    assert sorted(column(opened, 8)) == sorted(before) and column(opened, 8) != before
     sorts = "[...document.querySelectorAll('#board th')].map(h => h.getAttribute('aria-sort') ?? '')"
-    assert opened.run(sorts)[9] == "descending"
+    assert opened.run(sorts)[8] == "descending"
     opened.press("Enter")  # the button still has the focus
-    for values in by_setting(opened, 9).values():
+    for values in by_setting(opened, 8).values():
         known = [float(value) for value in values if value]
         assert known == sorted(known)
-    assert opened.run(sorts)[9] == "ascending"
+    assert opened.run(sorts)[8] == "ascending"
     opened.press("Space")
-    assert column(opened, 9) == before and not any(opened.run(sorts))
+    assert column(opened, 8) == before and not any(opened.run(sorts))
     opened.click("#board thead th:nth-child(2) button")
     for names in by_setting(opened, 1).values():
         assert names.index("noise = 0.001") < names.index("noise = 0.01")

@@ -26,13 +26,13 @@ Folder = Any  # the class in conftest.py
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = {
     *("answer-recovered", "answer-drop", "answer-word", "undefended-recovered", "cost", "lead"),
-    *("word", "recovered", "recovered-count", "drop", "union", "identifiable"),
+    *("word", "recovered", "recovered-count", "drop", "union"),
     *("utility", "loss", "rank", "leak", "attack-rank", "area"),
     *("normalised", "cells", "counts", "evaluations", "lpips-mean", "lpips", "ssim", "psnr", "identified"),
     *("label_correct", "recognised", "success"),
 }
 CLASS_KINDS = {
-    *(KINDS - {"identified", "label_correct", "success", "lpips-mean", "identifiable"}),
+    *(KINDS - {"identified", "label_correct", "success", "lpips-mean"}),
     *("recognised-mean", "recognised5", "feature_distance", "diversity"),
     *(f"generator_{name}" for name in ("frechet", "frechet_real", "confident", "confident_real")),
     *("generator_classes", "generator_diversity"),

@@ -26,7 +26,17 @@ from bench.report.page.album import Album
 from bench.report.page.drawers import Drawers
 from bench.report.page.view import Source, View
 from bench.report.protocol import caption
-from bench.report.recovered import BOUND, DROP, IDENTIFIABLE, UNION, count, meaning, percents, recovered
+from bench.report.recovered import (
+    BOUND,
+    DROP,
+    IDENTIFIABLE,
+    UNION,
+    bounded,
+    count,
+    meaning,
+    percents,
+    recovered,
+)
 from bench.report.recovered import HEAD as RECOVERED
 from bench.report.reproduce import Commands
 from bench.report.statistics import Interval
@@ -67,6 +77,7 @@ def render(source: Source) -> str:
             heads_of={"recovered": RECOVERED, "drop": DROP, "union": UNION, "identifiable": IDENTIFIABLE},
             recovered_meaning=meaning(source.groups),
             bound_note=BOUND,
+            bounded=any(bounded(group) for group in source.groups),
             problems=source.results.problems,
             judged=source.judged,
             changes=source.changes,
