@@ -84,17 +84,15 @@ def sentence(groups: Sequence[Group], limit: float) -> str:
     if not asked:
         return "No defense was measured."
     found = [answer(group, limit) for group in asked]
-    tested = [item for item in found if item.word is not Word.NOT_TESTED]
-    tried = f"none of {len(asked)} settings was" if len(asked) > 1 else "its one setting was not"
+    tested = {item.word for item in found} - {Word.NOT_TESTED, None}
+    start, rest = f"At {points(limit)} of accuracy", "; ".join(_rest(found))
     if not tested:
-        start = f"At {points(limit)} of accuracy"
-        return f"{start} nothing is said of any defense: {tried} tested."
+        return f"{start} nothing is said of any defense: {rest}."
     parts = [part for word in (Word.HIDES, Word.REDUCES) if (part := _held(found, word))]
-    rest = _rest(found)
-    start = f"At {points(limit)} of accuracy"
-    if not parts:
-        return f"{start} no defense here protects: {'; '.join(rest)}."
-    return f"{start} {'; '.join([*parts, *rest])}."
+    if not parts:  # an undecided defense may protect: a larger run would tell
+        verb = "protects" if tested == {Word.FAILS} else "is shown to protect"
+        return f"{start} no defense here {verb}: {rest}."
+    return f"{start} {'; '.join([*parts, *([rest] if rest else [])])}."
 
 
 def _held(found: Sequence[Answer], word: Word) -> str:
@@ -119,4 +117,5 @@ def _rest(found: Sequence[Answer]) -> list[str]:
         None: "none is certainly that cheap",
     }
     counts = {word: sum(item.word is word for item in found) for word in texts}
-    return [f"in {count} of {len(found)} {texts[word]}" for word, count in counts.items() if count]
+    settings = f"{len(found)} setting{'s' * (len(found) > 1)}"
+    return [f"in {count} of {settings} {texts[word]}" for word, count in counts.items() if count]

@@ -163,5 +163,17 @@ def test_the_result_is_one_sentence(folder: Folder, cards: Cards, tmp_path: Path
     fill(folder)
     group = read(folder, tmp_path, cards)
     assert "noise = 0.1" in sentence([group], 1.0) and "0 of 75; undefended" in sentence([group], 1.0)
-    poor = replace(group, places={1.0: group.places[1.0][1:], 5.0: ()})
-    assert "no defense here protects" in sentence([poor], 1.0)
+
+    def only(name: str, word: Word) -> str:
+        """The sentence where one defense alone is cheap, and has this word."""
+        places = [place for place in group.places[1.0] if place.row.name == name]
+        places = [
+            replace(place, row=replace(place.row, verdict=replace(place.row.verdict, word=word)))
+            for place in places
+        ]
+        return sentence([replace(group, places={1.0: tuple(places), 5.0: ()})], 1.0)
+
+    assert "no defense here protects" in only("clip = 1", Word.FAILS)
+    assert "is shown to protect" in only("clip = 1", Word.UNDECIDED)
+    assert "nothing is said" in only("clip = 1", Word.NOT_TESTED)
+    assert "nothing is said" in only("too dear", Word.FAILS), "what is not cheap says nothing of protection"
