@@ -131,9 +131,9 @@ class Leaderboard:
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The leaderboard as plain data: see :mod:`bench.report.entries`."""
-        from bench.report.leaderboard import build
+        from bench.report.confirmation import build_confirmed
 
-        return build(self._results)
+        return build_confirmed(self.directory, self._results)
 
     @cached_property
     def table(self) -> pd.DataFrame:

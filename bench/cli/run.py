@@ -167,15 +167,15 @@ def run(
     continues.
     """
     from bench.matrix import Filters, load_matrix
+    from bench.runs.confirmation import run_confirmed
     from bench.runs.results import RUNS
-    from bench.runs.run import run_matrix
 
     if address is not None and engine != "ray":
         raise click.UsageError("--address needs --engine ray")
     if memory is not None:
         os.environ["BENCH_MEMORY"] = str(memory)  # workers inherit it; the engine reads it
     part = "" if shard is None else f".shard-{shard}"
-    summary = run_matrix(
+    summary = run_confirmed(
         matrix,
         out=out or RUNS / f"{load_matrix(matrix).name}{part}",
         filters=Filters(

@@ -13,6 +13,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from bench.api.cards import Value, explain, read_toml
@@ -80,6 +81,8 @@ class Matrix(BaseModel):
     seeds: list[Seed] = Field(min_length=1)
     suites: list[str] = []
     """The suites that rows must have met, ``name@version``; without them no row is tested."""
+    confirmation: list[Seed] = []
+    """Fresh seeds on which the defenses that the tables name on top are measured once more."""
     block: list[Block] = Field(min_length=1)
     _file: str = PrivateAttr(default="")
 
@@ -91,6 +94,12 @@ class Matrix(BaseModel):
         except UsageError as error:
             raise ValueError(str(error)) from None
         return value
+
+    @model_validator(mode="after")
+    def _fresh_seeds_are_fresh(self) -> Matrix:
+        if used := sorted({*self.seeds} & {*self.confirmation}):
+            raise ValueError(f"confirmation: {used} are seeds of the matrix, so they confirm nothing")
+        return self
 
     @property
     def where(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.report.entries import Group, Place, Row
-from bench.report.recovered import with_undefended
+from bench.report.entries import Confirmation, Group, Place, Row
+from bench.report.recovered import again, with_undefended
 from bench.report.recovery import drop
 from bench.report.statistics import Interval
 from bench.report.verdict import Word
@@ -33,6 +33,11 @@ class Answer:
     place: Place | None = None
     tied: tuple[Row, ...] = ()
     lead: Interval | None = None
+
+    @property
+    def confirmation(self) -> Confirmation | None:
+        """The same defense on fresh seeds; None where it was not measured there."""
+        return self.group.confirmations.get(self.place.row.number) if self.place else None
 
     @property
     def word(self) -> Word | None:
@@ -99,6 +104,7 @@ def _held(found: Sequence[Answer], word: Word) -> str:
     """The settings in which the best defense hides, or reduces, what is recovered, with its counts."""
     mine = [
         f"{item.place.row.name} on {item.group.title}, {with_undefended(item.place.row, item.group)}"
+        f"{again(item.confirmation, ', ')}"
         for item in found
         if item.place is not None and item.word is word
     ]

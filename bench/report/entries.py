@@ -212,6 +212,7 @@ class Group:
         fair_floor: mean of the ranking metric over the best of as many blind guesses as the undefended row
             has attacks; NaN if none was measured.
         lead: by how much the undefended recovered share lies above that of blind guesses.
+        confirmations: by number of a row, the same row on fresh seeds, where it was measured there.
     """
 
     channel: str
@@ -229,6 +230,7 @@ class Group:
     resolution: float = math.nan
     fair_floor: float = math.nan
     lead: Interval = NOTHING
+    confirmations: Mapping[int, Confirmation] = field(default_factory=dict)
 
     def bound(self, limit: float) -> float:
         """Points that a defense may cost to be admitted: a limit, or what this setting can resolve."""
@@ -290,3 +292,16 @@ class Group:
         return (
             "none is certainly that cheap" if any(not row.baseline for row in self.rows) else "none was tried"
         )
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A row measured once more on seeds on which nothing was chosen.
+
+    Attributes:
+        group: its setting, on those seeds.
+        row: of that group.
+    """
+
+    group: Group
+    row: Row

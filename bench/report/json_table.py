@@ -9,7 +9,16 @@ from typing import Any
 
 from bench.report.answers import answer, sentence
 from bench.report.changes import Change, Key
-from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Place, Row, WorstCase
+from bench.report.entries import (
+    HYPERVOLUME_LIMIT,
+    LIMITS,
+    AttackEntry,
+    Confirmation,
+    Group,
+    Place,
+    Row,
+    WorstCase,
+)
 from bench.report.evidence import by_setting, caveat
 from bench.report.flags import legend
 from bench.report.frames import Results
@@ -125,6 +134,17 @@ def _answer(group: Group, limit: float) -> dict[str, Any]:
         "recovered": _interval(row.verdict.recovered) if row else None,
         "recovered_undefended": _interval(found.undefended.verdict.recovered) if found.undefended else None,
         "lead": _interval(found.lead),
+        **({"confirmation": _confirmation(found.confirmation)} if found.confirmation else {}),
+    }
+
+
+def _confirmation(found: Confirmation) -> dict[str, Any]:
+    base = found.group.baseline
+    return {
+        "seeds": found.row.utility.seeds,
+        "verdict": _verdict(found.row),
+        "loss_points": _spread(found.row.loss),
+        "recovered_undefended": _interval(base.verdict.recovered) if base else None,
     }
 
 

@@ -92,15 +92,17 @@ class _Context:
         return best_of(guesses, self.rank) if guesses else pd.DataFrame()
 
 
-def build(results: Results, cards: Cards | None = None) -> tuple[Group, ...]:
+def build(results: Results, cards: Cards | None = None, *, matrix: str | None = None) -> tuple[Group, ...]:
     """The leaderboard of a results folder, whole or partial.
 
     Args:
         results: what was read.
         cards: where attack and defense cards come from; the installed plug-ins by default.
+        matrix: ``name@version`` of the matrix whose suites judge; by default the one whose cells these are.
     """
     cards = cards or Cards()
-    suites = cards.suites(matrix_of(results)) if len(results.cells) else {}
+    named = matrix_of(results) if matrix is None and len(results.cells) else matrix or ""
+    suites = cards.suites(named) if len(results.cells) else {}
     cells = results.cells[_USED]
     names = cells["attack_name"].unique()
     observing = {name: cards.observes_release(name) for name in names}

@@ -12,7 +12,7 @@ from bench.report.frames import Results
 from bench.report.generators import HEAD, NOTE, cells_of, priors
 from bench.report.markdown_group import defense, failures, flags, section, table
 from bench.report.protocol import caption
-from bench.report.recovered import BOUND, DROP, bounded, meaning, percent, with_undefended
+from bench.report.recovered import BOUND, DROP, again, bounded, meaning, percent, with_undefended
 from bench.report.recovered import HEAD as RECOVERED
 from bench.report.text import loss, markdown, number, shorten
 from bench.report.verdict import INTERVAL, MEANING, Word
@@ -98,7 +98,7 @@ def _glance_row(group: Group, limit: float) -> list[str]:
         markdown(group.title),
         f"{head}{name} {flags(row.headline)}".rstrip() + rivals,
         markdown(row.verdict.shown),
-        with_undefended(row, group),
+        with_undefended(row, group) + again(found.confirmation, "; "),
         percent(row.verdict.drop),
         loss(row.loss),
         markdown(row.strongest.name if row.strongest else "–"),

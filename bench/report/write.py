@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.report import json_table, latex, markdown
 from bench.report.cards import Cards
 from bench.report.changes import compare
+from bench.report.confirmation import build_confirmed
 from bench.report.files import replace_file
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
@@ -28,7 +29,7 @@ def write_report(
     """
     cards = cards or Cards()
     results = read_results(directory)
-    groups = build(results, cards)
+    groups = build_confirmed(directory, results, cards)
     changes = None if baseline is None else compare(groups, build(read_results(baseline), cards))
     files = {
         "leaderboard.md": markdown.render(results, groups, changes),

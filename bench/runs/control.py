@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from bench.matrix.cells import Cell
 from bench.runs.eta import Eta
 from bench.runs.identity import Keys
 from bench.runs.outcome import Failure, Outcome, failed
-from bench.runs.progress import Display, Progress
+from bench.runs.progress import Display, Progress, duration
 from bench.runs.record import RETRIED, Record, Status
 from bench.runs.refresh import Refresher
 from bench.runs.results import Results
@@ -32,6 +32,7 @@ class Control:
         total: cells that are to be settled.
         device: for the records of cells that never reached one.
         workers: for the estimate of the time left.
+        first: cells of the first seed: when they are settled, the first complete table stands.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Control:
         total: int,
         device: str,
         workers: int,
+        first: Collection[str] = (),
     ) -> None:
         self.settled = 0
         self.elsewhere = 0
@@ -57,6 +59,9 @@ class Control:
         self._running: dict[Task, float] = {}
         self._remaining: list[Task] = []
         self._before: Any = None
+        self._first = set(first)
+        self._first_table = bool(first)
+        self._begun = time.monotonic()
 
     def __enter__(self) -> Control:
         if threading.current_thread() is threading.main_thread():
@@ -98,6 +103,10 @@ class Control:
 
     def _show(self, record: Record, seconds: float) -> None:
         self._failed += record.status in RETRIED
+        if record.id in self._first:
+            self._first.remove(record.id)
+            if not self._first:
+                self._refresher.request()
         title = record.asked.title
         self._display.finished(title, record.status, record.reason, seconds, self.progress())
 
@@ -155,6 +164,13 @@ class Control:
         self._remaining = remaining
         if problem := self._refresher.tick():
             self._display.message(problem)
+        elif self._first_table and not self._first and self._refresher.served:
+            self._first_table = False
+            spent = duration(time.monotonic() - self._begun)
+            self._display.message(
+                f"after {spent} the first seed is complete: its table is {self._refresher.table}; further "
+                "seeds make it more certain"
+            )
         self._display.update(self.progress())
 
     def progress(self) -> Progress:

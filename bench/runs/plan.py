@@ -64,6 +64,18 @@ def choose(
     return [cell for cell in cells if states[cell.id] in wanted]
 
 
+def first_seed(cells: Sequence[Cell], chosen: Sequence[Cell]) -> set[str]:
+    """The ids of those cells of the first seed that are to be settled; none where there is one seed only.
+
+    Args:
+        cells: all that are wanted, seeds outermost.
+        chosen: those of them that are to be settled now.
+    """
+    if len({cell.seed for cell in cells}) < 2:
+        return set()
+    return {cell.id for cell in chosen if cell.seed == cells[0].seed}
+
+
 def check_rows_are_distinct(
     cells: Sequence[Cell], records: Mapping[str, Record], *, holder: str = "the matrix has"
 ) -> list[str]:

@@ -38,6 +38,21 @@ class Refresher:
         self._last = time.monotonic()
         self._pause = interval
         self._process: subprocess.Popen[str] | None = None
+        self._requested = False
+
+    @property
+    def table(self) -> Path:
+        """Where a reader finds the leaderboard."""
+        return self._folder / "leaderboard.md"
+
+    @property
+    def served(self) -> bool:
+        """Whether no requested refresh is waiting or under way."""
+        return not self._requested and self._process is None
+
+    def request(self) -> None:
+        """Asks for a refresh as soon as the one under way has ended, without waiting for the interval."""
+        self._requested = True
 
     def tick(self) -> str:
         """Starts a refresh if it is time.
@@ -50,7 +65,8 @@ class Refresher:
                 return ""
             self._pause = max(self._interval, (time.monotonic() - self._last) / SHARE)
             return self._outcome()
-        if time.monotonic() - self._last >= self._pause:
+        if self._requested or time.monotonic() - self._last >= self._pause:
+            self._requested = False
             self._last = time.monotonic()
             self._process = self._start(final=False)
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bench.runs.cell_locks import CellLocks
 from bench.runs.control import Control
 from bench.runs.devices import cluster_devices, cluster_workers, default_workers, device_class, devices
 from bench.runs.executor import Executor, make_executor
-from bench.runs.plan import PROBLEMS, State, check_rows_are_distinct, choose, survey
+from bench.runs.plan import PROBLEMS, State, check_rows_are_distinct, choose, first_seed, survey
 from bench.runs.progress import display as make_display
 from bench.runs.publication import replaced as replaced_results
 from bench.runs.refresh import Refresher
@@ -78,6 +78,7 @@ def run_matrix(
     timeout: float | None = None,
     budget: float | None = None,
     shard: Shard | None = None,
+    wanted: Callable[[Cell], bool] | None = None,
     retry_failed: bool = False,
     force: bool = False,
     display: str = "auto",
@@ -96,6 +97,7 @@ def run_matrix(
         timeout: seconds that one task may take.
         budget: seconds for the whole run, the most informative cells first; what is left is missing.
         shard: only one part of the cells.
+        wanted: only these cells.
         retry_failed: run cells again that failed, timed out or ran out of memory.
         force: run all selected cells again, their victims included.
         display: ``auto``, ``rich``, ``plain`` or ``json``.
@@ -108,7 +110,7 @@ def run_matrix(
     shown = make_display(display)
     names = devices(device) if engine == "local" else cluster_devices(device, address)
     hands = workers or (default_workers(names) if engine == "local" else cluster_workers(names))
-    plan = load(matrix, filters, Results(out, shown.message), names, shard=shard)
+    plan = load(matrix, filters, Results(out, shown.message), names, shard=shard, wanted=wanted)
     found = plan.results.snapshot()
     replaced = check_rows_are_distinct(plan.cells, found.records)
     states = survey(plan.cells, plan.keys, found)
@@ -136,7 +138,15 @@ def run_matrix(
     Store(default_cache()).sweep()
     plan.results.remove(replaced)
     executor = make_executor(engine, devices=names, workers=hands, timeout=timeout, cache=default_cache())
-    control = Control(plan.results, shown, Refresher(out), total=len(chosen), device=names[0], workers=hands)
+    control = Control(
+        plan.results,
+        shown,
+        Refresher(out),
+        total=len(chosen),
+        device=names[0],
+        workers=hands,
+        first=first_seed(plan.cells, chosen),
+    )
     control.learn(found.records.values())
     shown.start(counts(states), control.progress())
     with control:

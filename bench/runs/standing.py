@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,13 @@ class Standing:
 
 
 def load(
-    matrix: str, filters: Filters | None, results: Results, names: list[str], *, shard: Shard | None = None
+    matrix: str,
+    filters: Filters | None,
+    results: Results,
+    names: list[str],
+    *,
+    shard: Shard | None = None,
+    wanted: Callable[[Cell], bool] | None = None,
 ) -> Standing:
     """Reads a matrix and computes the keys of its cells.
 
@@ -45,9 +51,10 @@ def load(
         results: the folder.
         names: the devices; their class is part of the keys.
         shard: which part of the cells; None is all of them.
+        wanted: which of the cells; None is all of them.
     """
     forget_digests()
-    cells = expand(load_matrix(matrix), filters)
+    cells = [cell for cell in expand(load_matrix(matrix), filters) if wanted is None or wanted(cell)]
     if shard is not None:
         cells = shard.select(cells)
     identity = Identity(device_class(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,23 @@ def test_a_defense_that_does_nothing_does_not_protect(share: float) -> None:
     assert words.count(Word.FAILS) / runs >= 0.9
 
 
-def fill(folder: Folder, *, blind: int = 1, without: str = "") -> None:
+def fill(
+    folder: Folder,
+    *,
+    blind: int = 1,
+    without: str = "",
+    first: int = 0,
+    rates: Mapping[tuple[str, float | None], float] = RATES,
+) -> None:
     """A defense for each word; ``blind`` guesses on every row; an attack that may be left out."""
     luck = np.random.default_rng(0).random((5, 15))
     guess = np.random.default_rng(1)
-    for (defense, strength), rate in RATES.items():
+    for (defense, strength), rate in rates.items():
         adversary = "naive" if strength is None else "adaptive"
         for seed in range(5):
             found = luck[seed] < rate
             lpips = np.where(found, 0.1, 0.4)
-            common = {"seed": seed, "accuracy": 0.95 - 0.002 * (strength is not None)}
+            common = {"seed": first + seed, "accuracy": 0.95 - 0.002 * (strength is not None)}
             for attack, lift in (("strong", 0.0), ("weak", 0.35)):
                 if attack != without or strength is None:
                     leak = lpips + lift if lift else lpips

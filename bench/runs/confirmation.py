@@ -1,0 +1,73 @@
+"""After a whole matrix: the defenses that its tables name on top, once more on fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.matrix import Cell, Filters, load_matrix
+from bench.runs.plan import State
+from bench.runs.run import RunSummary, run_matrix
+
+if TYPE_CHECKING:
+    from bench.report.confirmation import Named
+
+
+def run_confirmed(matrix: str, *, out: Path, filters: Filters, **options: Any) -> RunSummary:
+    """Runs a matrix; when it is whole, runs what confirms its tables, and writes these again.
+
+    Only a whole matrix names defenses: with filters, a shard or a budget nothing is confirmed.
+
+    Args:
+        matrix: name or file.
+        out: the results folder; the fresh seeds go into ``confirmation/`` below it.
+        filters: restrictions.
+        options: further arguments of :func:`bench.runs.run.run_matrix`.
+
+    Returns:
+        The summary of both.
+    """
+    summary = run_matrix(matrix, out=out, filters=filters, **options)
+    seeds = load_matrix(matrix).confirmation
+    open_states = {str(State.MISSING), str(State.STALE)} & {*summary.counts}
+    partial = filters != Filters() or options.get("shard") or options.get("dry_run") or open_states
+    if not seeds or partial or summary.interrupted:
+        return summary
+    return _confirm(matrix, tuple(seeds), out, summary, options)
+
+
+def _confirm(
+    matrix: str, seeds: tuple[int, ...], out: Path, summary: RunSummary, options: dict[str, Any]
+) -> RunSummary:
+    from bench.report.confirmation import FOLDER, named
+    from bench.report.frames import read_results
+    from bench.report.leaderboard import build
+    from bench.report.write import write_report
+
+    rows = named(build(read_results(out)))
+    if not rows:
+        return summary
+    found = run_matrix(matrix, out=out / FOLDER, filters=Filters(seeds=seeds), wanted=_among(rows), **options)
+    if found.ran:
+        write_report(out)
+    states = {*summary.counts, *found.counts}
+    return RunSummary(
+        counts={state: summary.counts.get(state, 0) + found.counts.get(state, 0) for state in states},
+        ran=summary.ran + found.ran,
+        skipped=summary.skipped + found.skipped,
+        interrupted=found.interrupted,
+        tables=summary.tables and found.tables,
+        seconds=summary.seconds + found.seconds,
+    )
+
+
+def _among(rows: tuple[Named, ...]) -> Callable[[Cell], bool]:
+    """Whether a cell belongs to one of the rows."""
+    places = {row.place for row in rows}
+
+    def wanted(cell: Cell) -> bool:
+        setting = (str(cell.channel), cell.dataset.label, cell.model, str(cell.checkpoint), cell.batch_size)
+        return (*setting, cell.defense.label, cell.strength) in places
+
+    return wanted

@@ -1,0 +1,64 @@
+"""What fresh seeds say of the defenses named on top stands beside what the seeds of the matrix say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.report.answers import answer, sentence
+from bench.report.cards import Cards
+from bench.report.confirmation import FOLDER, build_confirmed, named
+from bench.report.entries import Group
+from bench.report.frames import read_results
+from bench.report.leaderboard import build
+from bench.report.verdict import Word
+from bench.report.write import write_report
+from tests.report.conftest import Folder as Records
+from tests.report.test_report_verdict import SUITE, fill
+
+Folder = Any  # the class in conftest.py
+
+
+def _written(folder: Folder, directory: Path, cards: Cards, *, rate: float) -> tuple[Group, ...]:
+    """A matrix in which noise = 0.1 hides, and five fresh seeds in which some share is recovered."""
+    cards.judging = {"gradients": SUITE}  # type: ignore[attr-defined]
+    fill(folder)
+    fresh = Records()
+    fill(fresh, first=20, rates={("none", None): 0.95, ("noise", 0.1): rate})
+    fresh.write(folder.write(directory) / FOLDER)
+    return build_confirmed(directory, read_results(directory), cards)
+
+
+def test_the_rows_on_top_are_named_with_their_undefended_rows(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    cards.judging = {"gradients": SUITE}  # type: ignore[attr-defined]
+    fill(folder)
+    groups = build(read_results(folder.write(tmp_path)), cards)
+    assert {(item.defense, item.place[-1]) for item in named(groups)} == {("noise", 0.1), ("none", None)}
+    cards.judging = {}  # type: ignore[attr-defined]
+    assert named(build(read_results(tmp_path), cards)) == (), "what is not tested is not named"
+
+
+def test_both_numbers_are_printed(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    (group,) = _written(folder, tmp_path, cards, rate=0.5)
+    found = answer(group, 1.0)
+    assert found.word is Word.HIDES, "the word stands on the seeds of the matrix"
+    assert found.confirmation is not None
+    assert found.confirmation.row.verdict.word is Word.REDUCES
+    assert 0.3 < found.confirmation.row.verdict.recovered.mean < 0.7
+    text = sentence([group], 1.0)
+    assert "0 of 75" in text and "on 5 fresh seeds" in text
+    write_report(tmp_path, final=False, cards=cards)
+    assert "on 5 fresh seeds" in (tmp_path / "leaderboard.md").read_text()
+    written = json.loads((tmp_path / "leaderboard.json").read_text())["groups"][0]["answers"][0]
+    assert written["word"] == Word.HIDES and written["confirmation"]["verdict"]["word"] == Word.REDUCES
+
+
+def test_without_fresh_seeds_nothing_is_said_of_them(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    cards.judging = {"gradients": SUITE}  # type: ignore[attr-defined]
+    fill(folder)
+    (group,) = build_confirmed(folder.write(tmp_path), read_results(tmp_path), cards)
+    assert answer(group, 1.0).confirmation is None
+    assert "fresh" not in sentence([group], 1.0)
