@@ -101,13 +101,37 @@ def test_the_example_audits_a_users_own_defense(tmp_path: Path) -> None:
     assert re.search(r"^my_defense was not tested: .*fewer than 72 releases", said, re.MULTILINE)
 
 
+def published() -> list[str]:
+    """All lines of the published tables."""
+    pages = [ROOT / "results" / folder for folder in ("full", "generative", "paper")]
+    texts = [
+        (page / name).read_text(encoding="utf-8")
+        for page in pages
+        for name in ("leaderboard.md", "README.md")
+    ]
+    return "\n".join(texts).splitlines()
+
+
 def test_the_readme_quotes_published_tables_word_for_word() -> None:
-    published = {
-        line
-        for page in ("full/leaderboard.md", "generative/leaderboard.md", "paper/README.md")
-        for line in (ROOT / "results" / page).read_text(encoding="utf-8").splitlines()
-    }
+    lines = {*published()}
     results = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Two commands")[0]
     quoted = [line for line in results.splitlines() if line.startswith("|")]
     assert len(quoted) > 10
-    assert [line for line in quoted if line not in published] == []
+    assert [line for line in quoted if line not in lines] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/findings.md"])
+def test_counts_in_prose_stand_in_a_published_table(page: str) -> None:
+    form = re.compile(r"\b(\d+) of (?:the )?(\d+)\b")
+    known = {pair for line in published() for pair in form.findall(line)}
+    told = [
+        line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if not line.startswith("|")
+    ]
+    counts = form.findall(" ".join(told))
+    assert counts, "a page without a number tells nothing"
+    assert [pair for pair in counts if pair not in known] == []
+
+
+def test_the_readme_is_read_in_a_few_minutes() -> None:
+    words = (ROOT / "README.md").read_text(encoding="utf-8").split()
+    assert sum(any(sign.isalnum() for sign in word) for word in words) <= 1000

@@ -57,8 +57,7 @@ def named(groups: Sequence[Group]) -> tuple[Named, ...]:
 
 
 def _named(group: Group, row: Row) -> Named:
-    setting = (group.channel, group.dataset, group.model, group.checkpoint, group.batch_size)
-    return Named(*setting, row.defense, row.strength)
+    return Named(*group.setting, row.defense, row.strength)
 
 
 def build_confirmed(directory: Path, results: Results, cards: Cards | None = None) -> tuple[Group, ...]:

@@ -257,6 +257,11 @@ class Group:
         return "|".join([self.channel, self.dataset, self.model, self.checkpoint, str(self.batch_size)])
 
     @property
+    def setting(self) -> tuple[str, str, str, str, int]:
+        """What the rows have in common."""
+        return self.channel, self.dataset, self.model, self.checkpoint, self.batch_size
+
+    @property
     def title(self) -> str:
         """One line."""
         return title(self.channel, self.dataset, self.model, self.checkpoint, self.batch_size)

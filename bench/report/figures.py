@@ -1,4 +1,4 @@
-"""The figures of each group as SVG: privacy against utility, heat map, leakage against evaluations.
+"""The figures of each group as SVG: privacy against utility, heat map, leakage against effort and signal.
 
 The same records give the same bytes: no date, no random names.
 """
@@ -21,10 +21,11 @@ from bench.report.effort import Curve, curves
 from bench.report.entries import Group, Row
 from bench.report.files import replace_file
 from bench.report.frames import Results
+from bench.report.signal import Cloud, clouds
 from bench.report.terms import leakage, whole_range
 
 _MARKERS = "osD^vP*Xhp<>d8H"
-_KINDS = ("leakage", "heat", "budget")
+_KINDS = ("leakage", "heat", "budget", "signal")
 
 
 def slug(group: Group) -> str:
@@ -35,7 +36,7 @@ def slug(group: Group) -> str:
 
 
 def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
-    """Draws ``leakage-``, ``heat-`` and, of several budgets, ``budget-<group>.svg`` where they show anything.
+    """Draws ``leakage-``, ``heat-``, ``budget-`` and ``signal-<group>.svg`` where they show anything.
 
     Figures of groups that are gone are removed.
     """
@@ -47,6 +48,8 @@ def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
             wanted[f"heat-{slug(group)}.svg"] = _save(group, _heat(group))
         if drawn := curves(results, group):
             wanted[f"budget-{slug(group)}.svg"] = _save(group, _budget(group, drawn))
+        if found := clouds(results, group):
+            wanted[f"signal-{slug(group)}.svg"] = _save(group, _signal(group, found))
     for old in sorted(path for kind in _KINDS for path in folder.glob(f"{kind}-*.svg")):
         if old.name not in wanted:
             old.unlink()
@@ -176,5 +179,32 @@ def _budget(group: Group, drawn: Sequence[Curve]) -> Figure:
     axes.set_ylabel(f"mean leakage: {group.terms.leaked(group.rank)}")
     axes.set_title(_plain(group.title), fontsize=9)
     axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)
+    return figure
+
+
+def _signal(group: Group, found: Sequence[Cloud]) -> Figure:
+    """Every image: its best reconstruction against how much of its release the defense left."""
+    figure = Figure(figsize=(7.5, 4.5))
+    axes = figure.add_axes((0.1, 0.12, 0.6, 0.78))
+    for number, cloud in enumerate(found):
+        colour, marker = f"C{number % 10}", _MARKERS[number % len(_MARKERS)]
+        label = f"{cloud.name}: {int(cloud.recovered.sum())} of {len(cloud.recovered)}"
+        axes.scatter(
+            cloud.signal,
+            cloud.leak,
+            marker=marker,
+            s=22,
+            facecolors=np.where(cloud.recovered, colour, "none"),
+            edgecolors=colour,
+            linewidths=0.8,
+            label=_plain(label),
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("norm of the undefended release / norm of what the defense changed in it")
+    axes.set_ylabel(f"leakage of each image: {group.terms.leaked(group.rank)}")
+    axes.set_title(_plain(group.title), fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.text(0.03, 0.94, "filled: recovered", transform=axes.transAxes, fontsize=8)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)
     return figure

@@ -46,6 +46,7 @@ TYPES: dict[str, type] = {
     **{_PREFIX[part] + name: float for part, names in _NUMBERS.items() for name in names},
     **dict.fromkeys(["generator_kind", "generator_key"], str),
     "details": object,
+    "signal": object,
     "evaluator_accuracy": float,
     "lpips_status": str,
     "peak_memory_mb": float,
@@ -56,8 +57,9 @@ OPTIONAL = [
     *(f"mean_{name}" for name in CLASS_METRICS),
     *(f"generator_{name}" for name in [*QUALITY, "kind", "key"]),
     "seconds_generator",
+    "signal",
 ]
-"""Columns that a folder without classes to rebuild, or without generators, does without."""
+"""Columns that a folder without classes to rebuild, generators or such defenses does without."""
 
 
 def _number(value: object) -> float:
@@ -89,6 +91,7 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
     row["generator_key"] = clean((record.get("stages") or {}).get("generator") or "")
     told = (record.get("utility") or {}).get("details") or {}
     row["details"] = {clean(name): _number(value) for name, value in told.items()}
+    row["signal"] = [_number(value) for value in (record.get("release") or {}).get("signal") or []]
     row["evaluator_accuracy"] = _number(record.get("evaluator_accuracy"))
     row["lpips_status"] = clean(record.get("lpips_status") or "")
     row["peak_memory_mb"] = _number(record.get("peak_memory_mb"))

@@ -22,7 +22,7 @@ from bench.report.frames import DONE, GROUP, KEYS, NAIVE, Results
 from bench.report.leakage import areas, attacks_normalised, with_normalised, with_pareto
 from bench.report.owed import missing
 from bench.report.recovery import best_of, metric, strongest
-from bench.report.reproduce import matrix_of
+from bench.report.reproduce import matrix_of, order_of
 from bench.report.summary import within
 from bench.report.tallies import Failure, Spread
 from bench.report.terms import Rank, Terms, terms
@@ -131,7 +131,8 @@ def build(results: Results, cards: Cards | None = None, *, matrix: str | None = 
             bounds=bounds[(bounds[GROUP] == first[GROUP]).all(axis=1)],
         )
         groups.append(_group(first, context))
-    return tuple(groups)
+    order = order_of(named)
+    return tuple(sorted(groups, key=lambda group: order.get(group.setting, len(order))))
 
 
 def _group(first: pd.Series[Any], context: _Context) -> Group:

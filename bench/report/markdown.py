@@ -12,7 +12,7 @@ from bench.report.frames import Results
 from bench.report.generators import HEAD, NOTE, cells_of, priors
 from bench.report.markdown_group import defense, failures, flags, section, table
 from bench.report.protocol import caption
-from bench.report.recovered import BOUND, DROP, again, bounded, meaning, percent, with_undefended
+from bench.report.recovered import BOUND, again, bounded, meaning, recovered
 from bench.report.recovered import HEAD as RECOVERED
 from bench.report.text import loss, markdown, number, shorten
 from bench.report.verdict import INTERVAL, MEANING, Word
@@ -68,8 +68,7 @@ def _glance(groups: tuple[Group, ...]) -> list[str]:
     for limit in LIMITS:
         points = f"{limit:g} point{'s' if limit > 1 else ''}"
         lines += [f"**The best defense for at most {points} of accuracy:**", ""]
-        head = ["setting", "best defense", "verdict", RECOVERED, DROP, "accuracy loss, points",
-                "strongest attack", "lead on the next, points"]  # fmt: skip
+        head = ["setting", "best defense", RECOVERED, "undefended", "accuracy loss, points", "verdict"]
         lines += [*table(head, [_glance_row(group, limit) for group in groups], text=len(head)), ""]
     lines += [f"- **{word.value}**: {text}." for word, text in MEANING.items()]
     bounds = [f"{g.title}: {number(g.resolution, 1)}" for g in groups if g.bound(LIMITS[0]) > LIMITS[0]]
@@ -89,7 +88,8 @@ def _glance(groups: tuple[Group, ...]) -> list[str]:
 def _glance_row(group: Group, limit: float) -> list[str]:
     found = answer(group, limit)
     if found.place is None:
-        return [markdown(group.title), group.nobody, *["–"] * 6]
+        own = recovered(group.baseline, group) if group.baseline else "–"
+        return [markdown(group.title), group.nobody, "–", own, "–", "–"]
     row = found.place.row
     rivals = f" (tied with {', '.join(map(defense, found.tied))})" if found.tied else ""
     name = f"**{defense(row)}**" if found.word is Word.HIDES else defense(row)
@@ -97,12 +97,10 @@ def _glance_row(group: Group, limit: float) -> list[str]:
     return [
         markdown(group.title),
         f"{head}{name} {flags(row.headline)}".rstrip() + rivals,
-        markdown(row.verdict.shown),
-        with_undefended(row, group) + again(found.confirmation, "; "),
-        percent(row.verdict.drop),
+        recovered(row, group) + again(found.confirmation, "; "),
+        recovered(group.baseline, group) if group.baseline else "–",
         loss(row.loss),
-        markdown(row.strongest.name if row.strongest else "–"),
-        "–" if found.lead is None else percent(found.lead),
+        markdown(row.verdict.shown),
     ]
 
 

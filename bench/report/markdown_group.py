@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bench.report.cross import NOTE as CROSS
+from bench.report.cross import cross
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.flags import legend
 from bench.report.recovered import DROP, IDENTIFIABLE, UNION, bounded, percent, recovered, share
@@ -43,7 +45,7 @@ def section(group: Group) -> list[str]:
     used = {flag for row in group.rows for flag in row.flags}
     used |= {flag for row in group.rows for entry in row.attacks for flag in entry.flags}
     lines = [f"## {markdown(group.title)}", "", f"{markdown(group.headline)}.".capitalize(), ""]
-    lines += [*_places(group), ""]
+    lines += [*crossed(group), *_places(group), ""]
     lines += [*table(head, (_defense_row(group, row) for row in group.rows), text=2), ""]
     lines += ["★ Pareto-optimal: no other ranked row has both more accuracy and less leakage."]
     lines += _normalised_note(group)
@@ -52,6 +54,16 @@ def section(group: Group) -> list[str]:
     lines += [*_attacks(group), "", OF_ATTACKS, "", "</details>"]
     sentences = [f"- `{flag}`: {sentence}." for flag, sentence in legend([group]).items() if flag in used]
     return [*lines, *(["", "Flags:", "", *sentences] if sentences else [])]
+
+
+def crossed(group: Group) -> list[str]:
+    """Every attack against every defense, and what the numbers are; nothing where no attack is done."""
+    head, rows = cross(group)
+    if not rows:
+        return []
+    measured = "Recognised by the evaluator" if group.terms.by_class else "Images recovered"
+    lines = table([markdown(name) for name in head], [[markdown(row[0]), *row[1:]] for row in rows])
+    return [*lines, "", f"{measured}. {CROSS}", ""]
 
 
 def _normalised_note(group: Group) -> list[str]:

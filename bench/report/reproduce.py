@@ -9,7 +9,7 @@ from itertools import product
 import pandas as pd
 
 from bench.api.errors import BenchError
-from bench.matrix import Matrix, expand, load_matrix, matrices
+from bench.matrix import Filters, Matrix, expand, load_matrix, matrices
 from bench.report.entries import Group, Row
 from bench.report.frames import Results
 
@@ -60,6 +60,22 @@ def _asked(matrix: Matrix) -> set[tuple[object, ...]]:
         places = ([block.channel], block.models, block.checkpoints, block.batch_sizes, [block.releases])
         found |= set(product(*places, block.budget, matrix.seeds, *names))
     return found
+
+
+def order_of(matrix: str) -> dict[tuple[object, ...], int]:
+    """The place of every setting in a matrix that ships, in the order of its blocks; empty of any other."""
+    if matrix not in matrices():
+        return {}
+    asked = load_matrix(matrix)
+    try:
+        cells = expand(asked, Filters(seeds=(asked.seeds[0],)))
+    except BenchError:  # it needs a plug-in that is not installed here
+        return {}
+    settings = (
+        (str(cell.channel), cell.dataset.label, cell.model, str(cell.checkpoint), cell.batch_size)
+        for cell in cells
+    )
+    return {setting: place for place, setting in enumerate(dict.fromkeys(settings))}
 
 
 class Commands:

@@ -39,8 +39,10 @@ def leaderboard_csv(groups: tuple[Group, ...]) -> str:
 def cells_csv(cells: pd.DataFrame) -> str:
     """One row per record, with everything that a record says, times and versions included.
 
-    Columns of classes to rebuild and of generators are left out where no record has them.
+    Columns of classes to rebuild, of generators and of what a defense changed are left out where no record
+    has them.
     """
+    cells = cells.assign(signal=[json.dumps(item) if item else "" for item in cells["signal"]])
     absent = [name for name in OPTIONAL if cells[name].isin(["", None]).all() or cells[name].isna().all()]
     internal = [*absent, "row", "entry", "attack_parameters", "defense_parameters", "dataset_parameters"]
     frame = cells.drop(columns=[*internal, "dataset_name"]).rename(columns={"accuracy": "utility"})

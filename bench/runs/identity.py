@@ -24,7 +24,7 @@ from bench.models.spec import parse_model
 from bench.plugins import attack_card, dataset_card, find
 from bench.runs.sources import PACKAGE, content_digest, digest, forget_sources, plugin_files
 
-FORMAT = 5
+FORMAT = 6
 """Raise it when a stage comes to mean something else: :mod:`~bench.runs.stages`, :mod:`~bench.runs.learning`,
 :mod:`~bench.runs.image_scores`, :mod:`~bench.runs.class_scores` or :mod:`~bench.runs.generators`.
 

@@ -50,6 +50,9 @@ class ReleaseHealth(Part):
     """Releases with an infinite or undefined entry."""
     norm_mean: float | None
     """Mean Euclidean norm over the finite releases."""
+    signal: tuple[float | None, ...] | None = None
+    """For each release the norm of what would have left without the defense's last hook, over that of what
+    the hook changed; None where it changed nothing, and for all where there is no such hook."""
 
 
 class Prior(Part):

@@ -106,12 +106,16 @@ def release(cell: Cell, keys: Keys, context: Context) -> Stored:
     """Draws private batches and releases them through the defense: images, labels, ``sent.*``."""
 
     def compute() -> Stored:
-        result = released(cell, context.data(cell), _source(cell, keys, context))
+        from bench.victims.distortion import signal
+
+        data, source = context.data(cell), _source(cell, keys, context)
+        result = released(cell, data, source)
+        ratios = signal(result, source, lambda other: released(cell, data, other))
         tensors = {"images": result.images, "labels": result.labels, "indices": result.indices}
         if result.perturbed is not None:
             tensors["perturbed"] = result.perturbed
         tensors |= {f"sent.{name}": value for name, value in result.sent.items()}
-        return Stored(tensors, _release_health(result))
+        return Stored(tensors, {**_release_health(result), "signal": ratios})
 
     return context.stage("release", keys.release, compute)
 

@@ -198,8 +198,8 @@ def test_every_table_says_that_the_image_is_the_nearest(cards: Cards, tmp_path: 
         assert "earest-private LPIPS" in text and "labels ↑" not in text
     section = found["md"].split("## model")[1]
     heads = [line for line in section.splitlines() if "LPIPS ↓" in line and line.startswith("|")]
-    assert len(heads) == 2 and all("nearest-private LPIPS ↓" in line for line in heads)
-    assert "recovered ↑" in heads[0] and "re-identifiable" not in heads[0] and "success" not in section
+    assert len(heads) == 3 and all("nearest-private LPIPS ↓" in line for line in heads)
+    assert "recovered ↑" in heads[1] and "re-identifiable" not in heads[1] and "success" not in section
     ranked = [line for line in section.splitlines() if "evaluator accuracy @1 ↑ %" in line]
     assert [line.split(" | ")[0] for line in ranked] == ["| defense", "| rank", "| defense"]
     assert "hypervolume, 1 - evaluator accuracy @1" in section

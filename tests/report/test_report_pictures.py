@@ -13,6 +13,7 @@ from bench.report.figures import _heat
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
 from bench.report.page.chart import Point, _band
+from bench.report.signal import clouds
 from bench.report.write import write_report
 
 Folder = Any  # the class in conftest.py
@@ -104,3 +105,22 @@ def test_long_names_of_attacks_stay_inside_the_heat_map(folder: Folder, cards: C
 def test_a_band_goes_along_its_line_where_more_strength_costs_less() -> None:
     points = [Point(x, y, y - 1, y + 1, "", False) for x, y in ((0.0, 5.0), (9.0, 3.0), (7.0, 1.0))]
     assert _band(points) == "M0.0 6.0L9.0 4.0L7.0 2.0L7.0 0.0L9.0 2.0L0.0 4.0Z"
+
+
+def test_every_image_is_set_against_what_its_defense_left(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    """Images with much signal are recovered, others are not; rows without such a hook have no cloud."""
+    for seed in range(2):
+        folder.add("strong", lpips=[0.1] * 3, seed=seed)
+        release = {"zero": 0, "nonfinite": 0, "norm_mean": 1.0, "signal": [9.0, 0.5 + seed, None]}
+        folder.add("strong", "noise", 0.1, lpips=[0.1, 0.8, 0.9], seed=seed, release=release)
+    results = read_results(folder.write(tmp_path))
+    (group,) = build(results, cards)
+    (cloud,) = clouds(results, group)
+    assert cloud.name == "noise = 0.1"
+    found = sorted(zip(cloud.signal, cloud.leak.round(6), cloud.recovered, strict=True))
+    assert found == [(0.5, 0.2, False), (1.5, 0.2, False), (9.0, 0.9, True), (9.0, 0.9, True)]
+    write_report(tmp_path, cards=cards)
+    assert (tmp_path / "figures" / "signal-gradients-digits-lenet-initial-1.svg").is_file()
+    assert "signal" in (tmp_path / "cells.csv").read_text().splitlines()[0].split(",")

@@ -20,7 +20,7 @@ from bench.report.page.album import Album, Sheet
 from bench.report.page.threats import threat_lines
 from bench.report.reproduce import Commands
 from bench.report.terms import Terms
-from bench.report.text import MISSING, interval, loss, number, score
+from bench.report.text import MISSING, interval, loss, mean, number, score
 
 Json = dict[str, Any]
 
@@ -80,7 +80,8 @@ class Drawers:
             },
             "plugins": [self._plugin(role, str(first[f"{role}_name"])) for role in ("attack", "defense")],
             "sheet": self._pictured(entry),
-            "records": [_record(cell) for cell in cells],
+            "heads": [words.heads[name] for name in words.metrics if f"mean_{name}" in first],
+            "records": [_record(cell, words) for cell in cells],
             "command": self._commands.command(group, row, entry.attack),
             **_worded(words),
         }
@@ -163,7 +164,7 @@ def _thousands(value: float) -> str:
     return MISSING if math.isnan(value) else f"{value:,.0f}"
 
 
-def _record(cell: Json) -> Json:
+def _record(cell: Json, words: Terms) -> Json:
     spent = [float(cell[f"seconds_{stage}"]) for stage in _STAGES]
     own = float(cell["seconds_generator"])
     seconds = sum(spent) + (0.0 if math.isnan(own) else own)
@@ -172,6 +173,8 @@ def _record(cell: Json) -> Json:
         "id": str(cell["id"]),
         "key": str(cell["key"]),
         "status": str(cell["status"]),
+        "values": [mean(name, cell[f"mean_{name}"]) for name in words.metrics if f"mean_{name}" in cell],
+        "accuracy": number(100 * float(cell["accuracy"]), 1),
         "commit": str(cell["commit"])[:10] + (" with local changes" if cell["dirty"] == "True" else ""),
         "finished": str(cell["finished"]),
         "seconds": number(seconds, 1),

@@ -148,6 +148,7 @@
       entry.others.map(([key, name]) => h("option", { value: key, selected: key === id }, name)));
     choose.addEventListener("change", () => { show(choose.value); $("select", drawer).focus(); });
     const flags = [...new Set(entry.flags)];
+    const done = entry.records.filter((record) => record.status === "done");
     const commits = [...new Set(entry.records.map((record) => record.commit).filter(Boolean))];
     $("#drawer-body").replaceChildren(...[
       h("div", { className: "bar" }, h("div", {},
@@ -162,6 +163,8 @@
       h("h3", {}, "Measured"),
       list([...entry.scores, [entry.counted ?? "releases/images", entry.images], [`evaluations per ${entry.per ?? "release"}`, entry.evaluations],
         ["accuracy of the victim", entry.accuracy]]),
+      done.length > 1 ? table("Seed by seed", ["seed", "accuracy %", ...entry.heads], done.map((record) => [
+        record.seed, record.accuracy, ...record.values])) : null,
       flags.length ? h("ul", {}, flags.map((flag) => h("li", {}, h("span", { className: "flag" }, flag), ` ${all.flags[flag]}`))) : null,
       h("h3", {}, "Threat model"), list(entry.threat),
       ...entry.plugins.flatMap((key) => about(entry, key)),

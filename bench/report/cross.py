@@ -1,0 +1,62 @@
+"""The cross of a setting: every attack against every defense, in private images recovered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.report.entries import AttackEntry, Group, Row
+from bench.report.frames import NAIVE
+from bench.report.recovered import count, recovered
+from bench.report.recovery import metric
+from bench.report.statistics import Interval
+from bench.report.text import MISSING, loss, mean, number, percent
+
+NOTE = (
+    "By the stronger of an attack's naive and adaptive forms; in brackets the naive one, where it is the "
+    "weaker. LPIPS, SSIM and PSNR are of the best reconstruction of each image by any "
+    "attack."
+)
+
+
+def cross(group: Group) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a defense at its strength, its cost, a column for each attack, the worst case.
+
+    Args:
+        group: its rows have been judged.
+
+    Returns:
+        Texts that are not escaped. No row where no attack is done.
+    """
+    names = list(dict.fromkeys(e.attack for row in group.rows for e in row.attacks if e.done and not e.floor))
+    heads = [group.terms.heads[name] for name in group.terms.worst if name != group.terms.goal]
+    head = ["defense", "accuracy %", "loss, points", *names, "strongest", *heads]
+    return head, [_row(group, row, names) for row in group.rows] if names else []
+
+
+def _row(group: Group, row: Row, names: Sequence[str]) -> list[str]:
+    worst = [name for name in group.terms.worst if name != group.terms.goal]
+    return [
+        row.name,
+        percent(row.utility.mean),
+        "–" if row.baseline else loss(row.loss),
+        *(_cell(group, [entry for entry in row.attacks if entry.attack == name]) for name in names),
+        recovered(row, group),
+        *(mean(name, row.worst.scores[name].mean) if row.worst else MISSING for name in worst),
+    ]
+
+
+def _cell(group: Group, entries: Sequence[AttackEntry]) -> str:
+    """What one attack recovered of one row; a dash where it was not tried."""
+    column = metric(group.terms)
+    known = [entry for entry in entries if entry.done and not math.isnan(entry.scores[column].mean)]
+    if not known:
+        return "–"
+    best = max(known, key=lambda entry: entry.scores[column].mean)
+    naive = next((entry for entry in known if entry.adversary == NAIVE), best)
+    found, weaker = (_found(group, entry.scores[column]) for entry in (best, naive))
+    return found if found == weaker else f"{found} ({weaker})"
+
+
+def _found(group: Group, value: Interval) -> str:
+    return f"{number(100 * value.mean, 0)} %" if group.terms.by_class else count(value).partition(" of ")[0]
