@@ -45,7 +45,7 @@ def write_report(
 
         figures.write(directory / "figures", results, groups)
         gallery.write(directory, results.cells, groups)
-        judged = claims.judge(groups)
+        judged = claims.judge(groups, results.images)
         replace_file(directory / "claims.md", claims_page.render(judged).encode())
         found = findings.findings(groups)
         text = findings_page.render(found, judged, results.cells)

@@ -11,7 +11,8 @@ from bench.api.errors import BenchError, PluginError
 from bench.plugins import discover
 from bench.report import claims_page
 from bench.report.cards import Cards
-from bench.report.claims import Judged, judge, read_checks
+from bench.report.claims import ORDER, Judged, judge
+from bench.report.claims_file import read_checks
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
 
@@ -54,10 +55,14 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def judged(folder: Folder, directory: Path, cards: Cards) -> list[Judged]:
-    return judge(build(read_results(folder.write(directory)), cards))
+    results = read_results(folder.write(directory))
+    return judge(build(results, cards), results.images)
 
 
 def check(plugins: Path, text: str, plugin: str = "attacks/strong") -> None:
+    about = "protection" if plugin.startswith("defenses") else "attack"
+    for number in "123":  # what is said of each claim unless the text says otherwise
+        text = text.replace(f"claim = {number}\n", f'claim = {number}\nabout = "{about}"\n')
     (plugins / plugin / "claims.toml").write_text(text)
 
 
@@ -92,12 +97,15 @@ def test_a_defense_is_measured_by_the_papers_attack_and_in_the_worst_case(
     text = '[[check]]\nclaim = 1\nmetric = "identified"\nat_most = 0.1\nstrength_at_least = 1.0\n'
     check(plugins, text + 'attack = "strong"\n\n' + text, "defenses/noise")
     found = [item for item in judged(folder, tmp_path, cards) if item.plugin == "noise"]
-    assert [item.verdict for item in found] == ["reproduced", "not reproduced", "not comparable"]
-    assert "strong/naive on noise = 2" in found[0].setting and "0.5" not in found[0].setting
-    assert "worst case over 2 attacks" in found[1].setting
+    assert [item.verdict for item in found] == ["not reproduced", "reproduced", "not comparable"]
+    assert "strong/naive on noise = 2" in found[1].setting and "0.5" not in found[1].setting
+    assert "strong/adaptive, strongest of 2 attacks, on noise = 2" in found[0].setting
+    assert "measured above what is claimed" in found[0].why
     page = claims_page.render(found)
-    assert "1 reproduced, 1 not reproduced, 0 undecided, 1 not comparable." in page
+    assert "1 not reproduced, 0 undecided, 1 reproduced, 1 not comparable." in page
     assert page.count("| **") == 3
+    assert page.index("### Protections that do not survive") < page.index("### Reproduced")
+    assert "**1 of 1 published protection tested here does not survive (noise).**" in page
 
 
 def test_a_setting_that_was_not_measured_is_not_comparable(
@@ -118,6 +126,8 @@ def test_a_setting_that_was_not_measured_is_not_comparable(
         '[[check]]\nclaim = 0\nmetric = "psnr"\nat_least = 1\n',
         '[[check]]\nclaim = 1\nmetric = "beauty"\nat_least = 1\n',
         '[[check]]\nclaim = 1\nmetric = "psnr"\nat_least = 1\nnot_comparable = "x"\n',
+        '[[check]]\nclaim = 1\nmetric = "psnr"\nat_least = 2\nat_most = 1\n',
+        '[[check]]\nclaim = 1\nmetric = "psnr"\nat_least = 2\ntolerance = -1\n',
         "check = 3",
         "not toml",
     ],
@@ -148,9 +158,11 @@ def test_without_an_interval_nothing_is_reproduced(
 ) -> None:
     folder.add("strong", lpips=[0.1])
     check(plugins, '[[check]]\nclaim = 1\nmetric = "lpips"\nat_most = 0.5\n')
-    groups = build(read_results(folder.write(tmp_path)), cards)
+    results = read_results(folder.write(tmp_path))
+    groups = build(results, cards)
     assert math.isnan(groups[0].rows[0].attacks[0].scores["lpips"].low)
-    assert judge(groups)[0].verdict == "undecided"
+    first = judge(groups, results.images)[0]
+    assert first.verdict == "undecided" and "fewer than two releases" in first.why
 
 
 def test_the_worst_case_of_a_claim_is_over_the_attackers_that_it_speaks_of(
@@ -163,9 +175,9 @@ def test_the_worst_case_of_a_claim_is_over_the_attackers_that_it_speaks_of(
     here, elsewhere = 'channel = "gradients"\n', 'channel = "smashed"\n'
     check(plugins, f'{text}adversary = "naive"\n\n{text}{here}\n{text}{elsewhere}', "defenses/noise")
     found = [item for item in judged(folder, tmp_path, cards) if item.plugin == "noise"]
-    assert [item.verdict for item in found[:3]] == ["reproduced", "not reproduced", "not comparable"]
-    assert "worst case over 1 attacks that ignore it" in found[0].setting
-    assert "gradients, digits lenet initial" in found[1].setting
+    assert [item.verdict for item in found[:3]] == ["not reproduced", "reproduced", "not comparable"]
+    assert "strong/naive, the only attack among those that ignore it, on noise = 2" in found[1].setting
+    assert "gradients, digits lenet initial" in found[0].setting
 
 
 @pytest.mark.parametrize(("releases", "verdict"), [(33, "undecided"), (80, "reproduced")])
@@ -174,4 +186,92 @@ def test_few_releases_do_not_prove_a_small_share(
 ) -> None:
     folder.add("strong", lpips=[0.6] * releases)  # none is identified, yet of 33 up to 10.6 % might be
     check(plugins, '[[check]]\nclaim = 1\nmetric = "identified"\nat_most = 0.05\n')
-    assert judged(folder, tmp_path, cards)[0].verdict == verdict
+    first = judged(folder, tmp_path, cards)[0]
+    assert first.verdict == verdict
+    assert ("72 releases would reproduce it" in first.why) is (verdict == "undecided")
+
+
+def test_what_a_claim_is_about_is_required(plugins: Path) -> None:
+    (plugins / "attacks" / "strong" / "claims.toml").write_text(
+        '[[check]]\nclaim = 1\nnot_comparable = "x"\n'
+    )
+    with pytest.raises(PluginError, match="about"):
+        read_checks(plugins / "attacks" / "strong")
+
+
+def test_an_attack_protects_nothing(folder: Folder, cards: Cards, tmp_path: Path, plugins: Path) -> None:
+    folder.add("strong", lpips=[0.1])
+    text = '[[check]]\nclaim = 1\nabout = "protection"\nnot_comparable = "x"\n'
+    (plugins / "attacks" / "strong" / "claims.toml").write_text(text)
+    with pytest.raises(BenchError, match="protects nothing"):
+        judged(folder, tmp_path, cards)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "verdict", "asked"),
+    [
+        ("at_least = 18\nat_most = 22", "reproduced", "at least 18 and at most 22"),
+        ("at_least = 5\nat_most = 10", "not reproduced", "at least 5 and at most 10"),
+        ("at_least = 25\nat_most = 30", "not reproduced", "at least 25 and at most 30"),
+        ("at_least = 18.5\nat_most = 18.5\ntolerance = 2", "reproduced", "18.5, give or take 2"),
+        ("at_least = 18.5\nat_most = 18.5\ntolerance = 1", "not reproduced", "18.5, give or take 1"),
+    ],
+)
+def test_a_claimed_range_has_two_ends(
+    folder: Folder, cards: Cards, tmp_path: Path, plugins: Path, bounds: str, verdict: str, asked: str
+) -> None:
+    folder.add("strong", lpips=[0.1] * 40, psnr=[19.9, 20.1] * 20)
+    check(plugins, f'[[check]]\nclaim = 1\nmetric = "psnr"\n{bounds}\n')
+    first = judged(folder, tmp_path, cards)[0]
+    assert first.verdict == verdict and f"asked for {asked};" in first.why + ";"
+
+
+def test_seeds_that_differ_widen_the_interval_of_a_share(
+    folder: Folder, cards: Cards, tmp_path: Path, plugins: Path
+) -> None:
+    for seed, lpips in enumerate([0.1, 0.1, 0.1, 0.1, 0.6]):
+        folder.add("strong", lpips=[lpips] * 15, seed=seed)
+    check(plugins, '[[check]]\nclaim = 1\nmetric = "identified"\nat_least = 0.6\n')
+    first = judged(folder, tmp_path, cards)[0]
+    assert first.verdict == "undecided" and "seeds would reproduce it" in first.why
+
+
+def claimed(plugin: str, verdict: str, about: str = "protection", number: int = 1) -> Judged:
+    kind = "defense" if about == "protection" else "attack"
+    texts = dict.fromkeys(("text", "source", "setting", "measured", "why"), "x")
+    return Judged(kind=kind, plugin=plugin, number=number, about=about, verdict=verdict, **texts)  # type: ignore[arg-type]
+
+
+def test_a_protection_counts_once_and_is_lost_with_one_of_its_tests() -> None:
+    items = [
+        claimed("noise", "reproduced"),
+        claimed("noise", "not reproduced"),
+        claimed("noise", "not reproduced"),
+        claimed("noise", "not comparable", number=2),
+        claimed("pruning", "not comparable"),
+        claimed("pruning", "undecided"),
+        claimed("mid", "reproduced"),
+        claimed("dlg", "not reproduced", "attack"),
+        claimed("pgsl", "not reproduced", "cost"),
+    ]
+    assert claims_page.headline(items) == (
+        "1 of 3 published protections tested here does not survive (noise); 1 is undecided (pruning); "
+        "1 is reproduced (mid); 1 more cannot be compared."
+    )
+    assert claims_page.headline(items[3:5]) == "None of the published protections was tested here."
+    assert claims_page.headline(items[6:7]).startswith("0 of 1 published protection tested here do not")
+
+
+def test_what_decides_most_stands_first() -> None:
+    made = [claimed("a", word, about) for word in reversed(ORDER) for about in ("attack", "protection")]
+    found = [item for _, items in claims_page.sections(made) for item in items]
+    assert [(item.verdict, item.protection) for item in found] == [
+        (word, protection) for word in ORDER for protection in (True, False)
+    ]
+    assert [title for title, _ in claims_page.sections(made)] == [
+        "Protections that do not survive",
+        "Other claims that are not reproduced",
+        "Undecided",
+        "Reproduced",
+        "Not comparable",
+    ]

@@ -15,7 +15,8 @@ import pytest
 
 from bench.report.cards import Cards
 from bench.report.changes import compare as changes
-from bench.report.claims import Check, _judge
+from bench.report.claims import judge_check
+from bench.report.claims_file import Check
 from bench.report.compare import compare_entries
 from bench.report.entries import Group
 from bench.report.findings import findings
@@ -311,13 +312,15 @@ def test_a_generator_counts_once_however_many_cells_search_it(
     ],
 )
 def test_claims_may_ask_for_the_metrics_of_classes(
-    folder: Folder, groups: Read, metric: Any, bounds: dict[str, float], verdict: str
+    folder: Folder, groups: Read, tmp_path: Path, metric: Any, bounds: dict[str, float], verdict: str
 ) -> None:
     for seed in range(8):
         seen = [1, 1, 1, 0] if seed % 2 else [1] * 4
         add(folder, "inverter", lpips=[0.1] * 4, recognised=seen, seed=seed)
-    check = Check(claim=1, metric=metric, channel="model", **bounds)
-    setting, measured, found, _ = _judge("attack", "inverter", check, groups())
+    check = Check(claim=1, about="attack", metric=metric, channel="model", **bounds)
+    read = groups()
+    images = {int(str(k)): v for k, v in read_results(tmp_path).images.groupby("entry")}
+    setting, measured, found, _ = judge_check("attack", "inverter", check, read, images)
     assert found == verdict and setting.startswith("inverter/naive on none, model")
     assert measured.startswith("nearest-private LPIPS:") is (metric == "lpips")
 

@@ -18,7 +18,7 @@ from bench.report.cards import Cards
 from bench.report.write import write_report
 from tests.report.classes import by_class
 from tests.report.conftest import JUDGING, OWED, attack_card
-from tests.report.reclaim import claim
+from tests.report.reclaim import headline, lost, printed, rejudged
 from tests.report.recompute import Folder as Sceptic
 from tests.report.recompute import Marked, share, shown, value
 
@@ -62,12 +62,12 @@ def differences(directory: Path, folder: Sceptic) -> tuple[list[str], set[str]]:
     assert found is not None
     data = json.loads(found[1])
     for plugin in data["plugins"].values():
-        for words, _, measured, setting, verdict, why in plugin["claims"]:
-            if setting == "–":
-                continue
-            kinds.add("claim")
-            if (expected_claim := claim(folder, measured, setting, why)) != (measured, verdict):
-                wrong.append(f"claim {words}: {measured}, {verdict}; pandas {expected_claim}")
+        claims, again = printed(plugin["claims"]), rejudged(folder, plugin["role"], plugin["name"])
+        wrong += [f"{plugin['name']}: the page says {item}" for item in claims - again]
+        wrong += [f"{plugin['name']}: pandas says {item}" for item in again - claims]
+        kinds |= {"claim"} if any(item.numbers for item in claims) else set()
+    if "claims-title" in page and (counted := headline(page)) != lost(folder):
+        wrong.append(f"headline: the page says {counted}, pandas {lost(folder)}")
     for entry in data["entries"].values():
         group = entry["group"].replace(" · B = ", "|").replace(" · ", "|")
         images = folder.attack(group, entry["defense"], entry["title"])
@@ -188,6 +188,7 @@ def test_claims_are_recomputed(folder: Folder, tmp_path: Path) -> None:
         ("not reproduced", "reproduced"),
         ("of 100", "of 200"),
         ("recovered, %: 0 ", "recovered, %: 9 "),
+        ("of 1 published protection", "of 2 published protections"),
     ):
         assert f'"{old}"' in page or old in page
         path.write_text(page.replace(old, new), encoding="utf-8")

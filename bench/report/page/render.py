@@ -15,6 +15,9 @@ from markupsafe import Markup, escape
 
 from bench.report.answers import answer, sentence
 from bench.report.badges import MEANING
+from bench.report.claims_page import MEANING as CLAIMS_MEANING
+from bench.report.claims_page import counts as claims_counts
+from bench.report.claims_page import headline, sections
 from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.evidence import by_setting, caveat
 from bench.report.figures import slug
@@ -80,7 +83,10 @@ def render(source: Source) -> str:
             bound_note=BOUND,
             bounded=any(bounded(group) for group in source.groups),
             problems=source.results.problems,
-            judged=source.judged,
+            claims=sections(source.judged),
+            claims_headline=headline(source.judged),
+            claims_meaning=CLAIMS_MEANING,
+            claims_counts=claims_counts(source.judged),
             changes=source.changes,
             flags=flags,
             badges=MEANING,
