@@ -129,11 +129,6 @@ class DefenseCard(_Configurable):
     adaptive_view: bool = True
     """False where there is nothing to adapt to: adaptive attacks on it are ``n/a``."""
 
-    @property
-    def federal(self) -> bool:
-        """It changes what the clients of a federation send, and is no part of split learning."""
-        return not self.needs_split and Channel.CLIENT_GRADIENTS not in self.channels
-
     @field_validator("strength")
     @classmethod
     def _strength_is_a_parameter(cls, strength: str, info: ValidationInfo) -> str:

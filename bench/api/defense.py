@@ -108,7 +108,7 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
         return inputs
 
     def gradients(self, gradients: Gradients, context: HookContext) -> Gradients:
-        """Transforms what leaves N clients in federated learning.
+        """Transforms what leaves N clients in federated learning, and in SplitFed.
 
         Args:
             gradients: ``[N, ...]`` per parameter, each client's own; clients never mix.

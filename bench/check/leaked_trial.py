@@ -11,7 +11,8 @@ from bench.check.trial import GradientTrial, Trial
 from bench.models.names import SPLIT
 from bench.plugins import build_defense
 from bench.runs.observe_split import observe_weight_gradients
-from bench.victims.split_releases import CLIENT, release_weight_gradients
+from bench.victims.split_releases import CLIENT
+from bench.victims.splitfed import release_weight_gradients
 
 _MODEL = sorted(SPLIT)[0]
 """The sigmoid network, whose gradients tell most."""

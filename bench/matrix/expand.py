@@ -171,8 +171,6 @@ def incompatible(
         return f"{model} is trained by split learning, in which no classifier is released"
     if spec.head in SPLIT and not spec.plain:
         return f"{spec.head} is trained by split learning as it is, and takes no options"
-    if model in SPLIT and channel is Channel.GRADIENTS and guard.federal:
-        return f"{defense.name} is made for federated learning, and {model} is trained by split learning"
     if card.max_batch_size is not None and batch_size > card.max_batch_size:
         return card.max_batch_reason
     if adversary is Adversary.ADAPTIVE and not guard.adaptive_view:

@@ -97,8 +97,8 @@ class Schedule:
         learning_rate: peak rate of the server; warmed up, then cosine to zero.
         momentum: of the server.
         weight_decay: of the server, on all weights.
-        server: ``sgd`` or ``adam``; see :class:`~bench.victims.server.Server`. Networks that are cut in two
-            train by split learning, both halves with Adam.
+        server: ``sgd`` or ``adam``; see :class:`~bench.victims.server.Server`. In split learning both halves
+            train with Adam.
         clip_norm: an ``sgd`` server scales an averaged update down to this norm, which keeps a wide start
             from diverging. It is no defense: the server has already seen the releases.
     """

@@ -57,10 +57,11 @@ def _roots(stage: str, cell: Cell) -> tuple[str, ...]:
             "release": ("victims/releases.py",),
             "reconstruction": ("runs/observe.py",),
         }[stage]
+    smashed = cell.channel is Channel.SMASHED
     return {
         **shared,
-        "victim": ("victims/split.py",),
-        "release": ("victims/split_releases.py",),
+        "victim": ("victims/split.py" if smashed else "victims/splitfed.py",),
+        "release": ("victims/split_releases.py" if smashed else "victims/splitfed.py",),
         "reconstruction": ("runs/observe_split.py", "runs/observe.py"),
     }[stage]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.api.errors import IncompatibleError
 from bench.api.threat import Channel
 from bench.matrix.cells import Cell
-from bench.plugins import build_attack, build_defense, defense_card
+from bench.plugins import build_attack, build_defense
 from bench.runs.context import Data
 from bench.runs.identity import derive_seed
 
@@ -26,24 +25,18 @@ def _shape(data: Data) -> dict[str, Any]:
 
 
 def splits_network(cell: Cell, data: Data) -> bool:
-    """Whether the victim's network is cut in two, and therefore trained by split learning.
-
-    Raises:
-        IncompatibleError: it is, and the defense changes what the clients of a federation send.
-    """
+    """Whether the victim's network is cut in two."""
     from bench.models.split import SplitModel
     from bench.models.victims import build_model
 
-    split = isinstance(build_model(cell.model, **_shape(data)), SplitModel)
-    if split and cell.channel is Channel.GRADIENTS and defense_card(cell.defense.name).federal:
-        raise IncompatibleError(f"{cell.defense.name} is made for federated learning")
-    return split
+    return isinstance(build_model(cell.model, **_shape(data)), SplitModel)
 
 
 def train(cell: Cell, data: Data, device: torch.device) -> Victim:
-    """Trains the victim by its protocol."""
+    """Trains the victim by its protocol: what leaks decides how a network that is cut in two is trained."""
     from bench.victims.owner import train_owner
     from bench.victims.split import train_split
+    from bench.victims.splitfed import train_splitfed
     from bench.victims.training import train_victim
 
     common: dict[str, Any] = {
@@ -57,16 +50,18 @@ def train(cell: Cell, data: Data, device: torch.device) -> Victim:
     }
     if cell.channel is Channel.MODEL:
         return train_owner(**common)
-    if splits_network(cell, data):
+    if cell.channel is Channel.SMASHED:
         return train_split(**common)
-    return train_victim(batch_size=cell.batch_size, **common)
+    federated = train_splitfed if splits_network(cell, data) else train_victim
+    return federated(batch_size=cell.batch_size, **common)
 
 
 def released(cell: Cell, data: Data, source: Source) -> Release:
     """What leaves the victim on the cell's channel."""
     from bench.victims.owner import release_classifier
     from bench.victims.releases import release_gradients
-    from bench.victims.split_releases import CLIENT, SERVER, release_activations, release_weight_gradients
+    from bench.victims.split_releases import CLIENT, SERVER, release_activations
+    from bench.victims.splitfed import release_weight_gradients
 
     if cell.channel is Channel.MODEL:
         return release_classifier(source)

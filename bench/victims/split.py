@@ -151,22 +151,22 @@ def train_split(
     network.initialise(stream(seed, "weights", device))
     # On a CPU pooling is several times as fast with channels last, and convolutions are a little faster.
     network.to(memory_format=torch.channels_last)
-    train, test = _on(splits.private_train, device), _on(splits.private_test, device)
+    train, test = on_device(splits.private_train, device), on_device(splits.private_test, device)
     context = HookContext(
         generator=stream(seed, "training noise", device), batch_size=schedule.images_per_round, model=network
     )
     defense.prepare(network, train, context)
-    initial = _state(network)
-    curve = [{"round": 0.0} | _reached(network, test, defense, seed)]
+    initial = state_of(network)
+    curve = [{"round": 0.0} | reached(network, test, defense, seed)]
     rounds = _train(network, train, test, schedule, epochs, defense, context, seed, curve)
-    final = _testing(network, seed, device)
+    final = testing_context(network, seed, device)
     return Victim(
         initial=initial,
-        trained=_state(network),
+        trained=state_of(network),
         curve=curve,
         accuracy=curve[-1]["accuracy"],
         initial_accuracy=curve[0]["accuracy"],
-        converged=converged(curve, _state(network), num_classes),
+        converged=converged(curve, state_of(network), num_classes),
         rounds=rounds,
         details=defense.details(network, test, final),
     )
@@ -194,30 +194,35 @@ def _train(
         labels = train.labels[index]
         client.receive(server.answer(client.send(train.images[index], labels), labels, rate), rate)
         if turn * CURVE_POINTS // rounds > (turn - 1) * CURVE_POINTS // rounds:
-            curve.append({"round": float(turn)} | _reached(network, test, defense, seed))
+            curve.append({"round": float(turn)} | reached(network, test, defense, seed))
     return rounds
 
 
-def _reached(network: SplitModel, test: ImageSet, defense: Defense, seed: int) -> dict[str, float]:
+def reached(network: SplitModel, test: ImageSet, defense: Defense, seed: int) -> dict[str, float]:
     """Loss and accuracy on ``private_test`` by the protocol."""
-    scores = predicted(network, test, defense=defense, context=_testing(network, seed, test.images.device))
+    scores = predicted(
+        network, test, defense=defense, context=testing_context(network, seed, test.images.device)
+    )
     if not bool(scores.isfinite().all()):
         return {"loss": float("inf"), "accuracy": 0.0}
     loss = nn.functional.cross_entropy(scores, test.labels).item()
     return {"loss": loss, "accuracy": (scores.argmax(1) == test.labels).double().mean().item()}
 
 
-def _testing(network: SplitModel, seed: int, device: torch.device) -> HookContext:
+def testing_context(network: SplitModel, seed: int, device: torch.device) -> HookContext:
+    """In which a trained victim is used: every test of one seed draws alike."""
     generator = stream(seed, "test noise", device)
     return HookContext(generator=generator, batch_size=1, phase=Phase.TEST, model=network)
 
 
-def _state(network: SplitModel) -> dict[str, Tensor]:
+def state_of(network: SplitModel) -> dict[str, Tensor]:
+    """A copy of all that is stored of a network, in the usual order in memory."""
     return {
         name: value.detach().clone(memory_format=torch.contiguous_format)
         for name, value in network.state_dict().items()
     }
 
 
-def _on(data: ImageSet, device: torch.device) -> ImageSet:
+def on_device(data: ImageSet, device: torch.device) -> ImageSet:
+    """The same images elsewhere."""
     return ImageSet(data.images.to(device), data.labels.to(device))

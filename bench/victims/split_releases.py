@@ -1,4 +1,4 @@
-"""What a victim of split learning releases: activations at the cut, or gradients of its weights."""
+"""What a victim of split learning releases at the cut, and the loss of a round as an attacker computes it."""
 
 from __future__ import annotations
 
@@ -51,41 +51,11 @@ def release_activations(source: Source) -> Release:
         labels=labels,
         indices=indices,
         sent={ACTIVATIONS: sent},
-        perturbed=_perturbed(inputs, images, source),
+        perturbed=perturbed_images(inputs, images, source),
     )
 
 
-def release_weight_gradients(source: Source, *, halves: tuple[str, ...]) -> Release:
-    """The gradients of N clients' batches by the protocol: one round each, after which nobody takes a step.
-
-    Args:
-        source: where the releases come from.
-        halves: whose weights, :data:`CLIENT` and :data:`SERVER`.
-
-    Raises:
-        ValueError: fewer private images than N * B.
-        IncompatibleError: the architecture is not cut in two.
-    """
-    images, labels, indices = batches(source)
-    network = loaded(source)
-    context = source.context(network)
-    weights = {name: value for name, value in network.named_parameters() if name.startswith(halves)}
-    inputs, sent = send(network, images, labels, defense=source.defense, context=context)
-    rounds: list[tuple[Tensor, ...]] = []
-    for victim in range(source.releases):
-        own = source.defense.loss(inputs[victim, None], sent[victim, None], context)
-        total = own + network.training_loss(sent[victim], labels[victim])
-        rounds.append(torch.autograd.grad(total, tuple(weights.values()), retain_graph=True))
-    return Release(
-        images=images,
-        labels=labels,
-        indices=indices,
-        sent={name: torch.stack([one[at] for one in rounds]) for at, name in enumerate(weights)},
-        perturbed=_perturbed(inputs, images, source),
-    )
-
-
-def _perturbed(inputs: Tensor, images: Tensor, source: Source) -> Tensor | None:
+def perturbed_images(inputs: Tensor, images: Tensor, source: Source) -> Tensor | None:
     """What the clients computed on, if the defense made other images of theirs."""
     shown = source.defense.perturbed(inputs.detach())
     changed = shown.shape == images.shape and not torch.equal(shown, images)
