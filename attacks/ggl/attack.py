@@ -7,21 +7,20 @@ from torch import Tensor
 
 from bench.api import Attack, GradientObservation, Reconstruction
 from bench.engine import (
-    Cosine,
-    Euclidean,
     EvolutionStrategy,
     LatentSearch,
     Objective,
     Optimum,
     WarmAdam,
     count_labels,
+    imitated,
     informed,
     search,
     single_labels,
     victims_at_once,
 )
 from bench.engine.evolution import costs_of_many, promising
-from bench.engine.generative import latent_objective, searchable
+from bench.engine.generative import distance, latent_objective, searchable
 
 
 class GGL(Attack):
@@ -32,7 +31,7 @@ class GGL(Attack):
         *,
         generator: str = "wgan_gp",
         optimiser: str = "adam",
-        matching: str = "cosine",
+        matching: str = "auto",
         kl: float = 0.01,
         kl_nats: float = 64.0,
         evaluations: int = 600,
@@ -41,11 +40,13 @@ class GGL(Attack):
         followed: int = 2,
         population: int = 20,
         step: float = 0.5,
+        imitations: int = 3,
     ) -> None:
         """Sets the distance, the optimiser and how it starts; the harness brings the generator."""
         self.generator = generator
         self.optimiser = optimiser
-        self.matching = Cosine if matching == "cosine" else Euclidean
+        self.matching = matching
+        self.imitations = imitations
         self.kl, self.kl_nats = kl, kl_nats
         self.evaluations = evaluations
         self.candidates = candidates
@@ -58,19 +59,22 @@ class GGL(Attack):
         """Labels are inferred from the last layer; then the latents of every victim are searched at once.
 
         Raises:
-            IncompatibleError: there is no generator, or clients compute on something else than images.
+            IncompatibleError: there is no generator, or no image to imitate a transform of the inputs with.
         """
         prior, labels = searchable(observation), _labels(observation)
+        copies = imitated(observation, seed=seed, number=self.imitations)
         budget = min(budget, self.evaluations)
-        matching, likelihood = informed(observation, self.matching)
+        own = distance(self.matching, observation)
+        matching, likelihood = informed(observation, own)
         divergence = self.kl_nats if likelihood else self.kl
         rows = victims_at_once(observation, unknowns=observation.batch_size * prior.latent_size)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
-            objective = latent_objective(seen, _labels(seen), matching, divergence)
+            objective = latent_objective(seen, _labels(seen), matching, divergence, copies)
             if self.optimiser == "cma":
                 return self._evolved(objective, budget=budget, seed=seed, rows=rows)
-            guide = latent_objective(seen, _labels(seen), self.matching(), self.kl) if likelihood else None
+            plain = latent_objective(seen, _labels(seen), own(None), self.kl, copies)
+            guide = plain if likelihood else None
             return self.search.minimise(
                 objective, seen.ids, evaluations=budget, seed=seed, rows=rows, guide=guide
             )

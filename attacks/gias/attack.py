@@ -7,22 +7,22 @@ from torch import Tensor
 
 from bench.api import Attack, GradientObservation, Reconstruction
 from bench.engine import (
-    Cosine,
-    Euclidean,
     GeneratorWeights,
+    Imitations,
     LatentSearch,
     Matching,
     Objective,
     Optimum,
     WarmAdam,
     count_labels,
+    imitated,
     informed,
     search,
     single_labels,
     total_variation,
     victims_at_once,
 )
-from bench.engine.generative import latent_objective, searchable
+from bench.engine.generative import distance, latent_objective, searchable
 from bench.engine.gradients import one_hot
 
 
@@ -33,7 +33,7 @@ class GIAS(Attack):
         self,
         *,
         generator: str = "vae",
-        matching: str = "cosine",
+        matching: str = "auto",
         evaluations: int = 300,
         latent_share: float = 0.3,
         candidates: int = 100,
@@ -45,10 +45,12 @@ class GIAS(Attack):
         tv: float = 1e-6,
         tv_nats: float = 0.0,
         spread_nats: float = 3e-3,
+        imitations: int = 3,
     ) -> None:
         """Sets the distance and the steps of both phases; the harness brings the generator."""
         self.generator = generator
-        self.matching = Cosine if matching == "cosine" else Euclidean
+        self.matching = matching
+        self.imitations = imitations
         self.evaluations = evaluations
         self.latent_share = latent_share
         self.first = LatentSearch(
@@ -62,10 +64,12 @@ class GIAS(Attack):
         """Labels are inferred from the last layer; then both phases run on every victim at once.
 
         Raises:
-            IncompatibleError: there is no generator, or clients compute on something else than images.
+            IncompatibleError: there is no generator, or no image to imitate a transform of the inputs with.
         """
         prior = searchable(observation)
-        matching, likelihood = informed(observation, self.matching)
+        copies = imitated(observation, seed=seed, number=self.imitations)
+        own = distance(self.matching, observation)
+        matching, likelihood = informed(observation, own)
         size = sum(value.numel() for value in prior.decoder.parameters())
         rows = victims_at_once(observation, unknowns=observation.batch_size * prior.latent_size)
         budget = min(budget, self.evaluations)
@@ -73,12 +77,13 @@ class GIAS(Attack):
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             divergence = self.kl_nats if likelihood else self.kl
-            objective = latent_objective(seen, _labels(seen), matching, divergence)
-            guide = latent_objective(seen, _labels(seen), self.matching(), self.kl) if likelihood else None
+            objective = latent_objective(seen, _labels(seen), matching, divergence, copies)
+            plain = latent_objective(seen, _labels(seen), own(None), self.kl, copies)
+            guide = plain if likelihood else None
             drawn = self.first.minimise(
                 objective, seen.ids, evaluations=first, seed=seed, rows=rows, guide=guide
             )
-            return self._adapted(seen, drawn, matching, likelihood, budget)
+            return self._adapted(seen, drawn, matching, likelihood, budget, copies)
 
         chunk = victims_at_once(observation, unknowns=size)
         found = search(observation, attempt, budget=budget, failed=torch.isnan, restarts=0, chunk=chunk)
@@ -90,7 +95,13 @@ class GIAS(Attack):
         )
 
     def _adapted(
-        self, seen: GradientObservation, drawn: Optimum, matching: Matching, likelihood: bool, budget: int
+        self,
+        seen: GradientObservation,
+        drawn: Optimum,
+        matching: Matching,
+        likelihood: bool,
+        budget: int,
+        copies: Imitations | None,
     ) -> Optimum:
         """The images ``[N, B * C * H * W]`` that each victim's own generator draws in the end."""
         prior = searchable(seen)
@@ -105,6 +116,7 @@ class GIAS(Attack):
             matching,
             priors=((self.tv_nats if likelihood else self.tv, total_variation),),
             penalties=((weight, lambda point: (point - start[:1]).square().sum(1)),) if likelihood else (),
+            imitations=copies,
         )
         left = budget - int(drawn.evaluations.max())
         tuned = self.second.minimise(objective, start, iterations=left)

@@ -20,10 +20,11 @@ from bench.engine.classes import (
 )
 from bench.engine.evolution import EvolutionStrategy
 from bench.engine.generative import GeneratorWeights, Latents, LatentSearch, WarmAdam
-from bench.engine.inputs import InputSpace
+from bench.engine.imitated import Imitations, imitations
+from bench.engine.inputs import InputSpace, imitated
 from bench.engine.labels import count_labels, known_targets, single_labels
 from bench.engine.lbfgs import LBFGS
-from bench.engine.matching import Cosine, Euclidean, Matching, incomplete, informed
+from bench.engine.matching import MATCHINGS, Cosine, Euclidean, Matching, TensorCosine, incomplete, informed
 from bench.engine.memory import victims_at_once
 from bench.engine.objective import Objective
 from bench.engine.optimum import Optimum, Stopping
@@ -33,11 +34,13 @@ from bench.engine.search import search
 
 __all__ = [
     "LBFGS",
+    "MATCHINGS",
     "BatchNormStatistics",
     "Cosine",
     "Euclidean",
     "EvolutionStrategy",
     "GeneratorWeights",
+    "Imitations",
     "InputSpace",
     "LatentSearch",
     "Latents",
@@ -48,6 +51,7 @@ __all__ = [
     "PixelsAndLabels",
     "SignedAdam",
     "Stopping",
+    "TensorCosine",
     "WarmAdam",
     "cgls",
     "count_labels",
@@ -55,6 +59,8 @@ __all__ = [
     "cross_entropy",
     "descend",
     "generator_of",
+    "imitated",
+    "imitations",
     "in_parts",
     "incomplete",
     "informed",

@@ -15,8 +15,9 @@ from bench.api.generator import ImageGenerator
 from bench.api.observation import GradientObservation
 from bench.engine.evolution import promising
 from bench.engine.gradients import one_hot
+from bench.engine.imitated import Imitations
 from bench.engine.lbfgs import BatchedObjective
-from bench.engine.matching import Matching
+from bench.engine.matching import MATCHINGS, Cosine, Euclidean, Matching, TensorCosine
 from bench.engine.objective import Objective
 from bench.engine.optimum import Optimum
 from bench.engine.parametrise import Parametrisation
@@ -102,20 +103,36 @@ class GeneratorWeights(Parametrisation):
 
 
 def searchable(observation: GradientObservation) -> ImageGenerator:
-    """The generator, if images from it can be what the clients computed on.
+    """The attacker's generator.
 
     Raises:
-        IncompatibleError: there is none, or clients are known to compute on something else than images.
+        IncompatibleError: there is none.
     """
     if observation.generator is None:
         raise IncompatibleError("the attack searches a generator, and this attacker has none")
-    if observation.defense is not None and observation.defense.transform is not None:
-        raise IncompatibleError("a generator of images cannot draw what the clients turn their images into")
     return observation.generator
 
 
+def distance(name: str, observation: GradientObservation) -> type[Cosine | TensorCosine | Euclidean]:
+    """The matching loss that an attack's parameter names.
+
+    Args:
+        name: a key of :data:`~bench.engine.matching.MATCHINGS`; or ``auto``: each tensor's own cosine where a
+            transform of the clients' inputs is known, else the one of all layers together.
+        observation: says whether it is.
+    """
+    view = observation.defense
+    if name == "auto":
+        name = "cosine" if view is None or view.transform is None else "tensors"
+    return MATCHINGS[name]
+
+
 def latent_objective(
-    observation: GradientObservation, labels: Tensor, matching: Matching, divergence: float
+    observation: GradientObservation,
+    labels: Tensor,
+    matching: Matching,
+    divergence: float,
+    imitations: Imitations | None = None,
 ) -> Objective:
     """What GGL minimises over the latents (Li et al. 2022, Eq. 3).
 
@@ -124,6 +141,7 @@ def latent_objective(
         labels: int64 ``[N, B]``.
         matching: distance of gradients.
         divergence: weight of :func:`~bench.engine.priors.latent_divergence` beside it.
+        imitations: of what clients turn their images into, where it is known that they do.
     """
     prior = searchable(observation)
     targets = one_hot(labels, observation.num_classes, observation.reference.dtype)
@@ -132,7 +150,9 @@ def latent_objective(
     def moments(point: Tensor) -> Tensor:
         return latent_divergence(point.unflatten(1, (-1, prior.latent_size)))
 
-    return Objective(observation, latents, matching, penalties=((divergence, moments),))
+    return Objective(
+        observation, latents, matching, penalties=((divergence, moments),), imitations=imitations
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,16 +5,42 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from bench.api.dataset import ImageSet
 from bench.api.errors import IncompatibleError
 from bench.api.observation import GradientObservation
 from bench.api.transform import InputTransform
+from bench.engine.imitated import Imitations, imitations
 from bench.engine.restoration import Restoration
 
 LEARNING = 0.4
 """The largest share of a budget that goes into learning to undo a transform."""
+
+
+def imitated(observation: GradientObservation, *, seed: int, number: int = 3) -> Imitations | None:
+    """Copies of what clients are known to turn their images into; None where they are not known to.
+
+    Args:
+        observation: with auxiliary images, if there is a transform.
+        seed: of what is learned. No release is looked at, so that no evaluations are spent.
+        number: of copies.
+
+    Raises:
+        IncompatibleError: a transform is to be imitated without auxiliary images.
+    """
+    transform = None if observation.defense is None else observation.defense.transform
+    if transform is None:
+        return None
+    if observation.auxiliary is None:
+        raise IncompatibleError("auxiliary images are needed to imitate what clients do to theirs")
+    known = _moved(observation.auxiliary, observation.reference.device)
+    return imitations(transform, known, num_classes=observation.num_classes, seed=seed, number=number)
+
+
+def _moved(images: ImageSet, device: torch.device) -> ImageSet:
+    return ImageSet(images.images.to(device), images.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +100,7 @@ class InputSpace:
         """The images ``[N, B, C, H, W]`` that clients made the inputs ``[N, B, *shape]`` of."""
         if self.transform is None or self.auxiliary is None:
             return found
-        owned = ImageSet(self.auxiliary.images.to(found.device), self.auxiliary.labels.to(found.device))
+        owned = _moved(self.auxiliary, found.device)
         imitation = self.transform.learn(owned, num_classes=self.num_classes, seed=self.seed)
         inputs = self.transform.project(found.detach().float().nan_to_num(0.5))
         return Restoration(steps=self.learning)(inputs, imitation, owned, seed=self.seed)

@@ -159,6 +159,62 @@ class Cosine:
         return self._last[0]
 
 
+@dataclass(frozen=True)
+class TensorCosine:
+    """One minus the mean, over the weight tensors, of each tensor's own cosine.
+
+    In a cosine of all layers the few tensors of large gradients decide alone, biases often. Here every tensor
+    counts the same, but for those of which nothing was observed.
+
+    Attributes:
+        transmitted: restricts both vectors to the entries that carry information.
+    """
+
+    transmitted: Transmitted | None = None
+    _last: list[tuple[Gradients, Gradients, Gradients, Tensor]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def __call__(self, candidate: Gradients, observed: Gradients) -> Tensor:
+        """The loss, ``[N]`` in [0, 2]; 1 where nothing at all was observed."""
+        unit, mask, shares = self._of(observed)
+        losses = []
+        for name, right in unit.items():
+            left = candidate[name].flatten(1)
+            left = left * mask[name] if mask else left
+            losses.append(_OneMinusCosine.apply(left, right, torch.ones_like(right[:, 0])))
+        return (torch.stack(losses, dim=1) * shares).sum(1)
+
+    def _of(self, observed: Gradients) -> tuple[Gradients, Gradients, Tensor]:
+        """Unit rows ``[N, P]`` and mask of each tensor, and each one's share ``[N, T]`` of the mean."""
+        if not self._last or self._last[0][0] is not observed:
+            rows = {name: value.flatten(1) for name, value in observed.items()}
+            mask: dict[str, Tensor] = {}
+            if self.transmitted is not None:
+                mask = {name: value.flatten(1) for name, value in self.transmitted(observed).items()}
+                rows = {name: row * mask[name] for name, row in rows.items()}
+            norms = torch.stack([row.norm(dim=1) for row in rows.values()], dim=1)
+            seen = (norms > 0).to(norms)
+            # Where nothing was observed every cosine is zero, so that any shares will do.
+            counted = torch.where(seen.any(1, keepdim=True), seen, 1.0)
+            shares = counted / counted.sum(1, keepdim=True)
+            least = torch.finfo(norms.dtype).tiny
+            unit = {
+                name: row / norm.clamp_min(least)[:, None]
+                for (name, row), norm in zip(rows.items(), norms.T, strict=True)
+            }
+            self._last[:] = [(observed, unit, mask, shares)]
+        return self._last[0][1:]
+
+
+MATCHINGS: dict[str, type[Cosine | TensorCosine | Euclidean]] = {
+    "cosine": Cosine,
+    "tensors": TensorCosine,
+    "euclidean": Euclidean,
+}
+"""Matching losses by the names that attacks' parameters have for them."""
+
+
 def incomplete(observation: GradientObservation) -> bool:
     """Whether a known defense keeps something of the gradient back, so that a prior on images must help."""
     view = observation.defense

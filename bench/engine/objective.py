@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.api.observation import GradientObservation
 from bench.api.threat import BatchNorm
 from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, told_errors
+from bench.engine.imitated import Imitations
 from bench.engine.matching import Matching
 from bench.engine.parametrise import Parametrisation
 from bench.engine.priors import PerVictim, Prior
@@ -27,6 +28,7 @@ class Objective:
         matching: distance of gradients.
         priors: pairs of weight and prior on the images.
         penalties: pairs of weight and cost on the unknowns themselves, ``point [N, D] -> [N]``.
+        imitations: of what clients turn their images into, where it is known that they do.
     """
 
     observation: GradientObservation
@@ -34,6 +36,7 @@ class Objective:
     matching: Matching
     priors: tuple[tuple[float, Prior], ...] = ()
     penalties: tuple[tuple[float, Prior], ...] = ()
+    imitations: Imitations | None = None
 
     @cached_property
     def _gradients(self) -> GradientMap:
@@ -52,13 +55,19 @@ class Objective:
     def costs(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Matching loss and total cost, ``[N]`` each, differentiable in ``point [N, D]``."""
         images, targets = self.parametrisation.decode(point)
-        match = self.matching(self._gradients(images, targets), self.observation.gradients)
+        match = self._matched(images, targets)
         total = match
         for weight, prior in self.priors:
             total = total + weight * prior(images)
         for weight, penalty in self.penalties:
             total = total + weight * penalty(point)
         return match, total
+
+    def _matched(self, images: Tensor, targets: Tensor) -> Tensor:
+        """The matching loss ``[N]`` of images, or of what clients would make of them."""
+        if self.imitations is not None:
+            images = self.imitations.batches(images, targets.argmax(-1))
+        return self.matching(self._gradients(images, targets), self.observation.gradients)
 
     def __call__(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """One matching-gradient evaluation of all victims.

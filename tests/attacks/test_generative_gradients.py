@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.api import Adversary, GradientObservation, HookContext, IncompatibleError, Reconstruction
+from bench.api import (
+    Adversary,
+    GradientObservation,
+    HookContext,
+    ImageSet,
+    IncompatibleError,
+    Reconstruction,
+)
 from bench.api.defense import DefenseView
 from bench.api.generator import ImageGenerator
-from bench.api.transform import InputTransform
 from bench.plugins import build_attack, build_defense
 from tests.engine.devices import moved
-from tests.engine.observations import batches, observation
+from tests.engine.observations import batches, digits, observation
 
 LATENT = 4
 ATTACKS = ["ggl", "gias"]
@@ -58,13 +64,37 @@ def error(found: Reconstruction, images: Tensor) -> float:
     return (found.images - images).square().mean().item()
 
 
-@pytest.mark.parametrize("matching", ["cosine", "euclidean"])
+@dataclass(frozen=True)
+class Negative:
+    """Clients compute on negatives; the attacker's copy of that has nothing to learn."""
+
+    def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        return image_shape
+
+    def project(self, inputs: Tensor) -> Tensor:
+        return inputs.clamp(0, 1)
+
+    def learn(self, auxiliary: ImageSet, *, num_classes: int, seed: int) -> Negative:
+        return self
+
+    def inputs(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert labels is not None and len(labels) == len(images)
+        return 1 - images
+
+    def perturbed(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def images(self, inputs: Tensor) -> Tensor:
+        return 1 - inputs
+
+
+@pytest.mark.parametrize("matching", ["cosine", "tensors", "euclidean"])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_the_generator_can_draw_comes_back(name: str, matching: str) -> None:
     images, labels = drawn(2)
     found = rebuild(name, seen_by(images, labels), budget=120, matching=matching, kl=1e-4, candidates=30)
     assert found.labels is not None and torch.equal(found.labels, labels)
-    assert error(found, images) < 0.05 * (images - images.mean()).square().mean().item()
+    assert error(found, images) < 0.2 * (images - images.mean()).square().mean().item()
 
 
 def test_an_evolution_strategy_comes_back_to_it_too() -> None:
@@ -136,9 +166,22 @@ def test_what_cannot_be_searched_is_refused_with_a_reason(name: str) -> None:
     seen = seen_by(*drawn(2))
     with pytest.raises(IncompatibleError, match="has none"):
         rebuild(name, replace(seen, generator=None), budget=10)
-    view = DefenseView(transform=cast(InputTransform, object()))
-    with pytest.raises(IncompatibleError, match="turn their images into"):
-        rebuild(name, replace(seen, defense=view), budget=10)
+    with pytest.raises(IncompatibleError, match="auxiliary images are needed"):
+        rebuild(name, replace(seen, defense=DefenseView(transform=Negative())), budget=10)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_known_transform_of_the_inputs_is_searched_through(name: str, size: int) -> None:
+    images, labels = drawn(2, size)
+    known = DefenseView(transform=Negative())
+    seen = replace(seen_by(1 - images, labels, auxiliary=digits().auxiliary), defense=known)
+    more: dict[str, Any] = {"kl": 1e-4, "candidates": 30, "matching": "cosine"}
+    found = rebuild(name, seen, budget=120, imitations=1, **more)
+    naive = rebuild(name, replace(seen, defense=None), budget=120, **more)
+    variance = (images - images.mean()).square().mean().item()
+    assert error(found, images) < (0.05 if size == 1 else 0.5) * variance < error(naive, images)
+    assert (found.evaluations <= 120).all()
 
 
 @pytest.mark.gpu

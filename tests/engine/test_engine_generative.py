@@ -16,17 +16,21 @@ from bench.api.generator import ImageGenerator
 from bench.api.transform import InputTransform
 from bench.engine import (
     LBFGS,
+    MATCHINGS,
+    Cosine,
     Euclidean,
     GeneratorWeights,
+    Imitations,
     Latents,
     LatentSearch,
     Objective,
     Stopping,
+    TensorCosine,
     WarmAdam,
     latent_divergence,
 )
 from bench.engine.evolution import promising
-from bench.engine.generative import latent_objective, searchable
+from bench.engine.generative import distance, latent_objective, searchable
 from bench.engine.gradients import gradient_map, one_hot
 from bench.engine.parametrise import starts
 from tests.engine.observations import batches, observation
@@ -210,9 +214,54 @@ def test_the_size_of_a_graph_and_neighbours_change_nothing_in_a_latent_search() 
     torch.testing.assert_close(apart.point, together.point[[3, 1]], atol=1e-3, rtol=1e-3)
 
 
-def test_what_is_no_image_is_not_searched_for_with_images() -> None:
+def test_nothing_is_searched_without_a_generator() -> None:
     seen = latents_of_digits().observation
     with pytest.raises(IncompatibleError, match="has none"):
         searchable(replace(seen, generator=None))
-    with pytest.raises(IncompatibleError, match="turn their images into"):
-        searchable(replace(seen, defense=DefenseView(transform=cast(InputTransform, object()))))
+
+
+class Darker:
+    """A copy of a transform by which clients darken their images, more for higher labels."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def inputs(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        assert labels is not None
+        return self.share ** (1 + labels.view(-1, 1, 1, 1)) * images
+
+    def perturbed(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def images(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_cost_is_that_of_the_mean_of_what_the_copies_make_of_the_images(size: int) -> None:
+    images, labels = batches(3, size)
+    net, seen = generator().float().eval(), observation("lenet", images, labels)
+    seen = replace(seen, generator=ImageGenerator(decoder=net, latent_size=SIZE))
+    copies = Darker(0.9), Darker(0.7)
+    both = latent_objective(seen, labels, Euclidean(), 0.0, Imitations(copies))
+    point = torch.randn(3, both.parametrisation.size, generator=torch.Generator().manual_seed(5))
+    cost, slope = both(point)
+    leaf = point.clone().requires_grad_()
+    drawn, targets = both.parametrisation.decode(leaf)
+    shown = torch.stack([copy.inputs(drawn.flatten(0, 1), labels.flatten()) for copy in copies]).mean(0)
+    gradients = gradient_map(seen.model, seen.parameters, per_victim_weights=False)
+    want = Euclidean()(gradients(shown.view_as(drawn), targets), seen.gradients)
+    torch.testing.assert_close(cost, want.detach())
+    torch.testing.assert_close(slope, torch.autograd.grad(want.sum(), leaf)[0])
+    unaware = latent_objective(seen, labels, Euclidean(), 0.0)(point)[0]
+    assert not torch.isclose(unaware, cost).any()
+
+
+def test_tensors_count_alike_by_default_where_a_transform_is_known() -> None:
+    seen = latents_of_digits().observation
+    assert distance("auto", seen) is Cosine
+    assert distance("auto", replace(seen, defense=DefenseView())) is Cosine
+    known = replace(seen, defense=DefenseView(transform=cast(InputTransform, object())))
+    assert distance("auto", known) is TensorCosine
+    for name, matching in MATCHINGS.items():
+        assert distance(name, seen) is distance(name, known) is matching

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.api import Adversary, IncompatibleError
-from bench.engine import InputSpace, incomplete
+from bench.engine import InputSpace, imitated, incomplete
 from bench.plugins import build_defense
 from tests.engine.observations import batches, digits, observation
 
@@ -52,3 +52,20 @@ def test_a_transform_cannot_be_undone_without_images_of_ones_own() -> None:
     seen = replace(informed("none"), defense=build_defense("pgsl", {}).view())
     with pytest.raises(IncompatibleError, match="auxiliary images are needed"):
         InputSpace.of(seen, budget=50, seed=0)
+
+
+def test_copies_are_learned_only_where_a_transform_is_known() -> None:
+    assert imitated(informed("noise"), seed=0) is None
+    shield = build_defense("pgsl", {"surrogate_epochs": 1}).view()
+    with pytest.raises(IncompatibleError, match="auxiliary images are needed"):
+        imitated(replace(informed("none"), defense=shield), seed=0)
+    owned = digits().auxiliary
+    few = replace(owned, images=owned.images[:40], labels=owned.labels[:40])
+    seen = replace(informed("none", auxiliary=few), defense=shield)
+    copies, again = imitated(seen, seed=0, number=2), imitated(seen, seed=0, number=2)
+    assert copies is not None and again is not None and len(copies) == 2
+    images, labels = batches(2, 1)
+    made = copies.batches(images, labels)
+    assert made.shape == (2, 1, 5, 16, 16) and torch.equal(made, again.batches(images, labels))
+    one, other = copies.each(images.flatten(0, 1), labels.flatten())
+    assert not torch.equal(one, other)

@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 
 from bench.api import Adversary, DefenseView, Gradients
-from bench.engine import Cosine, Euclidean, Pixels, PixelsAndLabels, informed, total_variation
-from bench.engine.matching import Transmitted
+from bench.engine import (
+    Cosine,
+    Euclidean,
+    Pixels,
+    PixelsAndLabels,
+    TensorCosine,
+    informed,
+    total_variation,
+)
+from bench.engine.matching import Matching, Transmitted
 from bench.engine.parametrise import starts
 from bench.engine.priors import outside_box
 from tests.engine.observations import batches, observation
@@ -95,8 +103,53 @@ def test_the_slope_of_the_cosine_at_nothing_is_finite() -> None:
     assert all(one.isfinite().all() for one in torch.autograd.grad(loss.sum(), list(nothing.values())))
 
 
-@pytest.mark.parametrize("matching", [Euclidean(evens), Cosine(evens)])
-def test_what_was_not_transmitted_does_not_count(matching: Euclidean | Cosine) -> None:
+@pytest.mark.parametrize("transmitted", [None, evens])
+def test_tensors_count_the_same_and_their_slopes_are_those_of_autograd(
+    transmitted: Transmitted | None,
+) -> None:
+    matching = TensorCosine(transmitted)
+    for seed in (1, 2):  # the second release must not be taken for the first
+        candidate, observed = gradients(0), gradients(seed)
+        observed["big"], candidate["big"] = 1e6 * gradients(3)["weight"], gradients(4)["weight"].clone()
+        leaves = [value.requires_grad_() for value in candidate.values()]
+        mask = {k: v.double() for k, v in transmitted(observed).items()} if transmitted else None
+        alike = [
+            torch.nn.functional.cosine_similarity(
+                (value * mask[name] if mask else value).flatten(1),
+                (observed[name] * mask[name] if mask else observed[name]).flatten(1),
+            )
+            for name, value in candidate.items()
+        ]
+        expected = 1 - torch.stack(alike).mean(0)
+        torch.testing.assert_close(matching(candidate, observed), expected)
+        weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+        want = torch.autograd.grad((weights * expected).sum(), leaves)
+        found = torch.autograd.grad((weights * matching(candidate, observed)).sum(), leaves)
+        for one, other in zip(found, want, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_a_tensor_of_which_nothing_was_observed_does_not_count() -> None:
+    candidate, observed = gradients(0), gradients(1)
+    name = next(iter(observed))
+    observed[name][1] = 0.0  # of one victim only
+    loss = TensorCosine()(candidate, observed)
+    others = {k: v for k, v in observed.items() if k != name}
+    without = TensorCosine()({k: candidate[k] for k in others}, others)
+    torch.testing.assert_close(loss[1], without[1])
+    assert not torch.isclose(loss[0], without[0])
+    nothing = {k: torch.zeros_like(v) for k, v in observed.items()}
+    torch.testing.assert_close(TensorCosine()(candidate, nothing), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(TensorCosine()(nothing, observed), torch.ones(3, dtype=torch.float64))
+
+
+def test_tiny_gradients_keep_their_direction_in_single_precision() -> None:
+    observed = {k: 1e-15 * v.float() for k, v in gradients(1).items()}
+    torch.testing.assert_close(TensorCosine()(observed, observed), torch.zeros(3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("matching", [Euclidean(evens), Cosine(evens), TensorCosine(evens)])
+def test_what_was_not_transmitted_does_not_count(matching: Matching) -> None:
     candidate, observed = gradients(0), gradients(1)
     other = gradients(2)
     mask = evens(candidate)
