@@ -20,6 +20,7 @@ from bench.engine import (
     incomplete,
     informed,
     known_targets,
+    private_labels,
     search,
     total_variation,
     victims_at_once,
@@ -57,21 +58,28 @@ class DLG(Attack):
         self.tv_nats = tv_nats
 
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
-        """Dummy pixels and label logits start at N(0, 1); failed starts are drawn again."""
+        """Dummy pixels and label logits start at N(0, 1); failed starts are drawn again.
+
+        Labels that are given are hard ones from the start, and only pixels are searched.
+        """
         space = InputSpace.of(observation, budget=budget, seed=seed)
         observation = in_double(space.observation) if self.precision == "double" else space.observation
         matching, likelihood = informed(observation, Euclidean)
-        unknowns = PixelsAndLabels.of(observation)
+        given = observation.labels is not None
+        unknowns = self._told(observation) if given else PixelsAndLabels.of(observation)
         weight = self.tv_nats if likelihood else self.tv
         priors = ((weight, total_variation),) if incomplete(observation) else ()
         # A likelihood has no known scale.
         stopping = Stopping(progress=1e-2) if likelihood else self.stopping
         settled = 0.0 if likelihood else self.settled
         # A start that ends before its labels are settled is stuck between classes.
-        enough = min(settled, stopping.hopeless) if settled else stopping.hopeless
+        enough = min(settled, stopping.hopeless) if settled and not given else stopping.hopeless
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
+            if given:
+                alone = Objective(seen, self._told(seen), matching, priors)
+                return self.optimiser.minimise(alone, start, budget=left, stopping=stopping)
             joint = Objective(seen, unknowns, matching, priors)
             until = replace(stopping, target=max(stopping.target, settled))
             found = self.optimiser.minimise(joint, start, budget=left, stopping=until)
@@ -92,8 +100,12 @@ class DLG(Attack):
             images=space.images(images).float(),
             cost=found.cost.float(),
             evaluations=found.evaluations + space.learning,
-            labels=labels.argmax(-1),
+            labels=labels.argmax(-1) if observation.labels is None else observation.labels,
         )
+
+    def _told(self, seen: GradientObservation) -> Pixels:
+        """The unknowns where the labels are given."""
+        return Pixels.told(seen, known_targets(seen, private_labels(seen), errors=self.errors))
 
     def _finished(
         self, joint: Objective, found: Optimum, rows: Tensor, left: Tensor, stopping: Stopping

@@ -12,11 +12,11 @@ from bench.engine import (
     Objective,
     Optimum,
     WarmAdam,
-    count_labels,
+    assumed,
     imitated,
     informed,
+    private_labels,
     search,
-    single_labels,
     victims_at_once,
 )
 from bench.engine.evolution import costs_of_many, promising
@@ -61,7 +61,7 @@ class GGL(Attack):
         Raises:
             IncompatibleError: there is no generator, or no image to imitate a transform of the inputs with.
         """
-        prior, labels = searchable(observation), _labels(observation)
+        prior, labels = searchable(observation), private_labels(observation)
         copies = imitated(observation, seed=seed, number=self.imitations)
         budget = min(budget, self.evaluations)
         own = distance(self.matching, observation)
@@ -81,7 +81,9 @@ class GGL(Attack):
 
         found = search(observation, attempt, budget=budget, failed=torch.isnan, restarts=0, chunk=rows)
         with torch.no_grad():
-            unknowns = latent_objective(observation, labels, matching, divergence).parametrisation
+            unknowns = latent_objective(
+                observation, _labels(observation), matching, divergence
+            ).parametrisation
             images, _ = unknowns.decode(found.point)
         return Reconstruction(images=images, cost=found.cost, evaluations=found.evaluations, labels=labels)
 
@@ -102,5 +104,5 @@ class GGL(Attack):
 
 
 def _labels(observation: GradientObservation) -> Tensor:
-    """Int64 ``[N, B]``, from the last layer alone."""
-    return (single_labels if observation.batch_size == 1 else count_labels)(observation)
+    """Int64 ``[N, B]``, given or from the last layer; where that does not tell, classes to search with."""
+    return assumed(observation, private_labels(observation))

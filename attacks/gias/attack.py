@@ -14,11 +14,11 @@ from bench.engine import (
     Objective,
     Optimum,
     WarmAdam,
-    count_labels,
+    assumed,
     imitated,
     informed,
+    private_labels,
     search,
-    single_labels,
     total_variation,
     victims_at_once,
 )
@@ -91,7 +91,7 @@ class GIAS(Attack):
             images=found.point.unflatten(1, (observation.batch_size, *observation.image_shape)),
             cost=found.cost,
             evaluations=found.evaluations,
-            labels=_labels(observation),
+            labels=private_labels(observation),
         )
 
     def _adapted(
@@ -127,5 +127,5 @@ class GIAS(Attack):
 
 
 def _labels(observation: GradientObservation) -> Tensor:
-    """Int64 ``[N, B]``, from the last layer alone."""
-    return (single_labels if observation.batch_size == 1 else count_labels)(observation)
+    """Int64 ``[N, B]``, from the last layer alone; where it does not tell, classes to search with."""
+    return assumed(observation, private_labels(observation))

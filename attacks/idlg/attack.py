@@ -13,11 +13,12 @@ from bench.engine import (
     Optimum,
     Pixels,
     Stopping,
+    assumed,
     incomplete,
     informed,
     known_targets,
+    private_labels,
     search,
-    single_labels,
     total_variation,
     victims_at_once,
 )
@@ -54,12 +55,15 @@ class IDLG(Attack):
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
         """Dummy pixels start at N(0, 1); failed starts are drawn again.
 
+        Labels that are given are used. Where the last layer does not tell the label, it is reported as
+        unknown, and every start assumes another class.
+
         Raises:
-            IncompatibleError: B > 1, where the sign rule does not give the labels.
+            IncompatibleError: B > 1 and no labels are given: the sign rule does not tell them.
         """
-        if observation.batch_size != 1:
+        if observation.batch_size != 1 and observation.labels is None:
             raise IncompatibleError("the sign rule for labels holds for B = 1 only")
-        labels = single_labels(observation)
+        labels = private_labels(observation)
         space = InputSpace.of(observation, budget=budget, seed=seed)
         observation = in_double(space.observation) if self.precision == "double" else space.observation
         matching, likelihood = informed(observation, Euclidean)
@@ -69,21 +73,22 @@ class IDLG(Attack):
         stopping = Stopping(progress=1e-2) if likelihood else self.stopping
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
-            unknowns = Pixels.told(seen, known_targets(seen, single_labels(seen), errors=self.errors))
+            classes = assumed(seen, private_labels(seen), turn=restart)
+            unknowns = Pixels.told(seen, known_targets(seen, classes, errors=self.errors))
             objective = Objective(seen, unknowns, matching, priors)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
 
-        size = Pixels.of(observation, labels).size
+        unknowns = Pixels.of(observation, assumed(observation, labels))
         found = search(
             observation,
             attempt,
             budget=space.budget,
             failed=lambda cost: cost > stopping.hopeless,
             restarts=self.restarts,
-            chunk=victims_at_once(observation, unknowns=size, pairs=self.optimiser.history),
+            chunk=victims_at_once(observation, unknowns=unknowns.size, pairs=self.optimiser.history),
         )
-        images, _ = Pixels.of(observation, labels).decode(found.point)
+        images, _ = unknowns.decode(found.point)
         return Reconstruction(
             images=space.images(images).float(),
             cost=found.cost.float(),

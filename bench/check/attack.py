@@ -17,6 +17,7 @@ from bench.check.findings import Broken
 from bench.check.guard import guarded, no_files, no_global_randomness
 from bench.check.place import Subject, import_anew
 from bench.check.trial import GRADIENTS, Seen, Trial, card_of, fresh, run
+from bench.engine.labels import UNKNOWN
 from bench.plugins import find
 from bench.runs.reconstructions import check_reconstruction
 
@@ -64,8 +65,11 @@ def _check_types(found: Reconstruction, card: AttackCard, seen: Seen) -> None:
     if found.labels is not None:
         if found.labels.dtype != torch.int64:
             raise Broken(f"labels are {found.labels.dtype}", "return class numbers as int64")
-        if found.labels.min() < 0 or found.labels.max() >= seen.num_classes:
-            raise Broken(f"labels lie outside 0..{seen.num_classes - 1}", "return class numbers")
+        if found.labels.min() < UNKNOWN or found.labels.max() >= seen.num_classes:
+            raise Broken(
+                f"labels lie outside 0..{seen.num_classes - 1}",
+                f"return class numbers, or {UNKNOWN} for unknown",
+            )
     if card.observes_release and (found.evaluations < 1).any():
         raise Broken("reports no evaluation of some release", "count every gradient evaluation of the dummy")
 

@@ -22,7 +22,7 @@ from bench.engine.evolution import EvolutionStrategy
 from bench.engine.generative import GeneratorWeights, Latents, LatentSearch, WarmAdam
 from bench.engine.imitated import Imitations, imitations
 from bench.engine.inputs import InputSpace, imitated
-from bench.engine.labels import count_labels, known_targets, single_labels
+from bench.engine.labels import assumed, count_labels, known_targets, private_labels, single_labels
 from bench.engine.lbfgs import LBFGS
 from bench.engine.matching import MATCHINGS, Cosine, Euclidean, Matching, TensorCosine, incomplete, informed
 from bench.engine.memory import victims_at_once
@@ -53,6 +53,7 @@ __all__ = [
     "Stopping",
     "TensorCosine",
     "WarmAdam",
+    "assumed",
     "cgls",
     "count_labels",
     "critic_of",
@@ -67,6 +68,7 @@ __all__ = [
     "known_targets",
     "latent_divergence",
     "poincare",
+    "private_labels",
     "search",
     "single_labels",
     "start_latents",

@@ -12,20 +12,37 @@ from torch import Tensor
 from bench.engine.lbfgs import BatchedObjective
 from bench.engine.optimum import Optimum
 
+Fading = Callable[[Tensor, float], Tensor]
+"""``(point [N, D], share) -> slope [N, D]`` of a cost that counts by this share, which falls from 1 to 0."""
+
+
+def fallen(done: int, iterations: int) -> float:
+    """What is left of a fading cost after ``done`` of the iterations: ``(1 - done / iterations)^2``."""
+    return (1 - done / iterations) ** 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class SignedAdam:
     """Adam whose gradient is replaced by its sign, with step decay (Geiping et al. 2020, Section 5).
 
     Attributes:
-        learning_rate: of the first phase; a tenth of it after 3/8, 5/8 and 7/8 of the iterations.
+        learning_rate: of the first iteration.
         betas: decay of both moments.
         signed: take the sign; false is plain Adam.
+        decay: of the rate: ``steps``, a tenth after 3/8, 5/8 and 7/8 of the iterations, or ``cosine``, along
+            a half cosine to zero.
     """
 
     learning_rate: float = 0.1
     betas: tuple[float, float] = (0.9, 0.999)
     signed: bool = True
+    decay: str = "steps"
+
+    def rate(self, turn: int, iterations: int) -> float:
+        """The learning rate of an iteration, from 1 to ``iterations``."""
+        if self.decay == "cosine":
+            return self.learning_rate * 0.5 * (1 + cos(pi * (turn - 1) / iterations))
+        return self.learning_rate * 0.1 ** sum(turn > iterations * share // 8 for share in (3, 5, 7))
 
     def minimise(
         self,
@@ -34,6 +51,7 @@ class SignedAdam:
         *,
         iterations: int,
         project: Callable[[Tensor], Tensor] = lambda point: point,
+        fading: Fading | None = None,
     ) -> Optimum:
         """Runs the schedule once on every row.
 
@@ -42,6 +60,8 @@ class SignedAdam:
             start: ``[N, D]``.
             iterations: evaluations per row.
             project: applied to the point after each step, e.g. a box.
+            fading: what guides the steps beside the objective, ever less (:func:`fallen`). It is no part of
+                the costs, so that those of all iterations can be compared.
 
         Returns:
             Each row's iterate of lowest cost.
@@ -52,20 +72,20 @@ class SignedAdam:
             point,
             torch.full(point.shape[:1], torch.inf, dtype=point.dtype, device=point.device),
         )
-        milestones = [iterations * share // 8 for share in (3, 5, 7)]
         for turn in range(1, iterations + 1):
             cost, slope = objective(point)
             better = cost < best_cost
             best = torch.where(better.unsqueeze(1), point, best)
             best_cost = torch.where(better, cost, best_cost)
+            if fading is not None:
+                slope = slope + fading(point, fallen(turn - 1, iterations))
             slope = slope.nan_to_num(0.0, 0.0, 0.0)
             slope = slope.sign() if self.signed else slope
             first = torch.lerp(slope, first, self.betas[0])
             second = torch.lerp(slope.square(), second, self.betas[1])
-            rate = self.learning_rate * 0.1 ** sum(turn > milestone for milestone in milestones)
             moved = first / (1 - self.betas[0] ** turn)
             spread = (second / (1 - self.betas[1] ** turn)).sqrt() + 1e-8
-            point = project(point - rate * moved / spread)
+            point = project(point - self.rate(turn, iterations) * moved / spread)
         spent = torch.full(point.shape[:1], iterations, dtype=torch.long, device=point.device)
         return Optimum(best, best_cost, spent)
 

@@ -12,6 +12,8 @@ from bench.engine.gradients import one_hot
 from bench.engine.normalisation import evaluating
 
 READ = "read"
+UNKNOWN = -1
+"""A label that the release does not tell."""
 ROUNDING = 1e-4
 """How far from zero the sum of an output error may be, relative to its largest entry."""
 
@@ -54,15 +56,63 @@ def classifier_rows(observation: GradientObservation) -> Tensor:
     return observation.gradients[name].sum(dim=2)
 
 
+def private_labels(observation: GradientObservation) -> Tensor:
+    """The labels that an attack on gradients works with: those given, or else inferred from the last layer.
+
+    Returns:
+        int64 ``[N, B]``, :data:`UNKNOWN` where the release does not tell; those that were inferred for
+        B > 1 are sorted within a victim.
+
+    Raises:
+        IncompatibleError: no labels are given, and the network has no linear classifier.
+    """
+    if observation.labels is not None:
+        return observation.labels
+    return (single_labels if observation.batch_size == 1 else count_labels)(observation)
+
+
+def assumed(observation: GradientObservation, labels: Tensor, *, turn: int = 0) -> Tensor:
+    """Labels to search with, where some are unknown: the likeliest classes that the victim's labels lack.
+
+    A search needs a class, and any is a guess: classes are ranked by :func:`classifier_rows`, those that tie
+    by their number. It is an assumption of the search alone; what an attack reports stays unknown.
+
+    Args:
+        observation: the releases.
+        labels: int64 ``[N, B]``, with :data:`UNKNOWN` entries.
+        turn: how often other classes were assumed before: further attempts go down the ranking.
+
+    Returns:
+        int64 ``[N, B]`` in [0, K); what was known is as it was.
+    """
+    known = labels.clone()
+    missing = known < 0
+    if not missing.any():
+        return known
+    ranked = classifier_rows(observation).nan_to_num().argsort(dim=1, stable=True)
+    for victim in missing.any(dim=1).nonzero()[:, 0].tolist():
+        row, gaps = known[victim], missing[victim]
+        free = [label for label in ranked[victim].tolist() if label not in row[~gaps].tolist()]
+        classes = free or ranked[victim].tolist()
+        count = int(gaps.sum())
+        row[gaps] = row.new_tensor([classes[(turn + step) % len(classes)] for step in range(count)])
+    return known
+
+
 def single_labels(observation: GradientObservation) -> Tensor:
     """The label of a batch of one (iDLG; Zhao et al. 2020, Eq. 4): the class whose row sum is smallest.
 
     Exact for B = 1, hard labels and non-negative features, since only the true class has a negative error.
+    Where several classes have exactly the smallest sum, nothing tells which of them it is: mostly all are
+    zero, as an error that float32 rounds to nothing, or what pruning has left of it.
 
     Returns:
-        int64 ``[N, 1]``.
+        int64 ``[N, 1]``; :data:`UNKNOWN` where classes tie, or a sum is not a number.
     """
-    return classifier_rows(observation).argmin(dim=1, keepdim=True)
+    rows = classifier_rows(observation)
+    least, labels = rows.min(dim=1, keepdim=True)
+    alone = (rows == least).sum(dim=1, keepdim=True) == 1
+    return torch.where(alone, labels, UNKNOWN)
 
 
 def known_targets(observation: GradientObservation, labels: Tensor, *, errors: str = READ) -> Tensor:
@@ -76,7 +126,7 @@ def known_targets(observation: GradientObservation, labels: Tensor, *, errors: s
 
     Args:
         observation: the releases.
-        labels: int64 ``[N, B]``, for the victims whose error cannot be read.
+        labels: int64 ``[N, B]``, for the victims whose error cannot be read; none unknown.
         errors: ``read`` where they can be; ``dummy`` for labels everywhere, as published.
 
     Returns:
@@ -101,25 +151,51 @@ def count_labels(observation: GradientObservation) -> Tensor:
 
     Every class with a negative row sum occurs at least once. Each occurrence moves its row by an impact
     that is estimated from the negative rows; after the sure ones are taken, the most negative row is
-    credited until B labels are found.
+    credited until B labels are found. Where more classes tie than labels are missing, or where they tie and
+    no row is negative, the labels that are still missing are unknown.
 
     Returns:
-        int64 ``[N, B]``, sorted within a victim.
+        int64 ``[N, B]``, sorted within a victim; :data:`UNKNOWN` ones come first.
     """
     rows = classifier_rows(observation).clone()
     count, classes = observation.batch_size, observation.num_classes
-    impact = rows.clamp_max(0).sum(dim=1) / count * (1 + 1 / classes)
+    impact = rows.clamp_max(0).sum(dim=1, keepdim=True) / count * (1 + 1 / classes)
     found = torch.zeros_like(rows, dtype=torch.long)
-    sure_first = rows.argsort(dim=1)
-    for turn in range(min(count, classes)):
-        candidate = sure_first[:, turn : turn + 1]
-        sure = rows.gather(1, candidate) < 0
-        found.scatter_add_(1, candidate, sure.long())
-    rows = rows - found * impact.unsqueeze(1)
-    while (missing := found.sum(dim=1) < count).any():
-        candidate = rows.argmin(dim=1, keepdim=True)
-        step = missing.unsqueeze(1)
-        found.scatter_add_(1, candidate, step.long())
-        rows = rows.scatter_add(1, candidate, -(impact.unsqueeze(1) * step))
-    labels = torch.arange(classes, device=rows.device).expand_as(found)
-    return torch.stack([row.repeat_interleave(times) for row, times in zip(labels, found, strict=True)])
+    missing = torch.full_like(impact, count, dtype=torch.long)
+    unknown = torch.zeros_like(missing)
+    sure = rows < 0
+    while (here := (missing > 0) & sure.any(dim=1, keepdim=True)).any():
+        taken, missing, unknown = _credited(rows, sure & here, missing, unknown)
+        found, sure = found + taken, sure & ~taken.bool()
+    rows = rows - found * impact
+    while (here := missing > 0).any():
+        taken, missing, unknown = _credited(rows, here.expand_as(rows), missing, unknown, moved=impact < 0)
+        found, rows = found + taken, rows - taken * impact
+    labels = torch.arange(-1, classes, device=rows.device).expand(len(rows), -1)
+    times = torch.cat([unknown, found], dim=1)
+    return torch.stack([row.repeat_interleave(often) for row, often in zip(labels, times, strict=True)])
+
+
+def _credited(
+    rows: Tensor, among: Tensor, missing: Tensor, unknown: Tensor, *, moved: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One label for each class of the smallest sum, or unknown ones for all that are missing.
+
+    Args:
+        rows: ``[N, K]``.
+        among: bool ``[N, K]``, the classes to choose from; victims without one wait.
+        missing: int64 ``[N, 1]``, labels.
+        unknown: int64 ``[N, 1]``, labels that nothing tells.
+        moved: bool ``[N, 1]``, whether a credit moves a row, so that ties can be followed; None: everywhere.
+
+    Returns:
+        Labels by class ``[N, K]``, and what is missing and unknown then.
+    """
+    open_ = among.any(dim=1, keepdim=True)
+    least = torch.where(among, rows, torch.inf).amin(dim=1, keepdim=True)
+    tied = among & (rows == least)
+    number = tied.sum(dim=1, keepdim=True)
+    told = (number == 1) | ((number > 1) & (number <= missing) & (True if moved is None else moved))
+    taken = (tied & told).long()
+    lost = torch.where(open_ & ~told, missing, 0)
+    return taken, missing - taken.sum(dim=1, keepdim=True) - lost, unknown + lost

@@ -41,6 +41,36 @@ def total_variation(images: Tensor) -> Tensor:
     return horizontal + vertical
 
 
+def opponents(images: Tensor) -> Tensor:
+    """Colour images with the differences of their channels as three more channels; grey ones as they are.
+
+    In photographs edges of the channels coincide, so that their differences are smoother than noise of the
+    same size would be (double opponents; Astrom and Schnorr, ECCV 2016, Section 2).
+
+    Args:
+        images: ``[N, B, C, H, W]``.
+
+    Returns:
+        ``[N, B, 6, H, W]`` for C = 3, else the images.
+    """
+    if images.shape[-3] != 3:
+        return images
+    return torch.cat([images, images - images.roll(-1, dims=-3)], dim=-3)
+
+
+def colour_variation(images: Tensor) -> Tensor:
+    """Total variation of all channels and of their differences; :func:`total_variation` where C is not 3.
+
+    Args:
+        images: ``[N, B, C, H, W]``.
+
+    Returns:
+        ``[N]``: the variation of a channel plus that of a difference, each in the mean over its three.
+    """
+    sides = 2 if images.shape[-3] == 3 else 1
+    return sides * total_variation(opponents(images))
+
+
 def outside_box(images: Tensor) -> Tensor:
     """Mean squared distance of the pixels from [0, 1]; zero inside.
 

@@ -60,7 +60,8 @@ def score_releases(
         reconstructions: `[N, B, C, H, W]`, clamped to [0, 1]; an image with a non-finite pixel scores NaN (or
             not identified, not recognised) and disturbs no other.
         labels: `[N, B]` integers, the true classes.
-        recovered_labels: `[N, B]`, aligned with `reconstructions`; None if the attack recovers none.
+        recovered_labels: `[N, B]`, aligned with `reconstructions`, -1 for unknown ones, which are wrong; None
+            if the attack recovers none.
         pool: `[P, C, H, W]` distractors from the private set. The originals of all releases join it here;
             images equal to one another enter once, so no original ties with its own copy.
         lpips: metric for matching and identification; without it both use pixels.

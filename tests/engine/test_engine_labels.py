@@ -17,11 +17,14 @@ from bench.engine import (
     Objective,
     Pixels,
     PixelsAndLabels,
+    assumed,
     count_labels,
     known_targets,
+    private_labels,
     single_labels,
 )
 from bench.engine.gradients import one_hot
+from bench.engine.labels import UNKNOWN
 from bench.plugins import build_attack
 from tests.engine.observations import batches, digits, drawn, observation, plain_gradients
 
@@ -110,9 +113,54 @@ def test_there_are_always_as_many_labels_as_images(rows: list[list[float]], batc
     seen = scripted(rows, batch_size)
     found = count_labels(seen)
     assert found.shape == (len(rows), batch_size) and found.dtype == torch.int64
-    assert ((found >= 0) & (found < 5)).all()
+    assert ((found >= UNKNOWN) & (found < 5)).all()
     assert torch.equal(found, found.sort(1).values)
-    assert single_labels(seen).tolist() == [[row.index(min(row))] for row in torch.tensor(rows).tolist()]
+    exact = torch.tensor(rows).tolist()
+    want = [row.index(min(row)) if row.count(min(row)) == 1 else UNKNOWN for row in exact]
+    assert single_labels(seen).tolist() == [[label] for label in want]
+    for turn in (0, 1):
+        guess = assumed(seen, found, turn=turn)
+        assert ((guess >= 0) & (guess < 5)).all()
+        assert torch.equal(guess[found >= 0], found[found >= 0])
+
+
+@pytest.mark.parametrize(
+    ("rows", "want"),
+    [
+        ([0.0, 0.0, 0.0, 0.0], [-1, -1, -1]),  # saturated: nothing is left
+        ([0.5, 0.0, 0.0, 0.5], [-1, -1, -1]),
+        ([-1.0, -1.0, -1.0, 3.0], [0, 1, 2]),  # a tie that nothing hangs on
+        ([-1.0, -1.0, -1.0, -1.0], [-1, -1, -1]),  # one too many
+        ([-3.0, -1.0, -1.0, -1.0], [-1, -1, 0]),
+        ([float("nan"), 1.0, 1.0, 1.0], [-1, -1, -1]),
+    ],
+)
+def test_what_classes_that_tie_leave_open_is_unknown(rows: list[float], want: list[int]) -> None:
+    assert count_labels(scripted([rows], 3)).tolist() == [want]
+    turned = [rows[1:] + rows[:1]]
+    known = sorted((label - 1) % 4 for label in want if label >= 0)
+    assert count_labels(scripted(turned, 3)).tolist() == [[-1] * want.count(-1) + known]
+
+
+def test_a_single_label_that_ties_is_unknown() -> None:
+    rows = [[0.0, 0.0, 0.0], [0.0, -1.0, -1.0], [0.0, -1.0, 1.0], [float("nan"), -1.0, 0.0]]
+    assert single_labels(scripted(rows, 1)).flatten().tolist() == [-1, -1, 1, -1]
+
+
+def test_other_classes_are_assumed_in_turn_and_the_tied_ones_first() -> None:
+    seen = scripted([[5.0, 0.0, 5.0, 0.0]], 1)
+    unknown = single_labels(seen)
+    assert [assumed(seen, unknown, turn=turn).item() for turn in range(5)] == [1, 3, 0, 2, 1]
+    batch = scripted([[-3.0, -1.0, -1.0, -1.0]], 3)
+    assert assumed(batch, count_labels(batch)).tolist() == [[1, 2, 0]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_labels_that_are_given_are_taken(batch_size: int) -> None:
+    seen = scripted([[-1.0] * 4, [0.0] * 4], batch_size)
+    given = torch.full((2, batch_size), 2)
+    assert torch.equal(private_labels(replace(seen, labels=given)), given)
+    assert (private_labels(seen) == UNKNOWN).all()
 
 
 def test_a_network_without_a_linear_layer_is_refused() -> None:

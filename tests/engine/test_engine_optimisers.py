@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
@@ -282,3 +283,32 @@ def test_strong_line_search_minimises_what_the_weak_one_does() -> None:
         on(6, rosenbrock), start, budget=torch.full((6,), 500), stopping=stopping
     )
     assert (found.cost < 10).all() and found.cost.quantile(0.5) <= 1e-12
+
+
+def test_a_fading_cost_guides_the_steps_by_the_square_of_what_is_left_and_enters_no_cost() -> None:
+    flat = on(2, lambda point, rows: 0 * point.sum(1) + 3.0)
+    shares: list[float] = []
+
+    def fading(point: Tensor, share: float) -> Tensor:
+        shares.append(share)
+        return share * torch.ones_like(point)
+
+    found = SignedAdam(signed=False).minimise(flat, torch.zeros(2, 3), iterations=4, fading=fading)
+    assert shares == pytest.approx([1.0, 0.5625, 0.25, 0.0625])
+    assert found.cost.tolist() == [3.0, 3.0]
+    met: list[float] = []
+    watched = on(1, lambda point, rows: (met.append(point.max().item()), 0 * point.sum(1))[1])
+    SignedAdam().minimise(watched, torch.zeros(1, 3), iterations=4, fading=fading)
+    assert met == sorted(met, reverse=True) and met[-1] < met[0]
+
+
+@pytest.mark.parametrize(
+    ("decay", "rates"),
+    [
+        ("steps", [0.2] * 3 + [0.02] * 2 + [0.002] * 2 + [0.0002]),
+        ("cosine", [0.1 * (1 + math.cos(math.pi * turn / 8)) for turn in range(8)]),
+    ],
+)
+def test_the_rate_falls_as_named(decay: str, rates: list[float]) -> None:
+    optimiser = SignedAdam(learning_rate=0.2, decay=decay)
+    assert [optimiser.rate(turn, 8) for turn in range(1, 9)] == pytest.approx(rates)

@@ -20,7 +20,7 @@ from bench.engine import (
 )
 from bench.engine.matching import Matching, Transmitted
 from bench.engine.parametrise import starts
-from bench.engine.priors import outside_box
+from bench.engine.priors import colour_variation, opponents, outside_box
 from tests.engine.observations import batches, observation
 
 
@@ -162,6 +162,20 @@ def test_total_variation_by_hand() -> None:
     image = torch.tensor([[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]).view(1, 1, 1, 2, 4)
     assert total_variation(image).tolist() == pytest.approx([3 / 6 + 3 / 4])
     assert total_variation(torch.full((2, 3, 1, 4, 4), 0.3)).tolist() == [0.0, 0.0]
+
+
+def test_colours_that_change_together_vary_less() -> None:
+    """Grey values in three channels cost what they cost in one; the same steps in other places cost more."""
+    grey = torch.rand(2, 1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    shown = grey.expand(2, 1, 3, 8, 8)
+    assert torch.equal(opponents(grey), grey) and opponents(shown)[:, :, 3:].abs().max() == 0
+    torch.testing.assert_close(colour_variation(shown), total_variation(grey))
+    torch.testing.assert_close(colour_variation(grey), total_variation(grey))
+    mixed = torch.stack([grey[:, :, 0], grey[:, :, 0].flip(-1), grey[:, :, 0].flip(-2)], dim=2)
+    pairs = [mixed[:, :, [i]] - mixed[:, :, [(i + 1) % 3]] for i in range(3)]
+    want = total_variation(mixed) + torch.stack([total_variation(pair) for pair in pairs]).mean(0)
+    torch.testing.assert_close(colour_variation(mixed), want)
+    assert (want > 1.5 * colour_variation(shown)).all()
 
 
 def test_total_variation_is_the_mean_over_a_victims_images() -> None:
