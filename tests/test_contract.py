@@ -119,7 +119,8 @@ def test_every_attack_stands_every_defense(
     shape = (material.VICTIMS, size, *observation.image_shape)
     check_reconstruction(found, torch.empty(shape), attack)
     assert found.images.isfinite().all() and found.cost.isfinite().all()
-    assert (found.evaluations <= material.BUDGET).all()
+    bound = ATTACKS[channel][attack].receives_pool  # it goes through its list, whatever the budget
+    assert bound or (found.evaluations <= material.BUDGET).all()
 
 
 @pytest.mark.parametrize(("channel", "attack"), EVERY_ATTACK)

@@ -25,8 +25,8 @@ class Reconstruction:
             diverged may hold non-finite values: it is scored as such, not dropped.
         cost: ``[N]``, the attacker-visible cost of the chosen iterate (lower is better).
         evaluations: int64 ``[N]``, gradient evaluations spent on each release, restarts included.
-        labels: int64 ``[N, B]``, the labels that belong to ``images`` (what was given, optimised or inferred; -1
-            for one that stayed unknown, which is scored as wrong), or None if the attack does not recover
+        labels: int64 ``[N, B]``, the labels that belong to ``images`` (what was given, optimised or inferred;
+            -1 for one that stayed unknown, which is scored as wrong), or None if the attack does not recover
             labels.
     """
 

@@ -52,6 +52,8 @@ class GradientObservation:
         statistics: what the BatchNorm layers normalised by, by buffer name: ``[C]`` of all victims where
             ``threat.batch_norm`` is ``eval``, ``[N, C]`` of each where it is ``known``; else None.
         loss: how the loss depends on the weights, where it is not the cross-entropy of the model's scores.
+        pool: ``[P, C, H, W]``, a list that holds the private images, without labels; only for a bound, whose
+            card says ``receives_pool``.
     """
 
     threat: ThreatModel
@@ -68,6 +70,7 @@ class GradientObservation:
     generator: ImageGenerator | None = None
     statistics: Mapping[str, Tensor] | None = None
     loss: BatchLoss | None = None
+    pool: Tensor | None = None
 
     @property
     def victims(self) -> int:

@@ -60,6 +60,8 @@ class SmashedObservation:
         labels: ``[N, B]`` int64, only if ``threat.labels_known``.
         defense: the adaptive attacker's model of the defense; None for the naive one.
         auxiliary: images of the same distribution; only if ``threat.auxiliary``.
+        pool: ``[P, C, H, W]``, a list that holds the private images, without labels; only for a bound, whose
+            card says ``receives_pool``.
     """
 
     threat: ThreatModel
@@ -75,6 +77,7 @@ class SmashedObservation:
     labels: Tensor | None = None
     defense: DefenseView | None = None
     auxiliary: ImageSet | None = None
+    pool: Tensor | None = None
 
     @property
     def victims(self) -> int:

@@ -19,8 +19,8 @@ from bench.metrics import psnr
 
 
 def budget(subject: Subject, trial: Trial = GRADIENTS) -> str:
-    """It never spends more than its budget, and reports what it spent."""
-    spent = 0.0
+    """It never spends more than its budget, and reports what it spent; a bound goes through its list."""
+    spent, bound = 0.0, card_of(subject).receives_pool
     for allowed in (1, 2, material.BUDGET):
         for seen in trial.counted(subject):
             counter = trial.counter(seen)
@@ -29,7 +29,7 @@ def budget(subject: Subject, trial: Trial = GRADIENTS) -> str:
             finally:
                 counter.close()
             reported, most = int(found.evaluations.sum()), int(found.evaluations.max())
-            if most > allowed:
+            if most > allowed and not bound:
                 raise Broken(
                     f"spends {most} evaluations on a {trial.release} of a budget of {allowed}",
                     "stop after budget evaluations, restarts included",
@@ -41,7 +41,7 @@ def budget(subject: Subject, trial: Trial = GRADIENTS) -> str:
                     "count every evaluation, those of discarded restarts and line searches included",
                 )
             spent = max(spent, counter.total / seen.victims)
-    return f"obeyed and counted ({spent:g} of {material.BUDGET} seen)"
+    return f"{'its list, ' if bound else 'obeyed and '}counted ({spent:g} of {material.BUDGET} seen)"
 
 
 def batched_is_single(subject: Subject, trial: Trial = GRADIENTS) -> str:
@@ -93,6 +93,7 @@ def useless_releases(subject: Subject, trial: ReleaseTrial = GRADIENTS) -> str:
 _LENT = {
     "needs_auxiliary": ("auxiliary", "images"),
     "needs_generator": ("generator",),
+    "receives_pool": ("pool",),
 }
 """What a card asks for, and the fields of an observation that hold it."""
 
@@ -114,7 +115,7 @@ def incompatibilities(subject: Subject, trial: Trial = GRADIENTS) -> str:
         refused.append(f"B > {card.max_batch_size}")
     for need, fields in _LENT.items():
         if getattr(card, need):
-            what = f"no {need.removeprefix('needs_')}"
+            what = f"no {need.partition('_')[2]}"
             blind = trial.plain(subject)
             lacking: dict[str, Any] = {name: None for name in fields if hasattr(blind, name)}
             _must_refuse(subject, replace(blind, **lacking), f"an observation with {what}", need)

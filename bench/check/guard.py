@@ -34,6 +34,8 @@ def guarded(seen: ObservationT, card: AttackCard) -> ObservationT:
         forbidden["generator"] = "needs_generator = true"
         if not card.needs_auxiliary and not seen.threat.auxiliary:
             forbidden |= dict.fromkeys(("auxiliary", "images"), "needs_auxiliary = true")
+    if not card.receives_pool:
+        forbidden["pool"] = "receives_pool = true"
     if Adversary.ADAPTIVE not in card.adversaries:
         forbidden["defense"] = 'adversaries = ["naive", "adaptive"]'
     own = {item.name: getattr(seen, item.name) for item in fields(seen)}

@@ -33,10 +33,12 @@ class LeakedTrial(GradientTrial):
         """Through the default strength of the defense."""
         hooks = build_defense(defense, {}) if defense else Defense()
         place = split_material.source(hooks, batch_size=size, model=_MODEL)
+        released = release_weight_gradients(place, halves=(CLIENT,))
         return observe_weight_gradients(
             material.small_cell(subject.name, place, self.channel, Checkpoint.INITIAL, adversary),
             source=place,
-            release=release_weight_gradients(place, halves=(CLIENT,)),
+            release=released,
+            pool=material.listed(released),
             auxiliary=material.few(material.data().splits.auxiliary, split_material.CLIENT_IMAGES),
         )
 

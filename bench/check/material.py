@@ -28,6 +28,7 @@ from bench.matrix.cells import Cell, Variant
 from bench.models.victims import build_model
 from bench.plugins import build_dataset
 from bench.runs.observe import owns_images, told_apart
+from bench.runs.pool import by_digest
 from bench.victims.releases import Release, Source, release_gradients
 from bench.victims.training import stream, train_victim
 
@@ -37,6 +38,7 @@ BUDGET = 12
 FLOOR_VICTIMS = 8
 FLOOR_BUDGET = 1000
 _AUXILIARY = 50
+_LISTED = 40
 _MATRIX = "smoke"
 
 
@@ -193,8 +195,14 @@ def observation(
         defense=defense.view() if defense and adversary is Adversary.ADAPTIVE else None,
         auxiliary=few(auxiliary, _AUXILIARY) if owned else None,
         generator=prior,
+        pool=listed(released) if card.receives_pool else None,
         **shape(),
     )
+
+
+def listed(released: Release) -> Tensor:
+    """The released images among others of the attacker's own, as a bound is given them."""
+    return by_digest(torch.cat([released.images.flatten(0, 1), data().splits.auxiliary.images[-_LISTED:]]))
 
 
 def at_floor(card: AttackCard, model: str, checkpoint: Checkpoint) -> tuple[GradientObservation, Release]:

@@ -92,7 +92,8 @@ def observation(
 
     auxiliary = material.few(splits.auxiliary, CLIENT_IMAGES) if few else splits.auxiliary
     session = start()
-    seen = observe_split(asked, source=place, release=sent, auxiliary=auxiliary, session=session)
+    pool = material.listed(sent)
+    seen = observe_split(asked, source=place, release=sent, auxiliary=auxiliary, session=session, pool=pool)
     return seen if session is None else replace(seen, session=Restarting(session, start))
 
 

@@ -48,6 +48,7 @@ def score_releases(
     pool: Tensor,
     lpips: Lpips | None,
     evaluator: Callable[[Tensor], Tensor] | None,
+    pool_emb: Tensor | None = None,
     min_pool: int = MIN_POOL,
 ) -> ImageScores:
     """Score reconstructions against originals, image by image.
@@ -66,6 +67,7 @@ def score_releases(
             images equal to one another enter once, so no original ties with its own copy.
         lpips: metric for matching and identification; without it both use pixels.
         evaluator: images `[M, C, H, W]` -> logits `[M, K]`, a network the victim never saw.
+        pool_emb: `[P, E]`, what `lpips.embed(pool)` gives, for a pool that several calls share.
         min_pool: least number of distractors that are nobody's original.
 
     Returns:
@@ -77,10 +79,12 @@ def score_releases(
     _check_shapes(originals, reconstructions, labels, recovered_labels, pool)
     shape = originals.shape[:2]
     source, sound = finite_images(originals.flatten(0, 1))
-    gallery, index = _gallery(source, sound, pool)
+    rows, index = _gallery(source, sound, pool)
     guess = reconstructions.flatten(0, 1).to(source.device)
     embed = _pixel_embedding if lpips is None else lpips.embed
-    gallery_emb, guess_emb = embed(gallery), embed(guess)
+    if pool_emb is None:
+        pool_emb = embed(pool.to(source.device))
+    gallery_emb, guess_emb = torch.cat([embed(source), pool_emb])[rows.to(pool_emb.device)], embed(guess)
     source_emb = gallery_emb[index.to(gallery_emb.device)]
 
     order = _orders(source_emb.reshape(*shape, -1), guess_emb.reshape(*shape, -1))
@@ -119,13 +123,15 @@ def _check_shapes(
 
 
 def _gallery(source: Tensor, sound: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
-    """Distinct images of originals and distractors, and each original's position among them."""
+    """Which of originals and distractors are distinct, `[G]`, and each original's position among those."""
     distractors, sound_pool = finite_images(pool.to(source.device))
     if not bool(sound.all()) or not bool(sound_pool.all()):
         raise ValueError("originals and pool must be finite: a non-finite private image is a data error")
     together = torch.cat([source, distractors.to(source.dtype)])
     distinct, position = torch.unique(together, dim=0, return_inverse=True)
-    return distinct, position[: source.shape[0]]
+    rows = torch.arange(len(together), device=together.device)
+    first = rows.new_full((len(distinct),), len(together)).scatter_reduce(0, position, rows, "amin")
+    return first, position[: source.shape[0]]
 
 
 def _pixel_embedding(images: Tensor) -> Tensor:

@@ -47,6 +47,7 @@ TYPES: dict[str, type] = {
     **dict.fromkeys(["generator_kind", "generator_key"], str),
     "details": object,
     "signal": object,
+    "pool": float,
     "evaluator_accuracy": float,
     "lpips_status": str,
     "peak_memory_mb": float,
@@ -58,8 +59,9 @@ OPTIONAL = [
     *(f"generator_{name}" for name in [*QUALITY, "kind", "key"]),
     "seconds_generator",
     "signal",
+    "pool",
 ]
-"""Columns that a folder without classes to rebuild, generators or such defenses does without."""
+"""Columns that a folder without classes to rebuild, generators or such records does without."""
 
 
 def _number(value: object) -> float:
@@ -92,6 +94,7 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
     told = (record.get("utility") or {}).get("details") or {}
     row["details"] = {clean(name): _number(value) for name, value in told.items()}
     row["signal"] = [_number(value) for value in (record.get("release") or {}).get("signal") or []]
+    row["pool"] = _number(record.get("pool"))
     row["evaluator_accuracy"] = _number(record.get("evaluator_accuracy"))
     row["lpips_status"] = clean(record.get("lpips_status") or "")
     row["peak_memory_mb"] = _number(record.get("peak_memory_mb"))

@@ -77,7 +77,7 @@ def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
         "Accuracy is that of the attacked victims themselves; its loss is taken seed by seed against the "
         "undefended victim, and a defense is within a limit by the upper limit of that loss.",
     ]
-    sentences += _few_strengths(groups)
+    sentences += _pool(cells) + _few_strengths(groups)
     if any(group.channel == MODEL for group in groups):
         sentences += _CLASSES
     if any(group.rank == "ssim" for group in groups):
@@ -86,6 +86,16 @@ def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
     versions = "; ".join(f"{name} {_listed(cells[name])}" for name in _VERSIONS)
     sentences.append(f"Versions: {versions}; commit {_commits(cells)}; device {_listed(cells['device'])}.")
     return sentences
+
+
+def _pool(cells: pd.DataFrame) -> list[str]:
+    """Among how many images one is recovered, where the records name it."""
+    known = cells["pool"].dropna()
+    if known.empty:
+        return []
+    return [
+        f"Recovered means the nearest of a pool of {_range(known)} private images, the original among them."
+    ]
 
 
 def _few_strengths(groups: tuple[Group, ...]) -> list[str]:

@@ -62,6 +62,7 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         means=_means(scores),
         perturbed=_pairs(scores, "perturbed"),
         bound=_pairs(scores, "bound"),
+        pool=scores.meta.get("pool"),
         evaluator_accuracy=scores.meta["evaluator_accuracy"],
         lpips_status=scores.meta["lpips_status"],
         seconds=Seconds(**{name: stage.meta["seconds"] for name, stage in found.items()}),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 KeptT = TypeVar("KeptT")
 _REMEMBERED = 6
 """Stage results in memory: the attacks on one victim follow one another, two checkpoints at most."""
+_KEPT = 2
+"""Of a data set and seed: what two channels score against."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,18 @@ class Context:
     Args:
         store: the cache of stages.
         device: where everything is computed.
+        pool: among how many private images a reconstruction must find its original, to score as a record was
+            scored; None: as today.
     """
 
-    def __init__(self, store: Store, device: torch.device) -> None:
+    def __init__(self, store: Store, device: torch.device, pool: int | None = None) -> None:
         self.store = store
         self.device = device
+        self.pool = pool
         self._data: dict[tuple[Variant, int], Data] = {}
         self._recent: OrderedDict[str, Stored] = OrderedDict()
         self._lpips: tuple[Lpips | None, str] | None = None
-        self._kept: tuple[str, Any] | None = None
+        self._kept: OrderedDict[str, Any] = OrderedDict()
 
     def data(self, cell: Cell) -> Data:
         """The cell's data set and its splits."""
@@ -59,15 +64,18 @@ class Context:
         return self._data[wanted]
 
     def remembered(self, name: str, compute: Callable[[], KeptT]) -> KeptT:
-        """What many cells of one data set and seed need, computed once; the last one alone is kept.
+        """What many cells of one data set and seed need, computed once; the last two are kept.
 
         Args:
             name: says of what, data set and seed included.
             compute: the same result for the same name.
         """
-        if self._kept is None or self._kept[0] != name:
-            self._kept = (name, compute())
-        kept: KeptT = self._kept[1]
+        if name not in self._kept:
+            while len(self._kept) >= _KEPT:
+                self._kept.popitem(last=False)
+            self._kept[name] = compute()
+        self._kept.move_to_end(name)
+        kept: KeptT = self._kept[name]
         return kept
 
     def lpips(self) -> tuple[Lpips | None, str]:

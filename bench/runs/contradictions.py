@@ -15,7 +15,7 @@ from bench.runs.record import Record
 
 _PARTS = {
     "stages", "seeds", "utility", "attack", "generator", "release", "means", "perturbed", "bound",
-    "evaluator_accuracy",
+    "pool", "evaluator_accuracy",
 }  # fmt: skip
 """All that was measured but time, memory and machine, which no second measurement can confirm."""
 _MEANS = ("means", "perturbed", "bound")

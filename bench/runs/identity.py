@@ -26,7 +26,8 @@ from bench.runs.sources import PACKAGE, content_digest, digest, forget_sources, 
 
 FORMAT = 6
 """Raise it when a stage comes to mean something else: :mod:`~bench.runs.stages`, :mod:`~bench.runs.learning`,
-:mod:`~bench.runs.image_scores`, :mod:`~bench.runs.class_scores` or :mod:`~bench.runs.generators`.
+:mod:`~bench.runs.image_scores`, :mod:`~bench.runs.pool`, :mod:`~bench.runs.class_scores` or
+:mod:`~bench.runs.generators`.
 
 All that is stored is then stale.
 """

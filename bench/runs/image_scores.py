@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench.matrix.cells import Cell
-from bench.runs.context import Context, Data
-from bench.runs.identity import derive_seed
+from bench.runs.context import Context
+from bench.runs.pool import others, pool_of
 from bench.runs.record import finite
 from bench.runs.store import Stored
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.metrics.perceptual import Lpips
+    from bench.runs.record import Record
 
-POOL = 200
-"""Private images, other than those released, among which a reconstruction must find its original."""
+EARLIER = 200
+"""Distractors beside the originals, before records named the size of their pool."""
 METRICS = ("psnr", "ssim", "lpips", "identified", "label_correct", "recognised")
 
 
@@ -46,17 +47,23 @@ def image_scores(cell: Cell, context: Context, *, released: Stored, rebuilt: Sto
         device=context.device,
     )
     originals, images = released.tensors, rebuilt.tensors
+    pool, embedded = _pool(cell, context, originals["indices"], lpips)
     result = score_releases(
         originals["images"],
         images["images"],
         originals["labels"],
         images.get("labels"),
-        pool=_pool(data, originals["indices"], cell.seed),
+        pool=pool,
+        pool_emb=embedded,
         lpips=lpips,
         evaluator=classify,
     )
     tensors = {name: getattr(result, name).double() for name in METRICS}
-    facts = {"lpips_status": lpips_status, "evaluator_accuracy": judge.meta["accuracy"]}
+    facts = {
+        "pool": len(pool) + originals["indices"].numel(),
+        "lpips_status": lpips_status,
+        "evaluator_accuracy": judge.meta["accuracy"],
+    }
     if "perturbed" in originals:
         facts |= _perturbed(originals, images["images"], result.order, lpips, classify)
     return Stored({**tensors, "order": result.order}, facts)
@@ -85,12 +92,24 @@ def _perturbed(
     }
 
 
-def _pool(data: Data, released: Tensor, seed: int) -> Tensor:
-    """Distractors for the identification: the same for all attacks and defenses of one seed."""
-    import torch
+def pool_size(record: Record) -> int:
+    """Among how many private images a recorded cell was scored."""
+    cell = record.asked
+    return record.pool or EARLIER + cell.releases * cell.batch_size
 
-    images = data.splits.private_train.images
-    generator = torch.Generator().manual_seed(derive_seed(seed, "pool"))
-    order = torch.randperm(len(images), generator=generator)
-    others = order[~torch.isin(order, released.flatten().cpu())]
-    return images[others[:POOL].to(images.device)]
+
+def _pool(
+    cell: Cell, context: Context, released: Tensor, lpips: Lpips | None
+) -> tuple[Tensor, Tensor | None]:
+    """Distractors ``[P, C, H, W]`` and their embeddings: the same for all attacks and defenses of one seed.
+
+    All private images, or as many as the pool holds, less those released, which are in the pool anyway. The
+    network sees them once for all cells of a data set and seed.
+    """
+    images = context.data(cell).splits.private_train.images
+    rows = pool_of(images, seed=cell.seed, size=context.pool)
+    drawn = images[rows.to(images.device)]
+    name = f"pool of {len(rows)} of {cell.dataset.label}, seed {cell.seed}"
+    embedded = None if lpips is None else context.remembered(name, lambda: lpips.embed(drawn))
+    apart = others(rows, released).to(images.device)
+    return drawn[apart], None if embedded is None else embedded[apart]

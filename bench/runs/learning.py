@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api.threat import Channel
 from bench.matrix.cells import Cell
-from bench.plugins import build_attack, build_defense
+from bench.plugins import attack_card, build_attack, build_defense
 from bench.runs.context import Data
 from bench.runs.identity import derive_seed
 
@@ -95,8 +95,11 @@ def attacked(
     from bench.runs.observe import observe
     from bench.runs.observe_model import observe_model
     from bench.runs.observe_split import hijacked, observe_split, observe_weight_gradients
+    from bench.runs.pool import listed
 
     seen: dict[str, Any] = {"source": source, "release": release, "auxiliary": data.splits.auxiliary}
+    if cell.channel is not Channel.MODEL and attack_card(cell.attack.name).receives_pool:
+        seen["pool"] = listed(source, release)
     attack = build_attack(cell.attack.name, cell.attack.arguments())
     options: dict[str, Any] = {"budget": cell.budget, "seed": derive_seed(cell.seed, "attack")}
     if cell.channel is Channel.MODEL:

@@ -59,12 +59,22 @@ class LocalExecutor:
         workers: how many.
         timeout: seconds that one task may take; None sets no limit.
         cache: folder of the store.
+        pool: see :class:`~bench.runs.context.Context`.
     """
 
-    def __init__(self, *, devices: list[str], workers: int, timeout: float | None, cache: Path) -> None:
+    def __init__(
+        self,
+        *,
+        devices: list[str],
+        workers: int,
+        timeout: float | None,
+        cache: Path,
+        pool: int | None = None,
+    ) -> None:
         self._places = [devices[number % len(devices)] for number in range(workers)]
         self._timeout = timeout
         self._cache = cache
+        self._pool = pool
         self._workers: list[_Worker] = []
         self._lost: Counter[Task] = Counter()
 
@@ -115,6 +125,7 @@ class LocalExecutor:
             device=free[0],
             cache=self._cache,
             environment={k: v for k, v in os.environ.items() if k in ENVIRONMENT or k.startswith(_PASSED_ON)},
+            pool=self._pool,
         )
         process = context.Process(target=worker.main, args=(theirs, settings), daemon=True)
         try:

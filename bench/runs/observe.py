@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.api.cards import AttackCard
 from bench.api.dataset import ImageSet
@@ -52,6 +52,7 @@ def observe(
     release: Release,
     auxiliary: ImageSet,
     generator: ImageGenerator | None = None,
+    pool: Tensor | None = None,
 ) -> GradientObservation:
     """Builds the observation of a cell's attack on gradients.
 
@@ -62,6 +63,7 @@ def observe(
         release: only what left passes: its gradients, and statistics that clients sent along.
         auxiliary: passes only as :func:`owns_images` allows.
         generator: what an attack whose card asks for it has learned from these images.
+        pool: private images ``[P, C, H, W]``; passes only to bounds, whose card says ``receives_pool``.
     """
     card, defense, device = attack_card(cell.attack.name), source.defense, source.device
     view = defense.view() if cell.adversary is Adversary.ADAPTIVE else None
@@ -90,4 +92,5 @@ def observe(
         auxiliary=auxiliary if owned else None,
         generator=generator,
         statistics=statistics,
+        pool=pool if card.receives_pool else None,
     )

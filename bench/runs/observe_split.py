@@ -28,7 +28,13 @@ from bench.victims.training import stream
 
 
 def observe_split(
-    cell: Cell, *, source: Source, release: Release, auxiliary: ImageSet, session: HijackedTraining | None
+    cell: Cell,
+    *,
+    source: Source,
+    release: Release,
+    auxiliary: ImageSet,
+    session: HijackedTraining | None,
+    pool: Tensor | None = None,
 ) -> SmashedObservation:
     """Builds the observation of a cell's attack on activations.
 
@@ -38,6 +44,7 @@ def observe_split(
         release: only its activations pass.
         auxiliary: passes only as :func:`~bench.runs.observe.owns_images` allows.
         session: passes only with access ``active``.
+        pool: as of :func:`~bench.runs.observe.observe`.
     """
     card = attack_card(cell.attack.name)
     network = loaded(source).requires_grad_(False)
@@ -62,6 +69,7 @@ def observe_split(
         session=session if card.access is Access.ACTIVE else None,
         defense=view,
         auxiliary=auxiliary if owned else None,
+        pool=pool if card.receives_pool else None,
     )
 
 
@@ -72,6 +80,7 @@ def observe_weight_gradients(
     release: Release,
     auxiliary: ImageSet,
     generator: ImageGenerator | None = None,
+    pool: Tensor | None = None,
 ) -> GradientObservation:
     """Builds the observation of a cell's attack on gradients of one half or of both.
 
@@ -81,6 +90,7 @@ def observe_weight_gradients(
         release: only its gradients pass.
         auxiliary: passes only as :func:`~bench.runs.observe.owns_images` allows.
         generator: what an attack whose card asks for it has learned from these images.
+        pool: as of :func:`~bench.runs.observe.observe`.
     """
     card, view = attack_card(cell.attack.name), _view(cell, source)
     owned = owns_images(card, view)
@@ -105,6 +115,7 @@ def observe_weight_gradients(
         auxiliary=auxiliary if owned else None,
         generator=generator,
         loss=batch_loss(network),
+        pool=pool if card.receives_pool else None,
     )
 
 

@@ -93,6 +93,9 @@ class Record(Part):
     """Reconstructions against the images that the clients computed on; null unless a defense changes them."""
     bound: Means | None = None
     """Those images against the originals: what an attacker reaches who stops at them."""
+    pool: int | None = Field(default=None, ge=1)
+    """Private images, the originals among them, of which a reconstruction must be nearest to its own; null on
+    channel `model`, and in records of a time when there were the originals and 200 others."""
     evaluator_accuracy: float | None = None
     """Of the independent evaluator on ``private_test``."""
     lpips_status: str = ""

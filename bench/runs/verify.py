@@ -22,6 +22,7 @@ from bench.runs.cover import cover
 from bench.runs.devices import default_workers, device_class, devices
 from bench.runs.files import sha256
 from bench.runs.identity import Identity, Keys, forget_digests
+from bench.runs.image_scores import pool_size
 from bench.runs.local import LocalExecutor
 from bench.runs.outcome import Failure, Outcome
 from bench.runs.record import Record, Status
@@ -135,13 +136,18 @@ class _Executor:
     timeout: float | None
     say: Say
 
-    def run(self, what: str, work: list[tuple[Cell, Keys]], cache: Path) -> dict[str, Outcome | Failure]:
+    def run(self, what: str, work: list[tuple[Record, Keys]], cache: Path) -> dict[str, Outcome | Failure]:
+        """Measures the cells of records, each against as many images as its record."""
         collect = Collect(self.say, what, len(work))
-        schedule = Schedule(work, ready=Store(cache).has)
-        with LocalExecutor(
-            devices=self.names, workers=self.workers, timeout=self.timeout, cache=cache
-        ) as executor:
-            executor.run(schedule, collect)
+        by_pool: dict[int, list[tuple[Cell, Keys]]] = {}
+        for record, keys in work:
+            by_pool.setdefault(pool_size(record), []).append((record.asked, keys))
+        for pool, cells in by_pool.items():
+            schedule = Schedule(cells, ready=Store(cache).has)
+            with LocalExecutor(
+                devices=self.names, workers=self.workers, timeout=self.timeout, cache=cache, pool=pool
+            ) as executor:
+                executor.run(schedule, collect)
         return collect.outcomes
 
 
@@ -197,7 +203,7 @@ def _rescored(
     }
     store = Store(default_cache())
     try:
-        work = [(fresh[name].record.asked, apart[name]) for name in stored]
+        work = [(fresh[name].record, apart[name]) for name in stored]
         again = executor.run("scored again", work, default_cache())
     finally:
         for one in apart.values():
@@ -213,7 +219,7 @@ def _run_again(
     default_cache().mkdir(parents=True, exist_ok=True)
     empty = Path(tempfile.mkdtemp(prefix="verify-", dir=default_cache()))
     try:
-        work = [(recorded[name].record.asked, keys[name]) for name in drawn]
+        work = [(recorded[name].record, keys[name]) for name in drawn]
         again = executor.run("run again", work, empty)
     finally:
         shutil.rmtree(empty, ignore_errors=True)
@@ -227,6 +233,8 @@ def _compared(recorded: Outcome, again: Outcome | Failure | None, badge: Badge) 
         measured = again.record
         if measured.key != recorded.record.key:  # with other code its stages have other names
             measured = measured.model_copy(update={"stages": recorded.record.stages})
+        if recorded.record.pool is None:  # of a time when records did not name it
+            measured = measured.model_copy(update={"pool": None})
         if wrong := contradictions(recorded.record, measured, badge):
             reason = "; ".join(filter(None, (found.reason, *wrong)))
             found = replace(found, agrees=False, identical=False, reason=reason)

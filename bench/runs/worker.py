@@ -39,6 +39,7 @@ class Settings:
     device: str
     cache: Path
     environment: dict[str, str]
+    pool: int | None = None
 
 
 # What a worker tells its parent.
@@ -107,7 +108,7 @@ def open_context(settings: Settings, say: Callable[[Note | Waiting], None]) -> C
         warn=lambda text: say(Note(text)),
         waiting=lambda begun: say(Waiting(begun)),
     )
-    return Context(store, torch.device(settings.device))
+    return Context(store, torch.device(settings.device), settings.pool)
 
 
 def make_deterministic(device: torch.device) -> None:

@@ -114,6 +114,19 @@ def test_copies_of_an_original_make_no_false_tie() -> None:
     assert scores.identified.all()
 
 
+def test_a_pool_embedded_before_scores_the_same(alex: Lpips) -> None:
+    common = {"labels": LABELS, "recovered_labels": None, "pool": POOL, "lpips": alex, "evaluator": None}
+    noisy = ORIGINALS + 0.3 * torch.randn(ORIGINALS.shape, generator=torch.Generator().manual_seed(2))
+    plain = score_releases(ORIGINALS, noisy, **common)
+    shared = score_releases(ORIGINALS, noisy, pool_emb=alex.embed(POOL), **common)
+    assert torch.equal(plain.identified, shared.identified)
+    assert torch.allclose(plain.lpips, shared.lpips, atol=1e-6)
+    lost = score_releases(
+        ORIGINALS, noisy, pool_emb=alex.embed(noisy.flatten(0, 1)).repeat(10, 1)[:110], **common
+    )
+    assert not lost.identified.any(), "copies of the reconstructions are nearer than their originals"
+
+
 def test_identification_fails_for_a_constant_guess() -> None:
     mean = ORIGINALS.mean((0, 1), keepdim=True).expand_as(ORIGINALS)
     assert _score(mean).identified.sum() <= 1  # at most the one image nearest to the mean
