@@ -17,8 +17,8 @@ from bench.api import (
     SmashedAttack,
     SmashedObservation,
 )
-from bench.attacks.rmle.matching import Prior, features
 from bench.attacks.rmle.search import Restarts
+from bench.engine.activations import Prior, features
 from bench.engine.adam import AMSGrad
 from bench.engine.optimum import Optimum
 from bench.engine.parametrise import starts

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.attacks.rmle.matching import Features
+from bench.engine.activations import Features
 from bench.engine.adam import AMSGrad
 from bench.engine.optimum import Optimum
 

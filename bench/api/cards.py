@@ -37,7 +37,10 @@ __all__ = [
     "explain",
     "read_card",
     "read_toml",
+    "too_small",
 ]
+SMALLEST_SIDE = 11
+"""Pixels of the window of SSIM: smaller images are not measured."""
 
 Kind = Literal["attack", "defense", "dataset"]
 
@@ -78,7 +81,8 @@ class AttackCard(_Configurable):
     needs_auxiliary: bool = False
     """It uses images of the same distribution that no victim has seen."""
     needs_labels: bool = False
-    """It must be told the private labels, which the protocol does not give: its cells are `n/a`."""
+    """It is told the private labels. On channel `smashed` the protocol gives them to the server; elsewhere it
+    gives them to nobody, and the cells are `n/a`."""
     needs_generator: bool = False
     """It searches a generator learned from auxiliary images; its parameter ``generator`` says which."""
     receives_pool: bool = False
@@ -165,6 +169,14 @@ class DatasetCard(_Card):
         if not value and not brought:
             raise ValueError("Field required")
         return value
+
+
+def too_small(image_shape: tuple[int, int, int]) -> str:
+    """Why images (C, H, W) cannot be measured; empty if they can."""
+    _, height, width = image_shape
+    if min(height, width) >= SMALLEST_SIDE:
+        return ""
+    return f"SSIM needs sides of {SMALLEST_SIDE} pixels or more, and these images have {height}x{width}"
 
 
 Card = AttackCard | DefenseCard | DatasetCard

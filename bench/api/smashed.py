@@ -11,6 +11,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from bench.api.dataset import ImageSet
     from bench.api.defense import DefenseView
+    from bench.api.generator import ImageGenerator
     from bench.api.threat import ThreatModel
 
 Query = Callable[[Tensor], Tensor]
@@ -57,9 +58,11 @@ class SmashedObservation:
         client: the client's half with its weights, differentiable; only with access ``weights``.
         query: answers of the client's half to inputs of the attacker; only with access ``query``.
         session: the other side of a training; only with access ``active``.
-        labels: ``[N, B]`` int64, only if ``threat.labels_known``.
+        labels: ``[N, B]`` int64, only if ``threat.labels_known``: the protocol gives them to the server, who
+            computes the loss.
         defense: the adaptive attacker's model of the defense; None for the naive one.
         auxiliary: images of the same distribution; only if ``threat.auxiliary``.
+        generator: what draws images like those; only if ``threat.generator``.
         pool: ``[P, C, H, W]``, a list that holds the private images, without labels; only for a bound, whose
             card says ``receives_pool``.
     """
@@ -77,6 +80,7 @@ class SmashedObservation:
     labels: Tensor | None = None
     defense: DefenseView | None = None
     auxiliary: ImageSet | None = None
+    generator: ImageGenerator | None = None
     pool: Tensor | None = None
 
     @property

@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.api import Adversary, Channel, Checkpoint, Defense, Session, SmashedObservation
 from bench.check import material
 from bench.models.names import SPLIT
+from bench.plugins import attack_card
 from bench.runs.observe_split import hijacked, observe_split
 from bench.victims.releases import Release, Source
 from bench.victims.session import HijackedTraining
@@ -92,8 +93,15 @@ def observation(
 
     auxiliary = material.few(splits.auxiliary, CLIENT_IMAGES) if few else splits.auxiliary
     session = start()
-    pool = material.listed(sent)
-    seen = observe_split(asked, source=place, release=sent, auxiliary=auxiliary, session=session, pool=pool)
+    seen = observe_split(
+        asked,
+        source=place,
+        release=sent,
+        auxiliary=auxiliary,
+        session=session,
+        generator=material.prior_of(attack_card(attack)),
+        pool=material.listed(sent),
+    )
     return seen if session is None else replace(seen, session=Restarting(session, start))
 
 

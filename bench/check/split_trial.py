@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.api import Adversary, Channel, Defense, ImageSet, SmashedObservation
 from bench.check import material, split_material
 from bench.check.counters import Steps
+from bench.check.generator import in_double as generator_in_double
 from bench.check.place import Subject
 from bench.check.trial import Counter, ReleaseTrial, card_of
 from bench.plugins import build_defense
@@ -54,14 +55,17 @@ class SmashedTrial(ReleaseTrial):
             client=None if seen.client is None else copy.deepcopy(seen.client).double(),
             query=None if query is None else lambda inputs: query(inputs.float()).double(),
             auxiliary=None if owned is None else ImageSet(owned.images.double(), owned.labels),
+            generator=generator_in_double(seen.generator),
         )
 
     def shown(self, seen: SmashedObservation) -> list[Tensor]:
-        """The activations, both halves, and what the attacker brings."""
+        """The activations, given labels, both halves, and what the attacker brings."""
         networks = [seen.server, seen.model, *([] if seen.client is None else [seen.client])]
+        networks += [] if seen.generator is None else [seen.generator.decoder]
+        labels = [] if seen.labels is None else [seen.labels]
         weights = [value for network in networks for value in network.state_dict().values()]
         owned = [] if seen.auxiliary is None else [seen.auxiliary.images, seen.auxiliary.labels]
-        return [seen.activations, seen.ids, *owned, *weights]
+        return [seen.activations, seen.ids, *labels, *owned, *weights]
 
     def spoiled(self, seen: SmashedObservation, victim: int, value: float) -> SmashedObservation:
         """All its activations are that value."""

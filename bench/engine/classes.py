@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bench.api.generator import ImageGenerator
     from bench.api.observation import GradientObservation
     from bench.api.released import ModelObservation
+    from bench.api.smashed import SmashedObservation
+
+    Seen = ModelObservation | GradientObservation | SmashedObservation
 
 ROWS_AT_ONCE = 256
 """Beyond this, larger batches gain nothing on a CPU."""
@@ -56,7 +59,7 @@ def target_probability(scores: Tensor, targets: Tensor) -> Tensor:
     return scores.softmax(1).gather(1, targets[:, None])[:, 0]
 
 
-def generator_of(observation: ModelObservation | GradientObservation) -> ImageGenerator:
+def generator_of(observation: Seen) -> ImageGenerator:
     """The attacker's generator.
 
     Raises:
@@ -78,7 +81,7 @@ def critic_of(generator: ImageGenerator) -> nn.Module:
     return generator.critic
 
 
-def start_latents(observation: ModelObservation | GradientObservation, *, seed: int, each: int = 1) -> Tensor:
+def start_latents(observation: Seen, *, seed: int, each: int = 1) -> Tensor:
     """Standard normal latents ``[N, B * each, Z]``, by (seed, class) alone.
 
     Args:

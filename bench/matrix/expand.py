@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from bench.api.cards import Kind, Value
+from bench.api.cards import Kind, Value, too_small
 from bench.api.errors import UsageError
 from bench.api.threat import Adversary, Channel
 from bench.matrix.cells import Cell, Variant
@@ -175,9 +175,15 @@ def incompatible(
         return card.max_batch_reason
     if adversary is Adversary.ADAPTIVE and not guard.adaptive_view:
         return "nothing to adapt to"
-    if card.needs_labels:
+    if card.needs_labels and channel is not Channel.SMASHED:  # the server of split learning has them
         return "needs the private labels, which the protocol does not give"
     return ""
+
+
+def _unmeasured(dataset: Variant) -> str:
+    """Why no image of this data set can be scored; empty if its card does not say that."""
+    shape = dataset_card(dataset.name).image_shape
+    return "" if shape is None else too_small(shape)
 
 
 def _cells(choice: _Choice, seed: int) -> Iterator[Cell]:
@@ -202,7 +208,8 @@ def _cells(choice: _Choice, seed: int) -> Iterator[Cell]:
                 adversary=adversary,
                 seed=seed,
                 budget=budget,
-                incompatible=incompatible(attack, defense, adversary, batch, block.channel, model),
+                incompatible=_unmeasured(dataset)
+                or incompatible(attack, defense, adversary, batch, block.channel, model),
             )
 
 

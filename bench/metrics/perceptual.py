@@ -3,6 +3,9 @@
 LPIPS(x, y) = sum over layers l, mean over positions, of w_l . (f_l(x) - f_l(y))^2 with features f_l of unit
 length across channels and w_l >= 0. That is the squared Euclidean distance between the vectors of all
 sqrt(w_l / HW_l) f_l: each image passes the network once, and all pairs cost one matrix product.
+
+Of small images a pooling layer of the trunk leaves nothing. They are enlarged first, all alike, and tables
+say what they show then: "LPIPS at 32 px".
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from bench.metrics.distances import squared_distances
 from bench.metrics.lpips_weights import Net, load_trunk
@@ -22,8 +26,15 @@ from bench.metrics.pixel import finite_images
 
 MIN_SIDE: dict[Net, int] = {"alex": 31, "vgg": 16}
 """Pixels below which a pooling layer of the trunk has nothing left."""
+ENLARGED = 32
+"""Pixels of the shorter side to which smaller images are enlarged."""
 
 _CHUNK_PIXELS = 2**18
+
+
+def enlarged_side(height: int, width: int, net: Net = "alex") -> int:
+    """The shorter side, in pixels, to which images of this size are enlarged for LPIPS; 0 for: not at all."""
+    return ENLARGED if min(height, width) < MIN_SIDE[net] else 0
 
 
 class Lpips:
@@ -62,17 +73,20 @@ class Lpips:
         """Embeddings whose squared Euclidean distances are LPIPS.
 
         Args:
-            images: `[M, C, H, W]`, C of 1 (repeated to three channels) or 3; clamped to [0, 1].
+            images: `[M, C, H, W]`, C of 1 (repeated to three channels) or 3; clamped to [0, 1]. Images of
+                which the trunk would leave nothing are enlarged until their shorter side has 32 pixels
+                (bilinear, no antialiasing; the longer side in proportion): see `enlarged_side`.
 
         Returns:
             `[M, E]` float32 on `self.device`; E grows with the image (5,760 for alex at 32x32, 124,928 for
             vgg). Rows of images with a non-finite pixel are NaN.
 
         Raises:
-            ValueError: for another number of channels or images too small for the trunk.
+            ValueError: for another number of channels.
         """
         clean, finite = finite_images(images)
-        self._check(clean)
+        if clean.shape[1] not in (1, 3):
+            raise ValueError(f"LPIPS needs 1 or 3 channels, got {clean.shape[1]}")
         chunk = max(1, _CHUNK_PIXELS // (clean.shape[2] * clean.shape[3]))
         with torch.no_grad(), _exact_convolutions(self.device):
             rows = torch.cat([self._embed_chunk(part) for part in torch.split(clean, chunk)])
@@ -108,20 +122,20 @@ class Lpips:
         """
         return squared_distances(a_emb, b_emb)
 
-    def _check(self, images: Tensor) -> None:
-        _, channels, height, width = images.shape
-        if channels not in (1, 3):
-            raise ValueError(f"LPIPS needs 1 or 3 channels, got {channels}")
-        if min(height, width) < MIN_SIDE[self.net]:
-            sizes = ", ".join(f"{net} >= {side}" for net, side in MIN_SIDE.items())
-            raise ValueError(
-                f"LPIPS {self.net} cannot judge {height}x{width} images: sides in pixels must be {sizes}"
-            )
-
     def _embed_chunk(self, images: Tensor) -> Tensor:
-        signed = images.to(self.device, torch.float32).expand(-1, 3, -1, -1) * 2.0 - 1.0
-        features = self._trunk(self._scale(signed))
+        shown = _enlarged(images.to(self.device, torch.float32), self.net)
+        features = self._trunk(self._scale(shown.expand(-1, 3, -1, -1) * 2.0 - 1.0))
         return torch.cat([_weigh(f, w) for f, w in zip(features, self._heads, strict=True)], dim=1)
+
+
+def _enlarged(images: Tensor, net: Net) -> Tensor:
+    """`[M, C, H, W]` with a shorter side that the trunk can judge; images that have one stay as they are."""
+    height, width = images.shape[2:]
+    wanted = enlarged_side(height, width, net)
+    if not wanted:
+        return images
+    size = [round(side * wanted / min(height, width)) for side in (height, width)]
+    return interpolate(images, size, mode="bilinear", align_corners=False, antialias=False)
 
 
 def _weigh(features: Tensor, weights: Tensor) -> Tensor:

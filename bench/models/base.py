@@ -23,6 +23,11 @@ class VictimModel(nn.Module):
         raise NotImplementedError
 
 
+def halved(side: int, times: int) -> int:
+    """What convolutions of stride 2, padded by half their kernel, leave of a side: each rounds up."""
+    return -(-side // (1 << times))
+
+
 def draw_kaiming(network: nn.Module, generator: torch.Generator) -> None:
     """Draws all convolutions and linear layers: Kaiming-normal weights, zero biases (He et al. 2015)."""
     for layer in network.modules():

@@ -14,7 +14,7 @@ class Evaluator(nn.Module):
     """A small VGG-like network with BatchNorm, max pooling and dropout."""
 
     def __init__(self, num_classes: int, image_shape: Shape) -> None:
-        """Builds the network for images ``[C, H, W]``; H and W are multiples of 8."""
+        """Builds the network for images ``[C, H, W]``; H and W are at least 8."""
         super().__init__()
         channels, height, width = image_shape
         layers: list[nn.Module] = []

@@ -6,16 +6,29 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from bench.models.base import Shape
 
 LATENTS = 64
 """Z: digits and the like have fewer degrees of freedom, and each is one more unknown of a search."""
+_SHRUNK = 8
+"""Three layers of stride 2 each."""
+_LEAST = 2
+"""Cells along a side: a normalisation over a single one would leave nothing."""
 
 
 def _grid(image_shape: Shape) -> tuple[int, int]:
-    """Height and width where the generator begins and the critic ends: an eighth of the image's."""
-    return image_shape[1] // 8, image_shape[2] // 8
+    """Height and width where the generator begins and the critic ends: an eighth of the image's, or more."""
+    height, width = (max(_LEAST, -(-side // _SHRUNK)) for side in image_shape[1:])
+    return height, width
+
+
+def _margins(image_shape: Shape) -> tuple[int, int, int, int]:
+    """Pixels left, right, above and below an image on its canvas of whole cells; zero where it fills that."""
+    rows, columns = _grid(image_shape)
+    down, across = _SHRUNK * rows - image_shape[1], _SHRUNK * columns - image_shape[2]
+    return across // 2, across - across // 2, down // 2, down - down // 2
 
 
 class Network(nn.Module):
@@ -23,7 +36,10 @@ class Network(nn.Module):
 
     @classmethod
     def build(cls, image_shape: Shape, width: int, generator: torch.Generator) -> Self:
-        """The network for images ``[C, H, W]``; H and W are multiples of 8.
+        """The network for images ``[C, H, W]`` of any size.
+
+        Inside, height and width are multiples of 8, 16 at least: generated images are cut to their middle,
+        images to be judged are framed by zeros.
 
         Args:
             image_shape: (C, H, W).
@@ -51,6 +67,8 @@ class Decoder(Network):
         """Builds the layers."""
         super().__init__(image_shape, width)
         rows, columns = _grid(image_shape)
+        left, right, above, below = _margins(image_shape)
+        self.cut = (-left, -right, -above, -below)
         cells = 4 * width * rows * columns
         self.start = nn.Sequential(nn.Linear(LATENTS, cells, bias=False), nn.BatchNorm1d(cells), nn.ReLU())
         layers: list[nn.Module] = [nn.Unflatten(1, (4 * width, rows, columns))]
@@ -66,7 +84,7 @@ class Decoder(Network):
     def scores(self, latents: Tensor) -> Tensor:
         """Images ``[M, C, H, W]`` before the sigmoid."""
         scores: Tensor = self.body(self.start(latents))
-        return scores
+        return pad(scores, self.cut) if any(self.cut) else scores
 
     def forward(self, latents: Tensor) -> Tensor:
         """Images ``[M, C, H, W]`` in [0, 1] of latents ``[M, Z]``."""
@@ -83,6 +101,7 @@ class Trunk(Network):
         """Builds the layers."""
         super().__init__(image_shape, width)
         rows, columns = _grid(image_shape)
+        self.frame = _margins(image_shape)
         self.features = nn.Sequential(
             nn.Conv2d(image_shape[0], width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
@@ -96,6 +115,12 @@ class Trunk(Network):
         )
         self.head = nn.Linear(4 * width * rows * columns, self.outputs)
 
+    def values(self, images: Tensor) -> Tensor:
+        """``[M, outputs]`` of images ``[M, C, H, W]``."""
+        framed = pad(images, self.frame) if any(self.frame) else images
+        values: Tensor = self.head(self.features(framed))
+        return values
+
 
 class Critic(Trunk):
     """How much an image looks like the auxiliary ones, without bound (Gulrajani et al. 2017).
@@ -108,8 +133,7 @@ class Critic(Trunk):
 
     def forward(self, images: Tensor) -> Tensor:
         """``[M]`` of images ``[M, C, H, W]`` in [0, 1]; higher is more alike."""
-        values: Tensor = self.head(self.features(images))
-        return values[:, 0]
+        return self.values(images)[:, 0]
 
 
 class Encoder(Trunk):
@@ -120,5 +144,5 @@ class Encoder(Trunk):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, ``[M, Z]`` each, of images ``[M, C, H, W]``."""
-        mean, log_variance = self.head(self.features(images)).chunk(2, dim=1)
+        mean, log_variance = self.values(images).chunk(2, dim=1)
         return mean, log_variance

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bench.api.errors import IncompatibleError
-from bench.models.base import Shape, VictimModel, draw_kaiming
+from bench.models.base import Shape, VictimModel, draw_kaiming, halved
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``scores [M, K], targets -> scalar``."""
@@ -100,18 +100,26 @@ class SplitNet(SplitModel):
     """Which of the client's two blocks pool."""
 
     def __init__(self, num_classes: int, image_shape: Shape) -> None:
-        """Builds the network for inputs ``[C, H, W]``; H and W are multiples of 8."""
+        """Builds the network for inputs ``[C, H, W]``.
+
+        Raises:
+            IncompatibleError: the inputs are too small for its poolings.
+        """
         super().__init__()
         self.num_classes = num_classes
         self.image_shape = image_shape
         channels, height, width = image_shape
+        shrunk = 2 ** (1 + sum(self.pooled_blocks))
+        if min(height, width) < shrunk:
+            raise IncompatibleError(
+                f"the network halves inputs until {shrunk} pixels are one, and these have {height}x{width}"
+            )
         layers: list[nn.Module] = []
         for wide, pooled in zip((16, 32), self.pooled_blocks, strict=True):
             layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU()]
             layers += [nn.MaxPool2d(2)] if pooled else []
             channels = wide
         self.client = nn.Sequential(*layers)
-        shrunk = 2 ** (1 + sum(self.pooled_blocks))
         self.server = nn.Sequential(
             nn.Conv2d(32, 64, 3, padding=1),
             nn.ReLU(),
@@ -140,7 +148,7 @@ class SplitLeNet(SplitModel):
     """
 
     def __init__(self, num_classes: int, image_shape: Shape) -> None:
-        """Builds the network for inputs ``[C, H, W]``; H and W are multiples of 4."""
+        """Builds the network for inputs ``[C, H, W]`` of any size."""
         super().__init__()
         self.num_classes = num_classes
         self.image_shape = image_shape
@@ -155,7 +163,7 @@ class SplitLeNet(SplitModel):
             nn.Conv2d(12, 12, 5, stride=1, padding=2),
             nn.Sigmoid(),
             nn.Flatten(),
-            nn.Linear(12 * (height // 4) * (width // 4), num_classes),
+            nn.Linear(12 * halved(height, 2) * halved(width, 2), num_classes),
         )
 
     def initialise(self, generator: torch.Generator) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.models.base import Shape, VictimModel
+from bench.models.base import Shape, VictimModel, halved
 from bench.models.names import MODELS
 from bench.models.resnet import ResNet18, frozen, sharing
 from bench.models.spec import parse_model
@@ -24,7 +24,7 @@ class LeNet(VictimModel):
     """
 
     def __init__(self, num_classes: int, image_shape: Shape) -> None:
-        """Builds the network for images ``[C, H, W]``; H and W are multiples of 4."""
+        """Builds the network for images ``[C, H, W]`` of any size."""
         super().__init__()
         channels, height, width = image_shape
         self.body = nn.Sequential(
@@ -36,7 +36,7 @@ class LeNet(VictimModel):
             nn.Sigmoid(),
             nn.Flatten(),
         )
-        self.classifier = nn.Linear(12 * (height // 4) * (width // 4), num_classes)
+        self.classifier = nn.Linear(12 * halved(height, 2) * halved(width, 2), num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Class scores ``[B, K]`` of images ``[B, C, H, W]``."""
@@ -57,7 +57,7 @@ class ConvNet(VictimModel):
     """
 
     def __init__(self, num_classes: int, image_shape: Shape) -> None:
-        """Builds the network for images ``[C, H, W]``; H and W are multiples of 8."""
+        """Builds the network for images ``[C, H, W]``; H and W are at least 5."""
         super().__init__()
         channels, height, width = image_shape
         self.body = nn.Sequential(
@@ -70,7 +70,7 @@ class ConvNet(VictimModel):
             nn.AvgPool2d(2),
             nn.Flatten(),
         )
-        self.classifier = nn.Linear(64 * (height // 8) * (width // 8), num_classes)
+        self.classifier = nn.Linear(64 * (halved(height, 2) // 2) * (halved(width, 2) // 2), num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Class scores ``[B, K]`` of images ``[B, C, H, W]``."""

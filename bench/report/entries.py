@@ -213,6 +213,7 @@ class Group:
             has attacks; NaN if none was measured.
         lead: by how much the undefended recovered share lies above that of blind guesses.
         confirmations: by number of a row, the same row on fresh seeds, where it was measured there.
+        lpips_side: pixels to which images were enlarged for LPIPS; 0 if they were not.
     """
 
     channel: str
@@ -231,6 +232,7 @@ class Group:
     fair_floor: float = math.nan
     lead: Interval = NOTHING
     confirmations: Mapping[int, Confirmation] = field(default_factory=dict)
+    lpips_side: int = 0
 
     def bound(self, limit: float) -> float:
         """Points that a defense may cost to be admitted: a limit, or what this setting can resolve."""
@@ -269,7 +271,7 @@ class Group:
     @property
     def terms(self) -> Terms:
         """The channel's metrics and words."""
-        return terms(self.channel)
+        return terms(self.channel, self.lpips_side)
 
     @property
     def baseline(self) -> Row | None:

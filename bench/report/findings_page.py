@@ -17,7 +17,6 @@ from bench.report.recovered import DROP, meaning
 from bench.report.recovered import HEAD as RECOVERED
 from bench.report.recovered import percent as share
 from bench.report.recovered import share as counted
-from bench.report.terms import HEADS
 from bench.report.text import advantage, loss, markdown, number, percent, score
 from bench.report.visible import VISIBLE
 
@@ -116,12 +115,13 @@ def _shown(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Itera
         f"images of others; on unchanged test images it has {percent(frame['evaluator_accuracy'].mean())} %:"
     )
     yield ""
+    heads = group.terms.heads
     head = [
         "defense",
         "attack",
-        *(f"{HEADS[name]} to original" for name in _PAIR),
+        *(f"{heads[name]} to original" for name in _PAIR),
         "recognised ↑ %",
-        *(f"{HEADS[name]} to changed" for name in _PAIR),
+        *(f"{heads[name]} to changed" for name in _PAIR),
     ]
     yield from table(head, list(_shown_rows(found, frame)), text=2)
 

@@ -50,6 +50,7 @@ TYPES: dict[str, type] = {
     "pool": float,
     "evaluator_accuracy": float,
     "lpips_status": str,
+    "lpips_side": float,
     "peak_memory_mb": float,
     **dict.fromkeys(_PROVENANCE, str),
 }
@@ -60,8 +61,9 @@ OPTIONAL = [
     "seconds_generator",
     "signal",
     "pool",
+    "lpips_side",
 ]
-"""Columns that a folder without classes to rebuild, generators or such records does without."""
+"""Columns that a folder does without where no record has anything in them."""
 
 
 def _number(value: object) -> float:
@@ -97,6 +99,7 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
     row["pool"] = _number(record.get("pool"))
     row["evaluator_accuracy"] = _number(record.get("evaluator_accuracy"))
     row["lpips_status"] = clean(record.get("lpips_status") or "")
+    row["lpips_side"] = _number(record.get("lpips_side") or None)
     row["peak_memory_mb"] = _number(record.get("peak_memory_mb"))
     provenance = record.get("provenance") or {}
     return row | {name: clean(provenance.get(name, "")) for name in _PROVENANCE}

@@ -95,6 +95,7 @@ def _group(group: Group) -> dict[str, Any]:
     return {
         **{name: getattr(group, name) for name in names},
         "rank_metric": group.rank,
+        **({"lpips_at_pixels": group.lpips_side} if group.lpips_side else {}),
         "smallest_visible_difference": _number(group.smallest_visible),
         "suite": group.suite,
         "suite_attacks": group.attacked,

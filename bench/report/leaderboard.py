@@ -35,6 +35,7 @@ _USED = [
     *["evaluations_mean", "evaluations_max", "release_zero", "release_nonfinite", "releases"],
     *["generator_kind", "generator_frechet", "generator_frechet_real"],
     *["generator_confident", "generator_confident_real", "row", "entry", "badge"],
+    "lpips_side",
 ]  # fmt: skip
 """The columns that decide a table; to copy the others hundreds of times would take most of the time."""
 
@@ -68,11 +69,13 @@ class _Context:
     def guesses(self) -> tuple[pd.DataFrame, ...]:
         """The images of every attack that never sees a release, each once.
 
-        What it guesses is the same whatever the defense, so that one row is enough: the undefended one.
+        What it guesses is the same whatever the defense, so that one row is enough: the undefended one. Every
+        draw of a guess is a guess of its own, and comes after the first draws of all kinds.
         """
         blind = self.cells[self.cells["floor"]].drop_duplicates("entry")
-        blind = blind.assign(defended=~blind["row"].isin(self.baseline))
-        first = blind.sort_values(["defended", "attack", "row"]).drop_duplicates("attack")
+        further = blind["attack"].str.contains(r"[\[,]draw=", regex=True)
+        blind = blind.assign(defended=~blind["row"].isin(self.baseline), further=further)
+        first = blind.sort_values(["defended", "further", "attack", "row"]).drop_duplicates("attack")
         return tuple(self.images[entry] for entry in first["entry"] if entry in self.images)
 
     @cached_property
@@ -158,6 +161,7 @@ def _group(first: pd.Series[Any], context: _Context) -> Group:
         rows=tuple(rows),
         attacks=rank_attacks(scored, context.rank, context.key),
         areas=areas(rows, context.rank, context.key),
+        lpips_side=int(context.cells["lpips_side"].fillna(0).max()),
     )
     group = with_verdicts(group, context, fair)
     return replace(group, places={limit: within(group, limit) for limit in LIMITS})

@@ -80,6 +80,7 @@ def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
     sentences += _pool(cells) + _few_strengths(groups)
     if any(group.channel == MODEL for group in groups):
         sentences += _CLASSES
+    sentences += _enlarged(groups)
     if any(group.rank == "ssim" for group in groups):
         reasons = _listed(cells.loc[cells["mean_lpips"].isna(), "lpips_status"])
         sentences.append(f"Where LPIPS is missing, SSIM decides instead (LPIPS: {shorten(reasons, 200)}).")
@@ -95,6 +96,17 @@ def _pool(cells: pd.DataFrame) -> list[str]:
         return []
     return [
         f"Recovered means the nearest of a pool of {_range(known)} private images, the original among them."
+    ]
+
+
+def _enlarged(groups: tuple[Group, ...]) -> list[str]:
+    """Where images were too small for the network behind LPIPS."""
+    found = {group.dataset: group.lpips_side for group in groups if group.lpips_side}
+    return [
+        f"LPIPS at {side} px: of images as small as those of {dataset} the network of LPIPS leaves nothing. "
+        "For LPIPS, for matching and for the search of the nearest image all were enlarged alike, until the "
+        f"shorter side had {side} pixels (bilinear, no antialiasing); SSIM and PSNR see them as they are."
+        for dataset, side in sorted(found.items())
     ]
 
 

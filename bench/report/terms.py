@@ -7,7 +7,7 @@ image of the attacked class, and every table says so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -76,6 +76,7 @@ class Terms:
         nearest: what stands before the name of a metric that is taken against the nearest private image.
         counted: what the two numbers of a count are.
         per: what a budget is for.
+        lpips_side: pixels to which images were enlarged for LPIPS; 0 if they were not.
         floor: the word for an attack that learns nothing from the release.
         blind: what such an attack observes.
         above: the images that a picture sets above the reconstructions.
@@ -90,6 +91,7 @@ class Terms:
     nearest: str = ""
     counted: str = "releases/images"
     per: str = "release"
+    lpips_side: int = 0
     floor: str = "floor"
     blind: str = "nothing: it never sees the release"
     above: str = "private images"
@@ -101,7 +103,19 @@ class Terms:
 
     def name(self, metric: str) -> str:
         """A metric without its direction: ``LPIPS``, ``nearest-private LPIPS``."""
-        return (self.nearest if metric in NEAREST else "") + _NAMES.get(metric, metric.upper())
+        plain = _NAMES.get(metric, metric.upper())
+        size = self._size if metric == "lpips" else ""
+        return (self.nearest if metric in NEAREST else "") + plain + size
+
+    @property
+    def _size(self) -> str:
+        return f" at {self.lpips_side} px" if self.lpips_side else ""
+
+    def enlarged(self, lpips_side: int) -> Terms:
+        """The same where images were enlarged for LPIPS: ``LPIPS at 32 px``."""
+        words = replace(self, lpips_side=lpips_side)
+        named = self.heads["lpips"].replace("LPIPS", f"LPIPS{words._size}")
+        return replace(words, heads={**self.heads, "lpips": named})
 
     def printed(self, metric: str) -> str:
         """The same for a number as :func:`bench.report.text.score` prints it: rates are in per cent."""
@@ -146,6 +160,7 @@ _OF_CLASSES = Terms(
 )
 
 
-def terms(channel: str) -> Terms:
-    """The metrics and words of a channel."""
-    return _OF_CLASSES if channel == MODEL else _OF_IMAGES
+def terms(channel: str, lpips_side: int = 0) -> Terms:
+    """The metrics and words of a channel, of images that were enlarged for LPIPS to so many pixels."""
+    words = _OF_CLASSES if channel == MODEL else _OF_IMAGES
+    return words.enlarged(lpips_side) if lpips_side else words

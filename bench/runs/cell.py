@@ -65,6 +65,7 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         pool=scores.meta.get("pool"),
         evaluator_accuracy=scores.meta["evaluator_accuracy"],
         lpips_status=scores.meta["lpips_status"],
+        lpips_side=_lpips_side(scores, context.data(cell)),
         seconds=Seconds(**{name: stage.meta["seconds"] for name, stage in found.items()}),
         peak_memory_mb=reconstruction.meta["peak_memory_mb"],
         memory_mb=Memory(**{name: stage.meta["peak_memory_mb"] for name, stage in found.items()}),
@@ -79,6 +80,14 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
 
 def _pick(part: type[PartT], stored: Stored) -> PartT:
     return part(**{name: stored.meta[name] for name in part.model_fields})
+
+
+def _lpips_side(scores: Stored, data: Data) -> int:
+    """The size at which LPIPS saw images that are too small for it; 0 where it saw them as they are."""
+    from bench.metrics.perceptual import enlarged_side
+
+    _, height, width = data.dataset.image_shape
+    return 0 if scores.meta["lpips_status"] else enlarged_side(height, width)
 
 
 def _pairs(scores: Stored, name: str) -> Means | None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bench.api.cards import too_small
+from bench.api.errors import IncompatibleError
 from bench.matrix.cells import Cell, Variant
 from bench.plugins import build_dataset
 from bench.runs.memory import peak_mb, reset_peak
@@ -54,10 +56,16 @@ class Context:
         self._kept: OrderedDict[str, Any] = OrderedDict()
 
     def data(self, cell: Cell) -> Data:
-        """The cell's data set and its splits."""
+        """The cell's data set and its splits.
+
+        Raises:
+            IncompatibleError: its images are too small to be measured.
+        """
         wanted = (cell.dataset, cell.seed)
         if wanted not in self._data:
             dataset = build_dataset(cell.dataset.name, cell.dataset.arguments())
+            if reason := too_small(dataset.image_shape):
+                raise IncompatibleError(reason)
             splits = dataset.splits(seed=cell.seed)
             self._data.clear()  # seeds are the outermost loop: the last one's images are not needed again
             self._data[wanted] = Data(dataset, self._on_device(splits))

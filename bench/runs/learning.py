@@ -106,7 +106,8 @@ def attacked(
         return attack.reconstruct(observe_model(cell, generator=generator, **seen), **options), None
     if cell.channel is Channel.SMASHED:
         session = hijacked(cell, source=source, initial=initial, release=release, splits=data.splits)
-        found = attack.reconstruct(observe_split(cell, session=session, **seen), **options)
+        observation = observe_split(cell, session=session, generator=generator, **seen)
+        found = attack.reconstruct(observation, **options)
         return found, session.task_accuracy if session else None
     if splits_network(cell, data):
         return attack.reconstruct(

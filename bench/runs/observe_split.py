@@ -34,6 +34,7 @@ def observe_split(
     release: Release,
     auxiliary: ImageSet,
     session: HijackedTraining | None,
+    generator: ImageGenerator | None = None,
     pool: Tensor | None = None,
 ) -> SmashedObservation:
     """Builds the observation of a cell's attack on activations.
@@ -41,9 +42,11 @@ def observe_split(
     Args:
         cell: names the attack, whose card declares its access, and its adversary.
         source: the server's half passes, the client's half only as far as the access goes.
-        release: only its activations pass.
+        release: its activations pass, and to an attack whose card asks for them its labels, which the server
+            has by the protocol, since it computes the loss.
         auxiliary: passes only as :func:`~bench.runs.observe.owns_images` allows.
         session: passes only with access ``active``.
+        generator: what an attack whose card asks for it has learned from the auxiliary images.
         pool: as of :func:`~bench.runs.observe.observe`.
     """
     card = attack_card(cell.attack.name)
@@ -55,8 +58,10 @@ def observe_split(
             channel=cell.channel,
             adversary=cell.adversary,
             batch_size=cell.batch_size,
+            labels_known=card.needs_labels,
             auxiliary=owned,
             access=card.access,
+            generator=generator is not None,
         ),
         activations=release.sent[ACTIVATIONS].to(source.device),
         model=_blank(source),
@@ -67,8 +72,10 @@ def observe_split(
         client=half if card.access is Access.WEIGHTS else None,
         query=_black_box(half) if card.access is Access.QUERY else None,
         session=session if card.access is Access.ACTIVE else None,
+        labels=release.labels.to(source.device) if card.needs_labels else None,
         defense=view,
         auxiliary=auxiliary if owned else None,
+        generator=generator,
         pool=pool if card.receives_pool else None,
     )
 

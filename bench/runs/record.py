@@ -100,6 +100,8 @@ class Record(Part):
     """Of the independent evaluator on ``private_test``."""
     lpips_status: str = ""
     """Why there is no LPIPS; empty if there is."""
+    lpips_side: int = 0
+    """Pixels of the shorter side to which images were enlarged for LPIPS; 0 if they were not."""
     seconds: Seconds = Seconds()
     peak_memory_mb: float | None = None
     """Of the reconstruction, in MiB."""

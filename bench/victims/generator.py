@@ -107,7 +107,7 @@ def train_generator(
         kind: a key of :data:`SCHEDULES`.
         auxiliary: the auxiliary split.
         private: images that must not be in it; they are looked at for nothing else.
-        image_shape: (C, H, W); H and W multiples of 8.
+        image_shape: (C, H, W), of any size.
         seed: of weights, batches and noise.
 
     Raises:

@@ -24,8 +24,6 @@ class Folder(Dataset):
             UsageError: there is no such folder, or it has fewer than two classes.
         """
         self.root = _folder(path)
-        if size % 8:
-            raise UsageError(f"dataset folder: size: {size} is no multiple of 8, as the networks need it")
         classes = [item for item in self.root.iterdir() if item.is_dir() and not item.name.startswith(".")]
         if len(classes) < 2:
             raise UsageError(

@@ -46,7 +46,7 @@ CARDS: dict[Kind, dict[str, Any]] = {
         "licence": "CC0",
         "source": "Drawn by hand.",
         "num_classes": 2,
-        "image_shape": [1, 8, 8],
+        "image_shape": [1, 16, 16],
         "sha256": "0" * 64,
     },
 }
@@ -73,7 +73,7 @@ import torch
 from bench.api import Dataset, ImageSet, Splits
 
 class Mine(Dataset):
-    num_classes, image_shape = 2, (1, 8, 8)
+    num_classes, image_shape = 2, (1, 16, 16)
 
     def splits(self, *, seed):
         part = ImageSet(torch.zeros(3, 1, 8, 8), torch.zeros(3, dtype=torch.int64))

@@ -142,3 +142,14 @@ def test_a_block_may_have_several_budgets() -> None:
     assert len({cell.id for cell in cells}) == 4
     with pytest.raises(ValueError, match="budget"):
         Matrix.model_validate({**parts, "block": [{**block, "budget": []}]})
+
+
+@pytest.mark.parametrize(("side", "measured"), [(10, False), (11, True)])
+def test_images_below_the_window_of_ssim_are_never_measured(
+    folders: Folders, side: int, measured: bool
+) -> None:
+    folders.add("dataset", "dots", {"image_shape": [1, 40, side]})
+    reasons = {cell.incompatible for cell in cells_of(folders)}
+    assert reasons == {
+        "" if measured else "SSIM needs sides of 11 pixels or more, and these images have 40x10"
+    }

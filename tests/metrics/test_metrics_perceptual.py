@@ -8,9 +8,10 @@ import sys
 
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from bench.metrics import Lpips
-from bench.metrics.perceptual import _build
+from bench.metrics.perceptual import _build, enlarged_side
 
 
 @pytest.fixture(scope="session", params=["alex", "vgg"])
@@ -76,11 +77,53 @@ def test_images_are_clamped_and_non_finite_ones_void_themselves_only(alex: Lpips
     assert torch.allclose(emb[[0, 3]], want[[0, 3]], atol=1e-6)
 
 
-def test_too_small_images_are_refused_by_size(metric: Lpips) -> None:
+SMALL = [(28, 28, 32, 32), (20, 20, 32, 32), (30, 30, 32, 32), (15, 40, 32, 85), (11, 11, 32, 32)]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("sizes", SMALL)
+def test_small_images_are_judged_enlarged_to_32_pixels(
+    alex: Lpips, sizes: tuple[int, int, int, int], channels: int
+) -> None:
+    """The package's own distance of images that torch enlarged, one call for each pair."""
+    height, width, *wanted = sizes
+    reference = _build("alex", None, False)
+    a, b = torch.rand(2, 4, channels, height, width, generator=torch.Generator().manual_seed(0))
+    left, right = (interpolate(x, tuple(wanted), mode="bilinear").expand(-1, 3, -1, -1) for x in (a, b))
+    with torch.no_grad():
+        want = [reference(left[[i]], right[[i]], normalize=True).item() for i in range(4)]
+    assert alex.distance(a, b).tolist() == pytest.approx(want, abs=1e-5)
+    assert alex.pairwise(alex.embed(a), alex.embed(b)).diagonal().tolist() == pytest.approx(want, abs=1e-5)
+    assert alex.distance(a, a).tolist() == [0.0] * 4
+
+
+def test_images_that_the_trunk_can_judge_are_not_enlarged(
+    metric: Lpips, monkeypatch: pytest.MonkeyPatch
+) -> None:
     least = {"alex": 31, "vgg": 16}[metric.net]
+    assert enlarged_side(least, 100, metric.net) == enlarged_side(100, least, metric.net) == 0
+    assert enlarged_side(least - 1, 100, metric.net) == enlarged_side(100, least - 1, metric.net) == 32
+    small = torch.rand(1, 1, least - 1, least, generator=torch.Generator().manual_seed(0))
+    assert metric.embed(small).isfinite().all()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("enlarged")
+
+    monkeypatch.setattr("bench.metrics.perceptual.interpolate", never)
     assert metric.embed(torch.rand(1, 1, least, least)).isfinite().all()
-    with pytest.raises(ValueError, match=r"alex >= 31, vgg >= 16"):
-        metric.embed(torch.rand(1, 1, least - 1, least))
+    with pytest.raises(AssertionError, match="enlarged"):
+        metric.embed(small)
+
+
+def test_small_images_are_clamped_before_they_are_enlarged(alex: Lpips) -> None:
+    a = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(4))
+    a[0, 0, :4] = 1.0
+    loud = a.clone()
+    loud[0, 0, :4] = 9.0
+    loud[1, 0, 5, 5] = torch.nan
+    emb, want = alex.embed(loud), alex.embed(a)
+    assert emb.isnan().all(1).tolist() == emb.isnan().any(1).tolist() == [False, True, False]
+    assert torch.allclose(emb[[0, 2]], want[[0, 2]], atol=1e-6)
 
 
 def test_only_grey_and_colour(alex: Lpips) -> None:

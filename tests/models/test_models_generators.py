@@ -89,3 +89,45 @@ def test_a_larger_width_is_a_larger_network() -> None:
             sum(value.numel() for value in drawn(network, width=width).parameters()) for width in (4, 8)
         )
         assert large > 2 * small
+
+
+SMALL = [(1, 28, 28), (3, 20, 20), (1, 30, 33), (1, 8, 11), (1, 5, 48)]
+
+
+@pytest.mark.parametrize("shape", SMALL)
+def test_images_of_any_size_are_drawn_and_judged_by_every_pixel(shape: Shape) -> None:
+    latents = torch.randn(5, LATENTS, generator=torch.Generator().manual_seed(0))
+    found = drawn(Decoder, shape)(latents)
+    assert found.shape == (5, *shape) and found.min() >= 0 and found.max() <= 1
+    assert found.std(0).min() > 0, "a pixel that no latent moves was not drawn"
+    batch = images(shape).requires_grad_()
+    (slope,) = torch.autograd.grad(drawn(Critic, shape).train()(batch).sum(), batch)
+    assert slope.abs().sum(0).min() > 0, "a pixel that the critic does not see"
+    mean, _ = drawn(Encoder, shape)(images(shape))
+    assert mean.shape == (5, LATENTS)
+
+
+@pytest.mark.parametrize("shape", SMALL)
+def test_what_is_drawn_is_the_middle_of_a_larger_image_and_judged_in_a_frame_of_zeros(shape: Shape) -> None:
+    larger = (shape[0], *(max(16, -(-side // 8) * 8) for side in shape[1:]))
+    above, left = ((big - side) // 2 for big, side in zip(larger[1:], shape[1:], strict=True))
+    middle = (..., slice(above, above + shape[1]), slice(left, left + shape[2]))
+    latents = torch.randn(5, LATENTS, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn(Decoder, shape)(latents), drawn(Decoder, larger)(latents)[middle])
+    framed = torch.zeros(5, *larger)
+    framed[middle] = images(shape)
+    assert torch.equal(drawn(Critic, shape)(images(shape)), drawn(Critic, larger)(framed))
+    ours, theirs = drawn(Encoder, shape)(images(shape)), drawn(Encoder, larger)(framed)
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_where_whole_cells_fill_the_image_nothing_is_cut_or_framed(shape: Shape) -> None:
+    """The plain layers, one after the other: images of 32x32 are drawn as they ever were."""
+    decoder, latents = drawn(Decoder, shape), torch.randn(5, LATENTS)
+    assert isinstance(decoder, Decoder)
+    assert torch.equal(decoder(latents), decoder.body(decoder.start(latents)).sigmoid())
+    assert decoder.start[0].out_features == 16 * shape[1] * shape[2] // 64
+    critic = drawn(Critic, shape)
+    assert isinstance(critic, Critic)
+    assert torch.equal(critic(images(shape)), critic.head(critic.features(images(shape)))[:, 0])

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.api import UsageError
+from bench.api import IncompatibleError, UsageError
 from bench.api.threat import BatchNorm
 from bench.engine.normalisation import threat_of
 from bench.models.evaluator import Evaluator
 from bench.models.names import MODELS, SPLIT
+from bench.models.split import SplitModel
 from bench.models.victims import ARCHITECTURES, build_model, schedule_of
 
 GREY, COLOUR = (1, 32, 32), (3, 32, 32)
@@ -32,10 +33,32 @@ def test_names_are_readable_without_torch() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-@pytest.mark.parametrize("shape", [GREY, COLOUR, (1, 16, 24)])
+@pytest.mark.parametrize("shape", [GREY, COLOUR, (1, 16, 24), (1, 28, 28), (3, 20, 30), (1, 33, 11)])
 def test_scores_have_one_column_per_class(name: str, shape: tuple[int, int, int]) -> None:
     model = build_model(name, num_classes=7, image_shape=shape)
     assert model(torch.rand(5, *shape)).shape == (5, 7)
+
+
+@pytest.mark.parametrize("name", sorted(SPLIT))
+def test_every_pixel_of_an_image_of_any_size_moves_what_leaves_the_client(name: str) -> None:
+    model = build_model(name, num_classes=7, image_shape=(1, 28, 31))
+    model.initialise(torch.Generator().manual_seed(0))
+    assert isinstance(model, SplitModel)
+    images = torch.rand(9, 1, 28, 31, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    (slope,) = torch.autograd.grad(model.client(images).square().sum(), images)
+    pooled = 1 if name == "split_lenet" else 2 ** (1 + (name == "splitnet_deep"))
+    assert slope[..., : 28 // pooled * pooled, : 31 // pooled * pooled].abs().sum(0).min() > 0
+
+
+def test_images_too_small_for_a_cut_network_are_refused_by_their_size() -> None:
+    for name, side in (("splitnet", 4), ("splitnet_deep", 8)):
+        assert build_model(name, num_classes=3, image_shape=(1, side, side))(
+            torch.rand(2, 1, side, side)
+        ).shape
+        with pytest.raises(
+            IncompatibleError, match=f"until {side} pixels are one, and these have 9x{side - 1}"
+        ):
+            build_model(name, num_classes=3, image_shape=(1, 9, side - 1))
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

@@ -293,12 +293,16 @@ class Folder:
 
     @cached
     def guesses(self, group: str) -> list[pd.DataFrame]:
-        """Each attack that never sees a release once, on the undefended row where it was tried there."""
+        """Each attack that never sees a release once, on the undefended row where it was tried there.
+
+        Further draws of a guess come after all other guesses.
+        """
         mine = self.images[(self.images["group"] == group) & self._blind(self.images)]
         found = []
-        for _, frame in mine.groupby("attack", sort=True):
+        for name, frame in mine.groupby("attack", sort=True):
             rows = sorted(frame["row"].unique(), key=lambda row: (row != self.none, row))
-            found.append((rows[0] != self.none, frame[frame["row"] == rows[0]].set_index(PLACE).sort_index()))
+            place = rows[0] != self.none, "[draw=" in str(name) or ",draw=" in str(name)
+            found.append((place, frame[frame["row"] == rows[0]].set_index(PLACE).sort_index()))
         return [frame for _, frame in sorted(found, key=lambda item: item[0])]
 
     @cached

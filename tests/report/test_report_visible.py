@@ -75,6 +75,21 @@ def test_the_scale_runs_from_the_undefended_victim_to_the_best_of_as_many_guesse
     assert smallest_visible(0.15, group.fair_floor) == group.smallest_visible
 
 
+def test_every_draw_of_a_blind_guess_counts_as_one(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    """As many as there are attacks: the first draws of all kinds of guesses, then further draws."""
+    own = np.linspace(0.1, 0.2, 24)
+    for number in range(4):
+        folder.add(f"strong[tv={number}]", lpips=own + 0.01 * number)
+    names = ["blind", "blind[guess=noise]", *(f"blind[draw={draw}]" for draw in (1, 2, 3))]
+    guesses = dict(zip(names, np.random.default_rng(0).uniform(0.5, 0.9, (5, 24)), strict=True))
+    for name in sorted(names):
+        folder.add(name, lpips=guesses[name])
+    (group,) = build(read_results(folder.write(tmp_path)), cards)
+    best = np.stack([guesses[name] for name in names[:4]]).min(axis=0)
+    assert group.fair_floor == pytest.approx(best.mean())
+    assert group.fair_floor < min(guess.mean() for guess in guesses.values()) - 0.05
+
+
 def test_there_is_no_scale_without_a_floor(folder: Folder, cards: Cards, tmp_path: Path) -> None:
     folder.add("strong", lpips=[0.1] * 24)
     (group,) = build(read_results(folder.write(tmp_path)), cards)

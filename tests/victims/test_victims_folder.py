@@ -24,7 +24,7 @@ def photographs(root: Path, count: int = 260, *, size: tuple[int, int] = (40, 30
     return root
 
 
-@pytest.mark.parametrize(("channels", "size"), [(3, 32), (1, 40)])
+@pytest.mark.parametrize(("channels", "size"), [(3, 32), (1, 40), (1, 28), (3, 11)])
 def test_images_are_cut_resized_and_split(tmp_path: Path, channels: int, size: int) -> None:
     root = photographs(tmp_path / "photos")
     parameters = {"path": str(root), "size": size, "channels": channels}
@@ -69,8 +69,8 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
     root = str(photographs(tmp_path / "few", 6))
     with pytest.raises(UsageError, match="6 distinct images, 250 are the least"):
         build_dataset("folder", {"path": root}).splits(seed=0)
-    with pytest.raises(UsageError, match="size: 44 is no multiple of 8"):
-        build_dataset("folder", {"path": root, "size": 44})
+    with pytest.raises(UsageError, match=r"size: .*11"):
+        resolve("dataset", "folder", {"path": root, "size": 10})
     (tmp_path / "few" / "class0" / "torn.png").write_bytes(b"no image")
     with pytest.raises(UsageError, match=r"torn.png cannot be read as an image"):
         build_dataset("folder", {"path": root}).splits(seed=0)

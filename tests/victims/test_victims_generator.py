@@ -138,7 +138,7 @@ def test_samples_are_the_decoders_images_of_normal_latents() -> None:
 # ---------------------------------------------------------------------------------------- what is made
 
 
-@pytest.mark.parametrize("shape", [DIGITS, (3, 32, 32), (3, 24, 40)])
+@pytest.mark.parametrize("shape", [DIGITS, (3, 32, 32), (3, 24, 40), (1, 28, 28), (3, 20, 9)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_loaded_generator_draws_images_of_the_shape(kind: str, shape: tuple[int, int, int]) -> None:
     images = torch.rand(20, *shape, generator=torch.Generator().manual_seed(0))
