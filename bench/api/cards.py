@@ -150,6 +150,8 @@ class DatasetCard(_Card):
     """Of the images."""
     source: NonEmpty
     """Where the files come from, and how to get them."""
+    pictures: bool = True
+    """False where published folders may hold no image of it and no reconstruction, only numbers."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """One table `[parameters.NAME]` for each keyword-only argument of the constructor."""
     num_classes: int | None = Field(default=None, ge=2, validate_default=True)

@@ -58,3 +58,7 @@ class Dataset(ABC):
         Raises:
             BenchError: the files are missing or their sha256 is not the declared one.
         """
+
+    def missing(self) -> str:
+        """Why its files are not where they should be, and what helps; empty if they are. Reads none."""
+        return ""

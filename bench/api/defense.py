@@ -34,6 +34,8 @@ class HookContext:
         phase: what the hook is called for.
         model: the client's network as it stands; None in federated learning.
         progress: share of the training that is over, in [0, 1].
+        plain: only for ``details``, and only if the defense asks for it: the undefended victim of the same
+            architecture, images and seed, trained in the same way.
     """
 
     generator: torch.Generator
@@ -41,6 +43,7 @@ class HookContext:
     phase: Phase = Phase.TRAIN
     model: nn.Module | None = None
     progress: float = 1.0
+    plain: nn.Module | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,13 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
 
     Every hook is the identity by default. The victim is trained WITH its hooks and releases through the
     same hooks, so that the accuracy and the leak of one row belong to the same victim.
+
+    Attributes:
+        compares_with_plain: ``details`` of a split-learning victim need the undefended one beside it, which
+            is then trained, too.
     """
+
+    compares_with_plain: bool = False
 
     def model(self, model: nn.Module) -> nn.Module:
         """Changes the architecture before training (e.g. adds a bottleneck)."""

@@ -149,7 +149,7 @@ def utility(subject: Subject) -> str:
     if found.accuracy < _BETTER * guessing:
         raise Broken(f"{said}: no better than guessing", "choose a weaker default strength")
     if len(found.details) > 20:
-        raise Broken(f"details() gives {len(found.details)} numbers", "at most 20: a record is 4 kB")
+        raise Broken(f"details() gives {len(found.details)} numbers", "at most 20: a record is 5 kB")
     return said
 
 

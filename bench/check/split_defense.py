@@ -146,5 +146,5 @@ def utility(subject: Subject) -> str:
     if not all(value.isfinite().all() for value in found.trained.values()):
         raise Broken("the weights are not finite after training under it", "keep activations at their scale")
     if len(found.details) > 20:
-        raise Broken(f"details() gives {len(found.details)} numbers", "at most 20: a record is 4 kB")
+        raise Broken(f"details() gives {len(found.details)} numbers", "at most 20: a record is 5 kB")
     return f"accuracy {found.accuracy:.2f} after {found.rounds} rounds"

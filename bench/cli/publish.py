@@ -15,9 +15,16 @@ def publish(directory: Path, matrix: str | None, device: str) -> None:
     """Writes down in DIRECTORY which commit measured it, so that it stays published when code moves on.
 
     Every cell of the matrix must have its record, and one commit must have measured them all: the one that
-    all records name, or today's, if no cell is stale with its code.
+    all records name, or today's, if no cell is stale with its code. Pictures of data sets that may not be
+    shown are taken out of DIRECTORY.
     """
     from bench.runs.publication import publish as pin
+    from bench.runs.publication import withhold
 
     found = pin(directory, matrix or directory.resolve().name, device=device)
     click.echo(found.title)
+    if gone := withhold(directory):
+        from bench.report.write import write_report
+
+        write_report(directory)
+        click.echo(f"{gone} contact sheets taken away: their data sets may not be shown")

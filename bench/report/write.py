@@ -23,7 +23,8 @@ def write_report(
 
     Args:
         directory: the results folder, with ``records/`` and ``images.csv.gz``.
-        final: also draw the figures, and write ``index.html``, ``README.md`` and ``claims.md``.
+        final: also draw the figures, and write ``index.html``, ``README.md``, ``claims.md`` and, where
+            victims have a plain model beside them, ``gains.md``.
         cards: where plug-in cards come from; the installed plug-ins by default.
         baseline: another results folder; what changed against it is marked.
     """
@@ -41,10 +42,11 @@ def write_report(
     for name, text in files.items():
         replace_file(directory / name, text.encode())
     if final and groups:
-        from bench.report import claims, claims_page, figures, findings, findings_page, gallery, page
+        from bench.report import claims, claims_page, figures, findings, findings_page, gains, gallery, page
 
         figures.write(directory / "figures", results, groups)
         gallery.write(directory, results.cells, groups)
+        gains.write(directory, results.cells, groups)
         judged = claims.judge(groups, results.images)
         replace_file(directory / "claims.md", claims_page.render(judged).encode())
         found = findings.findings(groups)

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from bench.api.cards import explain
 from bench.api.errors import UsageError
 from bench.matrix import expand, load_matrix
+from bench.plugins import dataset_card
 from bench.runs.devices import devices
 from bench.runs.files import write_atomic
 from bench.runs.parts import HEX64, Part
@@ -102,6 +103,23 @@ def publish(folder: Path, matrix: str, *, device: str = "auto") -> Publication:
         )
     commit = _commit_of(records.values()) or _todays(folder, matrix, device, records)
     return pin(folder, f"{asked.name}@{asked.version}", commit)
+
+
+def withhold(folder: Path) -> int:
+    """Takes away the contact sheets of data sets whose card says ``pictures = false``.
+
+    Figures and pages that show them are to be written again.
+
+    Returns:
+        How many there were.
+    """
+    gone = 0
+    for record in Results(folder).snapshot().records.values():
+        sheet = folder / "sheets" / f"{record.id}.png"
+        if sheet.is_file() and not dataset_card(record.asked.dataset.name).pictures:
+            sheet.unlink()
+            gone += 1
+    return gone
 
 
 def counted(folder: Path) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The record of one cell: everything measured, or why nothing could be, with its provenance.
 
-A record is one JSON file of at most 4 kB, ``records/<id>.json``, and its existence is the commit mark of its
+A record is one JSON file of at most 5 kB, ``records/<id>.json``, and its existence is the commit mark of its
 cell. Values per image are not in it: they are rows of ``images.csv.gz``. ``docs/records.md`` describes every
 field. Records of a newer schema are refused: nobody may overwrite, drop or misread what a newer version has
 measured.
@@ -38,7 +38,7 @@ from bench.runs.parts import (
 from bench.runs.question import Question
 
 SCHEMA: Literal[5] = 5
-MAX_BYTES = 4096
+MAX_BYTES = 5120
 _TRACEBACK = 1200
 _REASON = 600
 
@@ -116,7 +116,7 @@ class Record(Part):
         return Cell.from_json(self.cell.model_dump())
 
     def encode(self) -> bytes:
-        """The file's bytes: sorted keys, one line per field, at most 4 kB."""
+        """The file's bytes: sorted keys, one line per field, at most 5 kB."""
         data = self.model_dump(mode="json", by_alias=True)
         data["reason"] = data["reason"][:_REASON]
         data["traceback"] = data["traceback"][-_TRACEBACK:]

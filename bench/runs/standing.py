@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.matrix import Cell, Filters, expand, load_matrix
+from bench.matrix.absent import without_data
 from bench.runs.devices import device_class, devices
 from bench.runs.identity import Identity, Keys, forget_digests
 from bench.runs.plan import State, survey
@@ -54,7 +55,8 @@ def load(
         wanted: which of the cells; None is all of them.
     """
     forget_digests()
-    cells = [cell for cell in expand(load_matrix(matrix), filters) if wanted is None or wanted(cell)]
+    cells = without_data(expand(load_matrix(matrix), filters))
+    cells = [cell for cell in cells if wanted is None or wanted(cell)]
     if shard is not None:
         cells = shard.select(cells)
     identity = Identity(device_class(names))

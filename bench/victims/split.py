@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -160,6 +162,9 @@ def train_split(
     curve = [{"round": 0.0} | reached(network, test, defense, seed)]
     rounds = _train(network, train, test, schedule, epochs, defense, context, seed, curve)
     final = testing_context(network, seed, device)
+    if defense.compares_with_plain:
+        plain = _undefended(model, splits, num_classes, image_shape, epochs, seed, device)
+        final = replace(final, plain=plain)
     return Victim(
         initial=initial,
         trained=state_of(network),
@@ -170,6 +175,42 @@ def train_split(
         rounds=rounds,
         details=defense.details(network, test, final),
     )
+
+
+def _undefended(
+    model: str,
+    splits: Splits,
+    num_classes: int,
+    image_shape: Shape,
+    epochs: float | None,
+    seed: int,
+    device: torch.device,
+) -> SplitModel:
+    """The victim that nobody defends, of the same seed: the weights are those of a cell without defense.
+
+    The last one is kept, since the strengths of a defense follow one another.
+    """
+    asked = (model, num_classes, image_shape, epochs, seed, device)
+    for images, kept, network in _last_undefended:
+        if images is splits.private_train.images and kept == asked:
+            return network
+    found = train_split(
+        model=model,
+        splits=splits,
+        num_classes=num_classes,
+        image_shape=image_shape,
+        defense=Defense(),
+        epochs=epochs,
+        seed=seed,
+        device=device,
+    )
+    network = build_split(model, num_classes=num_classes, image_shape=image_shape, defense=Defense())
+    network.load_state_dict(found.trained)
+    _last_undefended[:] = [(splits.private_train.images, asked, network.to(device).eval())]
+    return network
+
+
+_last_undefended: list[tuple[Tensor, tuple[object, ...], SplitModel]] = []
 
 
 def _train(

@@ -18,6 +18,8 @@ from bench.models.split import SplitModel
 class PGSL(Defense):
     """Clients add a map to each image before their first layer, and send it along in a channel of its own."""
 
+    compares_with_plain = True
+
     def __init__(
         self,
         *,
@@ -89,6 +91,7 @@ class PGSL(Defense):
             source=self.source,
             training_label=self.training_label,
             generator=context.generator,
+            plain=context.plain,
         )
 
     def view(self) -> DefenseView:

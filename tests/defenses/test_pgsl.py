@@ -378,6 +378,26 @@ def test_details_are_shares_and_follow_the_map() -> None:
     assert same["surrogate"] == same["surrogate_attacked"]
 
 
+def test_a_plain_network_is_measured_on_the_same_attacked_images_and_changes_nothing_else() -> None:
+    defense = build_defense("pgsl", {"strength": 0.5})
+    defended = network(defense)
+    data = private()
+    defense.prepare(defended, data, context(defended))
+    other = plain()
+    other.initialise(draw(7))
+    alone = defense.details(defended, data, context(defended, phase=Phase.TEST))
+    both = defense.details(defended, data, replace(context(defended, phase=Phase.TEST), plain=other))
+    assert {name: both[name] for name in alone} == alone
+    added = {name.removeprefix("plain_") for name in both if name not in alone}
+    assert added == {"absent", "predicted", "true_label", "random_label", "wrong_map"} < set(alone)
+    assert len(both) <= 20 and all(0 <= both[f"plain_{name}"] <= 1 for name in added)
+    attacked = attacked_of(rule(0.5).carriers(defended.surrogate, data.images, data.labels))
+    for shown, name in ((data.images, "plain_absent"), (attacked, "plain_true_label")):
+        with torch.no_grad():
+            right = (other(shown).argmax(1) == data.labels).double().mean().item()
+        assert both[name] == pytest.approx(right, abs=1e-6)
+
+
 def test_an_attacker_learns_a_transform_of_its_own() -> None:
     defense = build_defense("pgsl", {})
     view = defense.view()

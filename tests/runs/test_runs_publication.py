@@ -10,9 +10,10 @@ from click.testing import CliRunner, Result
 
 from bench.cli.main import main
 from bench.matrix import Cell
+from bench.runs import publication
 from bench.runs.identity import Identity
 from bench.runs.outcome import Failure, Outcome, failed
-from bench.runs.publication import FILE, digest, pin, publish, read_publication
+from bench.runs.publication import FILE, digest, pin, publish, read_publication, withhold
 from bench.runs.record import Status
 from bench.runs.results import Results
 
@@ -143,3 +144,22 @@ def test_what_is_published_here_stands() -> None:
             json.loads(path.read_text())["provenance"]["commit"] for path in folder.glob("records/*.json")
         }
         assert commits == {found.commit}
+
+
+def test_pictures_of_data_that_may_not_be_shown_are_not_published(
+    world: World, cells: list[Cell], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = recorded(world, cells, COMMIT)
+    sheets = world.out / "sheets"
+    sheets.mkdir(exist_ok=True)
+    for cell in cells:
+        (sheets / f"{cell.id}.png").write_bytes(b"picture")
+    assert withhold(world.out) == 0
+    card = publication.dataset_card(cells[0].dataset.name)
+    monkeypatch.setattr(publication, "dataset_card", lambda name: card.model_copy(update={"pictures": False}))
+    result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert f"{len(cells)} contact sheets taken away" in result.stdout
+    assert not list(sheets.glob("*.png"))
+    found = read_publication(world.out)
+    assert found is not None and found.stands(world.out)

@@ -396,3 +396,37 @@ def test_both_halves_train_on_a_gpu_and_the_client_releases_there(name: str) -> 
     )  # fmt: skip
     sent = release_activations(source).sent
     assert all(value.device.type == place.type and value.isfinite().all() for value in sent.values())
+
+
+class Compared(Defense):
+    """Asks for the undefended victim, and remembers it."""
+
+    compares_with_plain = True
+    plain: nn.Module | None = None
+
+    def details(self, model: nn.Module, test: ImageSet, context: HookContext) -> dict[str, float]:
+        self.plain = context.plain
+        return {}
+
+
+def test_a_defense_that_asks_for_it_meets_the_undefended_victim_of_its_seed() -> None:
+    parts = digits()
+    splits = Splits(
+        private_train=ImageSet(parts.private_train.images[:320], parts.private_train.labels[:320]),
+        private_test=ImageSet(parts.private_test.images[:50], parts.private_test.labels[:50]),
+        auxiliary=parts.auxiliary,
+    )
+    common: dict[str, Any] = {
+        "model": "split_lenet", "splits": splits, "num_classes": 10, "image_shape": DIGITS, "epochs": 1,
+        "device": CPU,
+    }  # fmt: skip
+    plain = train_split(defense=Defense(), seed=3, **common)
+    first, again, other = Compared(), Compared(), Compared()
+    for defense, seed in ((first, 3), (again, 3), (other, 4)):
+        train_split(defense=defense, seed=seed, **common)
+    assert first.plain is not None and not first.plain.training
+    found = first.plain.state_dict()
+    assert found.keys() == plain.trained.keys()
+    assert all(torch.equal(found[name], value) for name, value in plain.trained.items())
+    assert again.plain is first.plain, "the strengths of one seed share it"
+    assert other.plain is not first.plain
