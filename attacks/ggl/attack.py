@@ -41,13 +41,14 @@ class GGL(Attack):
         population: int = 20,
         step: float = 0.5,
         imitations: int = 3,
+        kl_imitated: float = 0.1,
     ) -> None:
         """Sets the distance, the optimiser and how it starts; the harness brings the generator."""
         self.generator = generator
         self.optimiser = optimiser
         self.matching = matching
         self.imitations = imitations
-        self.kl, self.kl_nats = kl, kl_nats
+        self.kl, self.kl_nats, self.kl_imitated = kl, kl_nats, kl_imitated
         self.evaluations = evaluations
         self.candidates = candidates
         self.search = LatentSearch(
@@ -66,14 +67,15 @@ class GGL(Attack):
         budget = min(budget, self.evaluations)
         own = distance(self.matching, observation)
         matching, likelihood = informed(observation, own)
-        divergence = self.kl_nats if likelihood else self.kl
+        beside = self.kl if copies is None else self.kl_imitated
+        divergence = self.kl_nats if likelihood else beside
         rows = victims_at_once(observation, unknowns=observation.batch_size * prior.latent_size)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             objective = latent_objective(seen, _labels(seen), matching, divergence, copies)
             if self.optimiser == "cma":
                 return self._evolved(objective, budget=budget, seed=seed, rows=rows)
-            plain = latent_objective(seen, _labels(seen), own(None), self.kl, copies)
+            plain = latent_objective(seen, _labels(seen), own(None), beside, copies)
             guide = plain if likelihood else None
             return self.search.minimise(
                 objective, seen.ids, evaluations=budget, seed=seed, rows=rows, guide=guide
