@@ -9,7 +9,7 @@ from bench.check import material, split_material
 from bench.check.place import Subject
 from bench.check.trial import GradientTrial, Trial
 from bench.models.names import SPLIT
-from bench.plugins import build_defense
+from bench.plugins import attack_card, build_defense
 from bench.runs.observe_split import observe_weight_gradients
 from bench.victims.split_releases import CLIENT
 from bench.victims.splitfed import release_weight_gradients
@@ -40,6 +40,7 @@ class LeakedTrial(GradientTrial):
             release=released,
             pool=material.listed(released),
             auxiliary=material.few(material.data().splits.auxiliary, split_material.CLIENT_IMAGES),
+            generator=material.prior_of(attack_card(subject.name)),
         )
 
 

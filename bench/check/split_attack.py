@@ -17,18 +17,21 @@ from bench.check.split_trial import SMASHED
 from bench.check.trial import ReleaseTrial, card_of, run
 from bench.metrics import psnr
 
-_PARTS = ("client", "query", "session", "auxiliary")
+_PARTS = ("client", "query", "session", "auxiliary", "generator")
 
 
 def access(subject: Subject) -> str:
     """It refuses to work without what its card declares, before some defense at least."""
     card, given = card_of(subject), SMASHED.plain(subject)
     asked = [part for part in _PARTS if getattr(given, part) is not None]
+    if card.needs_generator and not card.needs_auxiliary:
+        asked.remove("auxiliary")  # they come with what was learned from them
     for part in asked:
         if not any(_refuses(subject, SMASHED.seen(subject, 1, *view), part) for view in SMASHED.views(card)):
             raise Broken(
                 f"works without observation.{part}, which its card asks for (access = {card.access}, "
-                f"needs_auxiliary = {str(card.needs_auxiliary).lower()})",
+                f"needs_auxiliary = {str(card.needs_auxiliary).lower()}, "
+                f"needs_generator = {str(card.needs_generator).lower()})",
                 "declare less, or raise IncompatibleError(reason)",
             )
     return f"needs what it declares: {', '.join(asked) or 'the activations alone'}"
