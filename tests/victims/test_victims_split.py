@@ -297,12 +297,15 @@ def test_only_the_declared_access_passes_the_door(attack: str) -> None:
 
     place = split_material.source(Defense())
     seen = split_material.observation(attack, place, split_material.released(place))
-    access = attack_card(attack).access
+    card = attack_card(attack)
+    access = card.access
     assert (seen.client is not None) == (access is Access.WEIGHTS)
     assert (seen.query is not None) == (access is Access.QUERY)
     assert (seen.session is not None) == (access is Access.ACTIVE)
-    assert (seen.auxiliary is not None) == attack_card(attack).needs_auxiliary
-    assert seen.labels is None and seen.defense is None and seen.threat.adversary is Adversary.NAIVE
+    assert (seen.auxiliary is not None) == (card.needs_auxiliary or card.needs_generator)
+    assert (seen.generator is not None) == card.needs_generator
+    assert (seen.labels is not None) == card.needs_labels and (seen.pool is not None) == card.receives_pool
+    assert seen.defense is None and seen.threat.adversary is Adversary.NAIVE
     theirs = {name: value for name, value in place.parameters.items() if name.startswith("client")}
     blank = dict(seen.model.state_dict())
     assert not any(torch.equal(blank[name], value) for name, value in theirs.items() if "weight" in name)
