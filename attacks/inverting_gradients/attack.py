@@ -44,7 +44,7 @@ class InvertingGradients(Attack):
         statistics: float = 0.0,
     ) -> None:
         """Sets the schedule and the weights of the priors: beside the cosine, or beside a likelihood."""
-        self.optimiser = SignedAdam(learning_rate=learning_rate, decay=decay)
+        self.learning_rate, self.decay = learning_rate, decay
         self.iterations = iterations
         self.tv_grey, self.tv_colour, self.tv_end = tv_grey, tv_colour, tv_end
         self.tv_nats = tv_nats
@@ -71,6 +71,8 @@ class InvertingGradients(Attack):
             why = "are weighed against a cosine" if likelihood else "are not known of this release"
             raise IncompatibleError(f"BatchNorm statistics {why}")
         iterations = min(space.budget, self.iterations)
+        decay = "steps" if likelihood else self.decay
+        optimiser = SignedAdam(learning_rate=self.learning_rate, decay=decay)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             classes = assumed(seen, private_labels(seen))
@@ -78,7 +80,7 @@ class InvertingGradients(Attack):
             known = ((self.statistics, BatchNormStatistics(seen)),) if self.statistics else ()
             objective = Objective(seen, unknowns, matching, priors + known)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
-            return self.optimiser.minimise(
+            return optimiser.minimise(
                 objective, start, iterations=iterations, project=space.project, fading=fading
             )
 

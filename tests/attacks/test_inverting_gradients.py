@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.api import GradientObservation, IncompatibleError
+from bench.api import DefenseView, GradientObservation, Gradients, IncompatibleError
 from bench.engine import total_variation
 from bench.metrics import psnr
 from bench.metrics.matching import assign
@@ -87,6 +87,20 @@ def test_the_cost_is_reported_without_total_variation() -> None:
     found = attacked(seen, iterations=8, tv_end=50.0)
     assert (50 * total_variation(found.images) > 2).all()
     assert (found.cost > 0).all() and (found.cost < 2).all()
+
+
+def test_beside_a_likelihood_nothing_fades_and_the_rate_falls_in_steps() -> None:
+    def squared(candidate: Gradients, observed: Gradients) -> Tensor:
+        gaps = [(candidate[name] - value).square().flatten(1).sum(1) for name, value in observed.items()]
+        return torch.stack(gaps).sum(0)
+
+    seen = observation("convnet", *batches(1, 1), defense=DefenseView(negative_log_likelihood=squared))
+    first = attacked(seen, iterations=8).images
+    assert torch.equal(first, attacked(seen, iterations=8, decay="steps", tv_grey=1.0).images)
+    bare = replace(seen, defense=None)
+    assert not torch.equal(
+        attacked(bare, iterations=8).images, attacked(bare, iterations=8, decay="steps").images
+    )
 
 
 def test_grey_and_colour_have_weights_of_their_own() -> None:
