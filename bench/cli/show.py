@@ -114,6 +114,7 @@ _KNOWLEDGE = {
     Adversary.NAIVE: "naive: ignores that there is a defense",
     Adversary.ADAPTIVE: "adaptive: knows the defense",
 }
+_LABELS = "given in split learning, whose server computes the loss; nowhere else"
 
 
 def _attack(card: AttackCard) -> Pairs:
@@ -125,7 +126,7 @@ def _attack(card: AttackCard) -> Pairs:
         yield "client's half", card.access.words
     ignorant = "a control" if card.channels == (Channel.MODEL,) else "a prior that ignores it"
     yield "release", "yes" if card.observes_release else f"no: {ignorant}"
-    yield "private labels", "needed: the protocol gives none" if card.needs_labels else "no"
+    yield "private labels", _LABELS if card.needs_labels else "no"
     if Channel.GRADIENTS in card.channels:
         yield "BatchNorm", "statistics only as the victim gives them away: bench show MODEL says which"
     spare = "no, but to undo a known change of the clients' images"

@@ -108,6 +108,20 @@ def test_declared_limits_are_cells_with_a_reason(folders: Folders) -> None:
             assert (reason != "") == (attack == "nosy")
 
 
+@pytest.mark.parametrize(("channel", "given"), [("smashed", True), ("client_gradients", False)])
+def test_labels_are_the_servers_in_split_learning_and_nobody_elses(
+    folders: Folders, channel: str, given: bool
+) -> None:
+    split = {"channels": [channel], "access": "weights"}
+    folders.add("attack", "server", {**split, "needs_labels": True})
+    folders.add("defense", "blur", {"channels": [channel]})
+    block = {"channel": channel, "models": ["splitnet"], "attacks": ["server"]}
+    cells = cells_of(folders, block, seeds=(0,))
+    assert [cell.incompatible for cell in cells] == (
+        [""] if given else ["needs the private labels, which the protocol does not give"]
+    )
+
+
 def test_an_attack_only_plays_the_adversaries_that_it_declares(folders: Folders) -> None:
     folders.add("attack", "simple", {"adversaries": ["naive"]})
     block = {"attacks": ["guess", "simple"], "adversaries": ["naive", "adaptive"]}

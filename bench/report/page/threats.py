@@ -56,7 +56,8 @@ def _owned(words: Terms, entry: AttackEntry, card: AttackCard) -> list[list[str]
     auxiliary = "other images of the same distribution" if images else "none"
     if entry.adversary == "adaptive" and not images:
         auxiliary = "none, but to undo a change of the clients' images if the defense makes one"
-    lines = [["private labels", "given" if card.needs_labels else "not given"], ["auxiliary data", auxiliary]]
+    given = "given: the server has them by the protocol, since it computes the loss"
+    lines = [["private labels", given if card.needs_labels else "not given"], ["auxiliary data", auxiliary]]
     return [*lines, ["of the client's half", card.access.words]] if card.access is not None else lines
 
 

@@ -1,0 +1,136 @@
+"""GLASS: GAN-based latent space search against split learning (Li et al., NeurIPS 2023)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.api import (
+    ImageGenerator,
+    ImageSet,
+    IncompatibleError,
+    Reconstruction,
+    SmashedAttack,
+    SmashedObservation,
+)
+from bench.attacks.glass.paths import Paths, paths
+from bench.attacks.glass.search import LatentPhase, PixelPhase
+from bench.engine.adam import AMSGrad
+from bench.engine.generative import WarmAdam
+from bench.engine.imitated import Imitations, imitations
+from bench.engine.optimum import Optimum
+from bench.engine.parametrise import starts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Priors:
+    """Weights beside a mismatch: of a latent's norm, and of total variation and distance of pixels."""
+
+    norm: float
+    tv: float = 0.0
+    tv_start: float = 0.0
+    pull: float = 0.0
+
+
+class GLASS(SmashedAttack):
+    """Searches the latent whose image has the observed activations, then the pixels around that image."""
+
+    def __init__(
+        self,
+        *,
+        generator: str = "wgan_gp",
+        candidates: int = 60,
+        followed: int = 2,
+        learning_rate: float = 0.1,
+        latent_share: float = 0.8,
+        pixel_rate: float = 0.3,
+        imitations: int = 3,
+        norm: float = 1e-3,
+        tv: float = 0.03,
+        tv_start: float = 0.1,
+        norm_nats: float = 1.0,
+        tv_nats: float = 2000.0,
+        pull_nats: float = 30.0,
+    ) -> None:
+        """Sets the schedule of both phases and the weights of priors; the harness brings the generator."""
+        self.generator = generator
+        self.candidates, self.followed = candidates, followed
+        self.latent = WarmAdam(learning_rate=learning_rate)
+        self.pixel = AMSGrad(learning_rate=pixel_rate)
+        self.latent_share = latent_share
+        self.imitations = imitations
+        self.complete = Priors(norm=norm, tv_start=tv_start)
+        self.incomplete = Priors(norm=norm, tv=tv)
+        self.nats = Priors(norm=norm_nats, tv=tv_nats, pull=pull_nats)
+
+    def reconstruct(self, observation: SmashedObservation, *, budget: int, seed: int) -> Reconstruction:
+        """All images at once, each on its own.
+
+        Raises:
+            IncompatibleError: the client's weights are not known, there is no generator, or images are needed
+                to imitate what clients do to theirs and there are none.
+        """
+        client, prior = observation.client, observation.generator
+        if client is None:
+            raise IncompatibleError("glass differentiates the client's half, whose weights it does not know")
+        if prior is None:
+            raise IncompatibleError("the attack searches a generator, and this attacker has none")
+        ways = paths(observation, client, self._imitated(observation, seed))
+        found = self._latents(ways, prior, observation, budget, seed)
+        with torch.no_grad():
+            images = prior.decoder(found.point)
+        left = budget - int(found.evaluations.max()) if ways.imitated is None else 0
+        tuned = self._pixels(observation).minimise(ways, images, iterations=left)
+        shape = (observation.victims, observation.batch_size)
+        cost = tuned.cost if left else found.cost
+        return Reconstruction(
+            images=tuned.point.unflatten(0, shape),
+            cost=cost.view(shape).mean(1),
+            evaluations=(found.evaluations + tuned.evaluations).view(shape).amax(1),
+        )
+
+    def _imitated(self, seen: SmashedObservation, seed: int) -> Imitations | None:
+        """Copies of the clients' transform of their images, if this attacker knows of one."""
+        transform = None if seen.defense is None else seen.defense.transform
+        if transform is None:
+            return None
+        if seen.auxiliary is None:
+            raise IncompatibleError("glass needs auxiliary images to imitate what clients do to theirs")
+        device = seen.activations.device
+        owned = ImageSet(seen.auxiliary.images.to(device), seen.auxiliary.labels.to(device))
+        return imitations(transform, owned, num_classes=seen.num_classes, seed=seed, number=self.imitations)
+
+    def _priors(self, seen: SmashedObservation) -> Priors:
+        """By how far the activations determine the image."""
+        view = seen.defense
+        if view is None:
+            return self.complete
+        if view.negative_log_likelihood is not None:
+            return self.nats
+        return self.complete if view.transmitted is None else self.incomplete
+
+    def _latents(
+        self, ways: Paths, prior: ImageGenerator, seen: SmashedObservation, budget: int, seed: int
+    ) -> Optimum:
+        size, images = prior.latent_size, seen.batch_size
+
+        def drawn(number: int) -> Tensor:
+            flat = starts(seen.ids, images * number * size, seed=seed, like=seen.activations)
+            return flat.view(-1, number, size)
+
+        phase = LatentPhase(
+            optimiser=self.latent,
+            candidates=self.candidates,
+            followed=self.followed,
+            norm=self._priors(seen).norm,
+        )
+        # Pixels are left alone where clients are imitated: with so many unknowns they explain the copies'
+        # mistakes, at a lower cost than that of the image.
+        share = self.latent_share if ways.imitated is None else 1.0
+        return phase.minimise(ways, prior, drawn, evaluations=max(1, round(share * budget)))
+
+    def _pixels(self, seen: SmashedObservation) -> PixelPhase:
+        priors = self._priors(seen)
+        return PixelPhase(optimiser=self.pixel, tv=priors.tv, tv_start=priors.tv_start, pull=priors.pull)
