@@ -65,7 +65,7 @@ class DLG(Attack):
         space = InputSpace.of(observation, budget=budget, seed=seed)
         observation = in_double(space.observation) if self.precision == "double" else space.observation
         matching, likelihood = informed(observation, Euclidean)
-        given = observation.labels is not None
+        given = observation.threat.labels_known
         unknowns = self._told(observation) if given else PixelsAndLabels.of(observation)
         weight = self.tv_nats if likelihood else self.tv
         priors = ((weight, total_variation),) if incomplete(observation) else ()
@@ -100,7 +100,7 @@ class DLG(Attack):
             images=space.images(images).float(),
             cost=found.cost.float(),
             evaluations=found.evaluations + space.learning,
-            labels=labels.argmax(-1) if observation.labels is None else observation.labels,
+            labels=private_labels(observation) if given else labels.argmax(-1),
         )
 
     def _told(self, seen: GradientObservation) -> Pixels:

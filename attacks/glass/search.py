@@ -7,8 +7,7 @@ through one copy fits that copy's own mistakes, and one through all of them at o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -36,7 +35,25 @@ def _slope(costs: Costs, points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rows(points: Tensor, at_once: int = _AT_ONCE) -> tuple[Tensor, ...]:
-    return torch.arange(len(points), device=points.device).split(max(1, at_once))
+    rows: tuple[Tensor, ...] = torch.arange(len(points), device=points.device).split(max(1, at_once))
+    return rows
+
+
+@dataclass
+class _Turning:
+    """Costs and slopes of M points, every step by the next path."""
+
+    paths: Paths
+    costs: Callable[[Paths], Costs]
+    step: int = 0
+
+    def __call__(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        self.step += 1
+        return _slope(self.costs(self.paths.turn(self.step - 1)), point)
+
+    def select(self, victims: Tensor) -> _Turning:
+        """The same for some of the points."""
+        return replace(self, paths=self.paths.select(victims))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +101,8 @@ class LatentPhase:
 
     def _costs(self, paths: Paths, prior: ImageGenerator) -> Costs:
         def costs(points: Tensor) -> Tensor:
-            return paths.cost(prior.decoder(points)) + 0.5 * self.norm * points.square().sum(1)
+            mismatch = paths.cost(prior.decoder(points))
+            return mismatch + 0.5 * self.norm * points.square().sum(1)
 
         return costs
 
@@ -102,11 +120,7 @@ class LatentPhase:
         """What becomes of the best of points ``[M, P, Z]``, by the mean over all paths, and its cost."""
         images = torch.arange(len(points), device=points.device)
         several = paths.select(images.repeat_interleave(points.shape[1]))
-        turns = count()
-
-        def objective(point: Tensor) -> tuple[Tensor, Tensor]:
-            return _slope(self._costs(several.turn(next(turns)), prior), point)
-
+        objective = _Turning(several, lambda way: self._costs(way, prior))
         found = self.optimiser.minimise(objective, points.flatten(0, 1), iterations=steps)
         if points.shape[1] == 1:
             return found.point, found.cost
@@ -136,7 +150,7 @@ class PixelPhase:
         """Images ``[M, C, H, W]`` in [0, 1], each its own best.
 
         Args:
-            paths: of M images.
+            paths: of M images, without copies of clients: each step takes one pass.
             drawn: where they start, ``[M, C, H, W]``.
             iterations: steps of each image, one pass through the client's half each.
         """
@@ -148,15 +162,13 @@ class PixelPhase:
         )
 
     def _part(self, paths: Paths, drawn: Tensor, iterations: int) -> Optimum:
-        turns = count()
-
         def objective(images: Tensor, share: float) -> tuple[Tensor, Tensor]:
-            way, fading = paths.turn(next(turns)), self.tv_start * share**2
+            fading = self.tv_start * share**2
 
             def costs(leaf: Tensor) -> Tensor:
                 far = (leaf - drawn).square().flatten(1).sum(1)
                 rough = total_variation(leaf[:, None])
-                return way.cost(leaf) + (self.tv + fading) * rough + 0.5 * self.pull * far
+                return paths.cost(leaf) + (self.tv + fading) * rough + 0.5 * self.pull * far
 
             cost, slope = _slope(costs, images)
             # Costs are compared over time: without what vanishes.

@@ -61,7 +61,7 @@ class IDLG(Attack):
         Raises:
             IncompatibleError: B > 1 and no labels are given: the sign rule does not tell them.
         """
-        if observation.batch_size != 1 and observation.labels is None:
+        if observation.batch_size != 1 and not observation.threat.labels_known:
             raise IncompatibleError("the sign rule for labels holds for B = 1 only")
         labels = private_labels(observation)
         space = InputSpace.of(observation, budget=budget, seed=seed)

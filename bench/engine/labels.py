@@ -64,9 +64,12 @@ def private_labels(observation: GradientObservation) -> Tensor:
         B > 1 are sorted within a victim.
 
     Raises:
-        IncompatibleError: no labels are given, and the network has no linear classifier.
+        IncompatibleError: the threat model gives the labels, and they are missing; or it does not, and the
+            network has no linear classifier.
     """
-    if observation.labels is not None:
+    if observation.threat.labels_known:
+        if observation.labels is None:
+            raise IncompatibleError("the threat model says that the labels are known, and none are given")
         return observation.labels
     return (single_labels if observation.batch_size == 1 else count_labels)(observation)
 

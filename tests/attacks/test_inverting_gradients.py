@@ -132,6 +132,7 @@ def test_labels_that_are_given_take_the_place_of_inferred_ones(name: str) -> Non
     """For two images nothing else tells the labels: with others than the true ones, other pixels fit."""
     images, labels = batches(2, 2)
     seen = observation("lenet", images, labels)
+    seen = replace(seen, threat=replace(seen.threat, labels_known=True))
     attack = build_attack(name, {})
     right = attack.reconstruct(replace(seen, labels=labels), budget=60, seed=0)
     wrong = attack.reconstruct(replace(seen, labels=(labels + 1) % 10), budget=60, seed=0)

@@ -159,8 +159,11 @@ def test_other_classes_are_assumed_in_turn_and_the_tied_ones_first() -> None:
 def test_labels_that_are_given_are_taken(batch_size: int) -> None:
     seen = scripted([[-1.0] * 4, [0.0] * 4], batch_size)
     given = torch.full((2, batch_size), 2)
-    assert torch.equal(private_labels(replace(seen, labels=given)), given)
+    told = replace(seen, threat=replace(seen.threat, labels_known=True))
+    assert torch.equal(private_labels(replace(told, labels=given)), given)
     assert (private_labels(seen) == UNKNOWN).all()
+    with pytest.raises(IncompatibleError, match="none are given"):
+        private_labels(told)
 
 
 def test_a_network_without_a_linear_layer_is_refused() -> None:
