@@ -39,6 +39,7 @@ class InvertingGradients(Attack):
         tv_grey: float = 0.03,
         tv_colour: float = 0.05,
         tv_end: float = 1e-3,
+        tv_power: float = 2.0,
         tv_nats: float = 3000.0,
         errors: str = "read",
         statistics: float = 0.0,
@@ -47,7 +48,7 @@ class InvertingGradients(Attack):
         self.learning_rate, self.decay = learning_rate, decay
         self.iterations = iterations
         self.tv_grey, self.tv_colour, self.tv_end = tv_grey, tv_colour, tv_end
-        self.tv_nats = tv_nats
+        self.tv_power, self.tv_nats = tv_power, tv_nats
         self.errors = errors
         self.statistics = statistics
 
@@ -72,7 +73,7 @@ class InvertingGradients(Attack):
             raise IncompatibleError(f"BatchNorm statistics {why}")
         iterations = min(space.budget, self.iterations)
         decay = "steps" if likelihood else self.decay
-        optimiser = SignedAdam(learning_rate=self.learning_rate, decay=decay)
+        optimiser = SignedAdam(learning_rate=self.learning_rate, decay=decay, power=self.tv_power)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             classes = assumed(seen, private_labels(seen))

@@ -16,9 +16,9 @@ Fading = Callable[[Tensor, float], Tensor]
 """``(point [N, D], share) -> slope [N, D]`` of a cost that counts by this share, which falls from 1 to 0."""
 
 
-def fallen(done: int, iterations: int) -> float:
-    """What is left of a fading cost after ``done`` of the iterations: ``(1 - done / iterations)^2``."""
-    return (1 - done / iterations) ** 2
+def fallen(done: int, iterations: int, *, power: float = 2.0) -> float:
+    """What is left of a fading cost after ``done`` of the iterations: ``(1 - done / iterations)^power``."""
+    return float((1 - done / iterations) ** power)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +31,14 @@ class SignedAdam:
         signed: take the sign; false is plain Adam.
         decay: of the rate: ``steps``, a tenth after 3/8, 5/8 and 7/8 of the iterations, or ``cosine``, along
             a half cosine to zero.
+        power: by which a cost fades, see :func:`fallen`.
     """
 
     learning_rate: float = 0.1
     betas: tuple[float, float] = (0.9, 0.999)
     signed: bool = True
     decay: str = "steps"
+    power: float = 2.0
 
     def rate(self, turn: int, iterations: int) -> float:
         """The learning rate of an iteration, from 1 to ``iterations``."""
@@ -78,7 +80,7 @@ class SignedAdam:
             best = torch.where(better.unsqueeze(1), point, best)
             best_cost = torch.where(better, cost, best_cost)
             if fading is not None:
-                slope = slope + fading(point, fallen(turn - 1, iterations))
+                slope = slope + fading(point, fallen(turn - 1, iterations, power=self.power))
             slope = slope.nan_to_num(0.0, 0.0, 0.0)
             slope = slope.sign() if self.signed else slope
             first = torch.lerp(slope, first, self.betas[0])

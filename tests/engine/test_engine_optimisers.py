@@ -296,6 +296,8 @@ def test_a_fading_cost_guides_the_steps_by_the_square_of_what_is_left_and_enters
     found = SignedAdam(signed=False).minimise(flat, torch.zeros(2, 3), iterations=4, fading=fading)
     assert shares == pytest.approx([1.0, 0.5625, 0.25, 0.0625])
     assert found.cost.tolist() == [3.0, 3.0]
+    SignedAdam(power=1).minimise(flat, torch.zeros(2, 3), iterations=2, fading=fading)
+    assert shares[4:] == pytest.approx([1.0, 0.5])
     met: list[float] = []
     watched = on(1, lambda point, rows: (met.append(point.max().item()), 0 * point.sum(1))[1])
     SignedAdam().minimise(watched, torch.zeros(1, 3), iterations=4, fading=fading)
