@@ -72,4 +72,6 @@ def _step(name: str, layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> St
         raise IncompatibleError("the closed form needs biases")
     if isinstance(layer, nn.Conv2d) and (layer.groups != 1 or layer.padding_mode != "zeros"):
         raise IncompatibleError("the closed form knows plain convolutions only")
+    if shape[0] != (layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features):
+        raise IncompatibleError("the closed form cannot walk back through what happens between two layers")
     return Step(name, layer, None, shape)

@@ -70,12 +70,19 @@ class Residual(nn.Sequential):
         return scores + input.flatten(1).mean(1, keepdim=True)
 
 
+class Doubled(nn.Sequential):
+    def forward(self, input: Tensor) -> Tensor:
+        scores: Tensor = super().forward(torch.cat([input, input], 1))
+        return scores
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
         (nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 10)), "ReLU"),
         (nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.Flatten(), nn.Linear(3600, 10)), "biases"),
         (nn.Sequential(nn.Conv2d(1, 10, 32, padding_mode="reflect"), nn.Flatten()), "plain"),
+        (Doubled(nn.Conv2d(2, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(3600, 10)), "between two layers"),
         (Residual(nn.Flatten(), nn.Linear(1024, 10)), "more than its layers"),
     ],
 )  # fmt: skip
