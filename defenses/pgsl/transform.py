@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +13,10 @@ from bench.api import ImageSet
 from bench.defenses.pgsl.downsample import Shape, attacked_of, carrier_shape, map_of, unmapped
 from bench.defenses.pgsl.maps import MapRule, chosen_labels
 from bench.defenses.pgsl.surrogate import Surrogate, train_surrogate
+
+REMEMBERED = 16
+"""Surrogates kept in a process: all attacks, on all strengths, learn the same ones; no release changes them."""
+_learned: OrderedDict[tuple[object, ...], tuple[dict[str, Tensor], Tensor]] = OrderedDict()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +87,27 @@ class PGSLTransform:
         generator = torch.Generator(device=device).manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             surrogate = Surrogate(num_classes, (channels, height, width)).to(device)
-        surrogate.initialise(generator)
+        asked = (_digest(auxiliary), num_classes, self.epochs, seed, str(device))
+        if asked not in _learned:
+            surrogate.initialise(generator)
+            train_surrogate(surrogate, auxiliary, epochs=self.epochs, generator=generator)
+            _learned[asked] = (surrogate.state_dict(), generator.get_state())
+            if len(_learned) > REMEMBERED:
+                _learned.popitem(last=False)
+        weights, drawn = _learned[asked]
+        surrogate.load_state_dict(weights)
+        generator.set_state(drawn)
         return PGSLImitation(
-            surrogate=train_surrogate(surrogate, auxiliary, epochs=self.epochs, generator=generator),
+            surrogate=surrogate.requires_grad_(False).eval(),
             rule=self.rule,
             training_label=self.training_label,
             generator=generator,
         )
+
+
+def _digest(images: ImageSet) -> str:
+    """A name of some images and their labels."""
+    found = hashlib.sha256()
+    for value in (images.images, images.labels):
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()

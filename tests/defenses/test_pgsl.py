@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Defense, HookContext, ImageSet, IncompatibleError, Phase
+from bench.defenses.pgsl import transform
 from bench.defenses.pgsl.downsample import attacked_of, carrier_shape, map_of, pack, unmapped
 from bench.defenses.pgsl.fusion import SHARES, Streams, decision
 from bench.defenses.pgsl.maps import MapRule, chosen_labels, slopes
@@ -403,7 +404,16 @@ def test_an_attacker_learns_a_transform_of_its_own() -> None:
     view = defense.view()
     assert view is not None and view.transform is not None
     data = private()
-    mine, again = (view.transform.learn(data, num_classes=CLASSES, seed=3) for _ in range(2))
+    mine = view.transform.learn(data, num_classes=CLASSES, seed=3)
+    kept = view.transform.learn(data, num_classes=CLASSES, seed=3)
+    transform._learned.clear()
+    again = view.transform.learn(data, num_classes=CLASSES, seed=3)
+    assert not kept.surrogate.training and len(transform._learned) == 1
+    other = view.transform.learn(data, num_classes=CLASSES, seed=4)
+    for name, value in again.surrogate.state_dict().items():
+        assert torch.equal(value, kept.surrogate.state_dict()[name])
+        assert not value.any() or not torch.equal(value, other.surrogate.state_dict()[name])
+    assert torch.equal(kept.generator.get_state(), again.generator.get_state())
     images = data.images[:8].clone().requires_grad_()
     carriers = mine.inputs(images, data.labels[:8])
     assert carriers.shape[1:] == view.transform.shape(SHAPE)
