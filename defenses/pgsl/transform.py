@@ -15,7 +15,7 @@ from bench.defenses.pgsl.maps import MapRule, chosen_labels
 from bench.defenses.pgsl.surrogate import Surrogate, train_surrogate
 
 REMEMBERED = 16
-"""Surrogates kept in a process: all attacks, on all strengths, learn the same ones; no release changes them."""
+"""Surrogates kept in a process: all attacks on all strengths learn the same ones, whatever was released."""
 _learned: OrderedDict[tuple[object, ...], tuple[dict[str, Tensor], Tensor]] = OrderedDict()
 
 
