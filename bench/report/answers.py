@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.report.entries import Confirmation, Group, Place, Row
+from bench.report.entries import Group, Place, Row
 from bench.report.recovered import again, with_undefended
 from bench.report.recovery import drop
 from bench.report.statistics import Interval
@@ -35,8 +35,8 @@ class Answer:
     lead: Interval | None = None
 
     @property
-    def confirmation(self) -> Confirmation | None:
-        """The same defense on fresh seeds; None where it was not measured there."""
+    def confirmation(self) -> tuple[Group, Row] | None:
+        """The same defense on fresh seeds, with its group there; None where it was not measured there."""
         return self.group.confirmations.get(self.place.row.number) if self.place else None
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.report.answers import answer
 from bench.report.cards import Cards
-from bench.report.entries import LIMITS, Confirmation, Group, Row
+from bench.report.entries import LIMITS, Group, Row
 from bench.report.frames import Results, read_results
 from bench.report.leaderboard import build
 from bench.report.reproduce import matrix_of
@@ -78,9 +78,9 @@ def build_confirmed(directory: Path, results: Results, cards: Cards | None = Non
 
 def confirmed(groups: Sequence[Group], fresh: Sequence[Group]) -> tuple[Group, ...]:
     """The groups, with a confirmation of each defended row that stands in both leaderboards."""
-    known = {_named(group, row).place: Confirmation(group, row) for group in fresh for row in group.rows}
+    known = {_named(group, row).place: (group, row) for group in fresh for row in group.rows}
 
-    def of(group: Group) -> dict[int, Confirmation]:
+    def of(group: Group) -> dict[int, tuple[Group, Row]]:
         places = {row.number: _named(group, row).place for row in group.rows if not row.baseline}
         return {number: known[place] for number, place in places.items() if place in known}
 

@@ -200,11 +200,10 @@ class Group:
     """All defenses that may be compared: one channel, data set, model, checkpoint and batch size.
 
     Attributes:
-        rank: the metric that decides which reconstruction is best: LPIPS, or SSIM where there is no LPIPS; on
-            channel ``model`` the evaluator's accuracy.
+        rank: the metric that decides which reconstruction is best: LPIPS, SSIM, or evaluator's accuracy.
         rows: sorted: without strength first, then by label and strength.
-        places: per limit of accuracy loss, the defenses at their best strength, the least leak first.
-        attacks: attacks by their mean leakage on complete blocks, the strongest first.
+        places: per limit of accuracy loss, defenses at their best strength, the least leak first.
+        attacks: by their mean leakage on complete blocks, the strongest first.
         areas: per defense the hypervolume over its strengths, in units of the ranking metric.
         suite: name and version of the attacks that the verdicts stand on; empty if the matrix names none.
         attacked: how many attacks of the suite saw the undefended victim's releases.
@@ -212,7 +211,7 @@ class Group:
         fair_floor: mean of the ranking metric over the best of as many blind guesses as the undefended row
             has attacks; NaN if none was measured.
         lead: by how much the undefended recovered share lies above that of blind guesses.
-        confirmations: by number of a row, the same row on fresh seeds, where it was measured there.
+        confirmations: by number of a row, the same row on fresh seeds and its group there.
         lpips_side: pixels to which images were enlarged for LPIPS; 0 if they were not.
     """
 
@@ -231,7 +230,7 @@ class Group:
     resolution: float = math.nan
     fair_floor: float = math.nan
     lead: Interval = NOTHING
-    confirmations: Mapping[int, Confirmation] = field(default_factory=dict)
+    confirmations: Mapping[int, tuple[Group, Row]] = field(default_factory=dict)
     lpips_side: int = 0
 
     def bound(self, limit: float) -> float:
@@ -299,16 +298,3 @@ class Group:
         return (
             "none is certainly that cheap" if any(not row.baseline for row in self.rows) else "none was tried"
         )
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """A row measured once more on seeds on which nothing was chosen.
-
-    Attributes:
-        group: its setting, on those seeds.
-        row: of that group.
-    """
-
-    group: Group
-    row: Row

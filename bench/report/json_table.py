@@ -13,7 +13,6 @@ from bench.report.entries import (
     HYPERVOLUME_LIMIT,
     LIMITS,
     AttackEntry,
-    Confirmation,
     Group,
     Place,
     Row,
@@ -139,12 +138,13 @@ def _answer(group: Group, limit: float) -> dict[str, Any]:
     }
 
 
-def _confirmation(found: Confirmation) -> dict[str, Any]:
-    base = found.group.baseline
+def _confirmation(found: tuple[Group, Row]) -> dict[str, Any]:
+    group, row = found
+    base = group.baseline
     return {
-        "seeds": found.row.utility.seeds,
-        "verdict": _verdict(found.row),
-        "loss_points": _spread(found.row.loss),
+        "seeds": row.utility.seeds,
+        "verdict": _verdict(row),
+        "loss_points": _spread(row.loss),
         "recovered_undefended": _interval(base.verdict.recovered) if base else None,
     }
 

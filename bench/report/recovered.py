@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from bench.report.entries import Confirmation, Group, Row
+from bench.report.entries import Group, Row
 from bench.report.statistics import Interval
 from bench.report.text import MISSING, bounds, number
 
@@ -70,19 +70,17 @@ def with_undefended(row: Row | None, group: Group) -> str:
     return own if group.baseline is None else f"{own}; undefended {recovered(group.baseline, group)}"
 
 
-def again(found: Confirmation | None, before: str = "") -> str:
+def again(found: tuple[Group, Row] | None, before: str = "") -> str:
     """What fresh seeds say: ``on 5 fresh seeds 24 of 75; undefended 75 of 75: reduces``.
 
     Args:
-        found: the row on those seeds; None where it was not measured, which gives an empty text.
+        found: group and row on those seeds; None where it was not measured, which gives an empty text.
         before: stands before the text.
     """
     if found is None:
         return ""
-    seeds = found.row.utility.seeds
-    return (
-        f"{before}on {seeds} fresh seeds {with_undefended(found.row, found.group)}: {found.row.verdict.shown}"
-    )
+    group, row = found
+    return f"{before}on {row.utility.seeds} fresh seeds {with_undefended(row, group)}: {row.verdict.shown}"
 
 
 def share(row: Row, group: Group) -> str:

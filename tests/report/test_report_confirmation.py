@@ -46,8 +46,8 @@ def test_both_numbers_are_printed(folder: Folder, cards: Cards, tmp_path: Path) 
     found = answer(group, 1.0)
     assert found.word is Word.HIDES, "the word stands on the seeds of the matrix"
     assert found.confirmation is not None
-    assert found.confirmation.row.verdict.word is Word.REDUCES
-    assert 0.3 < found.confirmation.row.verdict.recovered.mean < 0.7
+    fresh = found.confirmation[1].verdict
+    assert fresh.word is Word.REDUCES and 0.3 < fresh.recovered.mean < 0.7
     text = sentence([group], 1.0)
     assert "0 of 75" in text and "on 5 fresh seeds" in text
     write_report(tmp_path, final=False, cards=cards)
