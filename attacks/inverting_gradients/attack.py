@@ -39,7 +39,8 @@ class InvertingGradients(Attack):
         tv_grey: float = 0.03,
         tv_colour: float = 0.05,
         tv_end: float = 1e-3,
-        tv_power: float = 2.0,
+        tv_power_grey: float = 2.0,
+        tv_power_colour: float = 1.0,
         tv_nats: float = 3000.0,
         errors: str = "read",
         statistics: float = 0.0,
@@ -48,7 +49,8 @@ class InvertingGradients(Attack):
         self.learning_rate, self.decay = learning_rate, decay
         self.iterations = iterations
         self.tv_grey, self.tv_colour, self.tv_end = tv_grey, tv_colour, tv_end
-        self.tv_power, self.tv_nats = tv_power, tv_nats
+        self.tv_power_grey, self.tv_power_colour = tv_power_grey, tv_power_colour
+        self.tv_nats = tv_nats
         self.errors = errors
         self.statistics = statistics
 
@@ -67,13 +69,14 @@ class InvertingGradients(Attack):
         rough = total_variation if likelihood else colour_variation
         priors = ((weight, rough),)
         fading = None if likelihood else self._fading(observation, space.observation)
+        power = self.tv_power_grey if observation.image_shape[0] == 1 else self.tv_power_colour
         observation = space.observation
         if self.statistics and (likelihood or observation.statistics is None):
             why = "are weighed against a cosine" if likelihood else "are not known of this release"
             raise IncompatibleError(f"BatchNorm statistics {why}")
         iterations = min(space.budget, self.iterations)
         decay = "steps" if likelihood else self.decay
-        optimiser = SignedAdam(learning_rate=self.learning_rate, decay=decay, power=self.tv_power)
+        optimiser = SignedAdam(learning_rate=self.learning_rate, decay=decay, power=power)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             classes = assumed(seen, private_labels(seen))

@@ -70,15 +70,13 @@ def test_smooth_colour_images_are_rebuilt(batch_size: int, floor: float) -> None
 
 @pytest.mark.slow
 @needs(CIFAR)
-@pytest.mark.parametrize(
-    ("batch_size", "power", "floor"), [(1, 2.0, 25), (1, 1.0, 25), (4, 2.0, 20), (4, 1.0, 22)]
-)
-def test_photographs_are_rebuilt(batch_size: int, power: float, floor: float) -> None:
+@pytest.mark.parametrize(("batch_size", "floor"), [(1, 25), (4, 22)])
+def test_photographs_are_rebuilt(batch_size: int, floor: float) -> None:
     """Ten photographs, or ten batches of four, of an untrained ConvNet."""
     images, labels = photographs(10 * batch_size, seed=SEED)
     images, labels = images.view(10, batch_size, 3, 32, 32), labels.view(10, batch_size)
     seen = observation("convnet", images, labels, seeds=SEED)
-    found = attacked(seen, iterations=300, tv_power=power)
+    found = attacked(seen, iterations=300)
     level = levels(found.images, images).median()
     assert level >= floor
 
