@@ -32,7 +32,7 @@ def gradient_costs(
     """How unlike the gradient of each candidate the observed ones are.
 
     Where all victims share their weights, a candidate's gradient is computed once for all releases with one
-    label. Where labels cannot be inferred, each candidate is tried with every class, and its best counts.
+    label. Where a label cannot be inferred, each candidate is tried with every class, and its best counts.
 
     Args:
         seen: releases of one image each.
@@ -43,12 +43,14 @@ def gradient_costs(
         Costs ``[N, P]``, how many gradients were computed for each release, ``[N]``, and labels ``[N, 1]``.
     """
     inferred = _inferred(seen)
-    tried = range(seen.num_classes) if inferred is None else sorted(set(inferred.tolist()))
+    unknown = inferred < 0
+    tried = range(seen.num_classes) if unknown.any() else sorted(set(inferred.tolist()))
     table = seen.reference.new_full((seen.victims, len(pool)), torch.inf)
     best, spent = torch.zeros_like(table, dtype=torch.int64), torch.zeros_like(seen.ids)
     for label in tried:
-        same = torch.ones_like(seen.ids).bool() if inferred is None else inferred == label
-        rows = same.nonzero()[:, 0]
+        rows = (unknown | (inferred == label)).nonzero()[:, 0]
+        if not len(rows):
+            continue
         for group in rows[:, None] if seen.per_victim_weights else [rows]:
             released = _Released(seen.select(group), copies, label)
             found = released.costs(pool).to(table)
@@ -57,15 +59,15 @@ def gradient_costs(
             table[group] = torch.where(nearer, found, table[group])
             spent[group] += released.spent
     chosen = table.nan_to_num(torch.inf).argmin(1, keepdim=True)
-    return table, spent, best.gather(1, chosen) if inferred is None else inferred[:, None]
+    return table, spent, torch.where(unknown[:, None], best.gather(1, chosen), inferred[:, None])
 
 
-def _inferred(seen: GradientObservation) -> Tensor | None:
-    """The labels ``[N]``, from the gradient of the last layer; None where it did not leave."""
+def _inferred(seen: GradientObservation) -> Tensor:
+    """The labels ``[N]``, from the gradient of the last layer; -1 where that does not tell them."""
     try:
         return single_labels(seen)[:, 0]
     except IncompatibleError:
-        return None
+        return torch.full_like(seen.ids, -1)
 
 
 class _Released:

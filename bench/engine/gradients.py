@@ -59,8 +59,9 @@ def told_errors(scores: Tensor, errors: Tensor) -> Tensor:
 
 
 def one_hot(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Labels ``[...]`` int64 as probabilities ``[..., K]``."""
-    return torch.nn.functional.one_hot(labels, num_classes).to(dtype)
+    """Labels ``[...]`` int64 as probabilities ``[..., K]``; below zero, for an unknown one, all alike."""
+    known = torch.nn.functional.one_hot(labels.clamp_min(0), num_classes).to(dtype)
+    return torch.where(labels[..., None] < 0, 1 / num_classes, known)
 
 
 def gradient_map(

@@ -46,7 +46,7 @@ def test_plugins_are_an_aligned_table(folders: Folders) -> None:
 
 def test_defenses_and_data_sets_are_listed(folders: Folders) -> None:
     assert "blur  A title  2020  gradients  scale=0.5, shape=flat\n" in bench("list", "defenses").stdout
-    assert "dots  A title  2020  1x8x8  2        -\n" in bench("list", "datasets").stdout
+    assert "dots  A title  2020  1x16x16  2        -\n" in bench("list", "datasets").stdout
 
 
 def test_models_are_listed() -> None:

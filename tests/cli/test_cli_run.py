@@ -44,9 +44,9 @@ class Recorder:
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder, module = Recorder(), ModuleType("bench.runs.run")
-    module.run_matrix = recorder  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "bench.runs.run", module)
+    recorder, module = Recorder(), ModuleType("bench.runs.confirmation")
+    module.run_confirmed = recorder  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "bench.runs.confirmation", module)
     return recorder
 
 
