@@ -8,14 +8,13 @@ from torch import Tensor
 from bench.api import (
     BaseAttack,
     GradientObservation,
-    ImageSet,
     IncompatibleError,
     Reconstruction,
     SmashedObservation,
 )
 from bench.attacks.candidates.activations import activation_costs
 from bench.attacks.candidates.gradients import gradient_costs
-from bench.engine.imitated import Imitations, imitations
+from bench.engine.inputs import imitated
 
 Seen = GradientObservation | SmashedObservation
 
@@ -43,7 +42,7 @@ class Candidates(BaseAttack[Seen]):
         if observation.batch_size != 1:
             raise IncompatibleError("a release of several images has too many combinations to try them all")
         pool = pool.to(observation.ids.device)
-        copies = self._imitated(observation, seed)
+        copies = imitated(observation, seed=seed, number=self.imitations)
         labels: Tensor | None = None
         if isinstance(observation, SmashedObservation):
             costs, spent = activation_costs(observation, pool, copies)
@@ -56,14 +55,3 @@ class Candidates(BaseAttack[Seen]):
             evaluations=spent,
             labels=labels,
         )
-
-    def _imitated(self, seen: Seen, seed: int) -> Imitations | None:
-        """Copies of what clients are known to do to their images; None where nothing is known of it."""
-        transform = None if seen.defense is None else seen.defense.transform
-        if transform is None:
-            return None
-        if seen.auxiliary is None:
-            raise IncompatibleError("candidates needs auxiliary images to imitate what clients do to theirs")
-        device = seen.ids.device
-        owned = ImageSet(seen.auxiliary.images.to(device), seen.auxiliary.labels.to(device))
-        return imitations(transform, owned, num_classes=seen.num_classes, seed=seed, number=self.imitations)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from bench.api import (
     ImageGenerator,
-    ImageSet,
     IncompatibleError,
     Reconstruction,
     SmashedAttack,
@@ -19,7 +18,7 @@ from bench.attacks.glass.paths import Paths, paths
 from bench.attacks.glass.search import LatentPhase, PixelPhase
 from bench.engine.adam import AMSGrad
 from bench.engine.generative import WarmAdam
-from bench.engine.imitated import Imitations, imitations
+from bench.engine.inputs import imitated
 from bench.engine.optimum import Optimum
 from bench.engine.parametrise import starts
 
@@ -77,7 +76,7 @@ class GLASS(SmashedAttack):
             raise IncompatibleError("glass differentiates the client's half, whose weights it does not know")
         if prior is None:
             raise IncompatibleError("the attack searches a generator, and this attacker has none")
-        ways = paths(observation, client, self._imitated(observation, seed))
+        ways = paths(observation, client, imitated(observation, seed=seed, number=self.imitations))
         found = self._latents(ways, prior, observation, budget, seed)
         with torch.no_grad():
             images = prior.decoder(found.point)
@@ -90,17 +89,6 @@ class GLASS(SmashedAttack):
             cost=cost.view(shape).mean(1),
             evaluations=(found.evaluations + tuned.evaluations).view(shape).amax(1),
         )
-
-    def _imitated(self, seen: SmashedObservation, seed: int) -> Imitations | None:
-        """Copies of the clients' transform of their images, if this attacker knows of one."""
-        transform = None if seen.defense is None else seen.defense.transform
-        if transform is None:
-            return None
-        if seen.auxiliary is None:
-            raise IncompatibleError("glass needs auxiliary images to imitate what clients do to theirs")
-        device = seen.activations.device
-        owned = ImageSet(seen.auxiliary.images.to(device), seen.auxiliary.labels.to(device))
-        return imitations(transform, owned, num_classes=seen.num_classes, seed=seed, number=self.imitations)
 
     def _priors(self, seen: SmashedObservation) -> Priors:
         """By how far the activations determine the image."""

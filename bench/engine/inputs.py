@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.api.dataset import ImageSet
 from bench.api.errors import IncompatibleError
 from bench.api.observation import GradientObservation
+from bench.api.smashed import SmashedObservation
 from bench.api.transform import InputTransform
 from bench.engine.imitated import Imitations, imitations
 from bench.engine.restoration import Restoration
@@ -19,7 +20,9 @@ LEARNING = 0.4
 """The largest share of a budget that goes into learning to undo a transform."""
 
 
-def imitated(observation: GradientObservation, *, seed: int, number: int = 3) -> Imitations | None:
+def imitated(
+    observation: GradientObservation | SmashedObservation, *, seed: int, number: int = 3
+) -> Imitations | None:
     """Copies of what clients are known to turn their images into; None where they are not known to.
 
     Args:
@@ -35,7 +38,7 @@ def imitated(observation: GradientObservation, *, seed: int, number: int = 3) ->
         return None
     if observation.auxiliary is None:
         raise IncompatibleError("auxiliary images are needed to imitate what clients do to theirs")
-    known = _moved(observation.auxiliary, observation.reference.device)
+    known = _moved(observation.auxiliary, observation.ids.device)
     return imitations(transform, known, num_classes=observation.num_classes, seed=seed, number=number)
 
 
