@@ -163,6 +163,9 @@ def run(
     With --shard the folder is runs/<matrix>.shard-<i>-of-<n> unless --out is given; bench merge makes one
     of them.
 
+    When a whole matrix is done, the defenses that its tables name on top are measured once more on the fresh
+    seeds that the matrix names, into DIR/confirmation.
+
     Exit codes: 0 all cells done or n/a, 1 some failed, 2 usage, 130 interrupted. The same command again
     continues.
     """
