@@ -63,15 +63,15 @@ def signal(release: Release, source: Source, again: Callable[[Source], Release])
         again: makes the same releases of another source.
 
     Returns:
-        One number for each release, None where nothing was changed or something is not finite; None for all
-        if the defense has no hook on what leaves.
+        A number of four digits for each release, None where nothing was changed or something is not finite;
+        None for all if the defense has no hook on what leaves.
     """
     if not distorts(source.defense):
         return None
     plain = again(replace(source, defense=Undistorted(source.defense)))
     own, left = _flat(plain), _flat(release)
     ratios = own.norm(dim=1) / (left - own).norm(dim=1)
-    return [value if 0 < value < torch.inf else None for value in ratios.tolist()]
+    return [float(f"{value:.4g}") if 0 < value < torch.inf else None for value in ratios.tolist()]
 
 
 def _flat(release: Release) -> Tensor:
