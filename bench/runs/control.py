@@ -18,6 +18,9 @@ from bench.runs.refresh import Refresher
 from bench.runs.results import Results
 from bench.runs.schedule import Kind, Task
 
+_LONG = 60.0
+"""Seconds; a run that has its first seed sooner has its last table soon."""
+
 
 class Control:
     """Commits every outcome as it comes and keeps the user informed.
@@ -60,7 +63,7 @@ class Control:
         self._remaining: list[Task] = []
         self._before: Any = None
         self._first = set(first)
-        self._first_table = bool(first)
+        self._first_table = False
         self._begun = time.monotonic()
 
     def __enter__(self) -> Control:
@@ -105,7 +108,8 @@ class Control:
         self._failed += record.status in RETRIED
         if record.id in self._first:
             self._first.remove(record.id)
-            if not self._first:
+            self._first_table = time.monotonic() - self._begun >= _LONG
+            if self._first_table and not self._first:
                 self._refresher.request()
         title = record.asked.title
         self._display.finished(title, record.status, record.reason, seconds, self.progress())
