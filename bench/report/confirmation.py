@@ -82,6 +82,7 @@ def confirmed(groups: Sequence[Group], fresh: Sequence[Group]) -> tuple[Group, .
 
     def of(group: Group) -> dict[int, tuple[Group, Row]]:
         places = {row.number: _named(group, row).place for row in group.rows if not row.baseline}
-        return {number: known[place] for number, place in places.items() if place in known}
+        found = {number: known[place] for number, place in places.items() if place in known}
+        return {number: item for number, item in found.items() if item[1].recovery is not None}
 
     return tuple(replace(group, confirmations=of(group)) for group in groups)

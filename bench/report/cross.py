@@ -40,13 +40,13 @@ def _row(group: Group, row: Row, names: Sequence[str]) -> list[str]:
         row.name,
         percent(row.utility.mean),
         "–" if row.baseline else loss(row.loss),
-        *(_cell(group, [entry for entry in row.attacks if entry.attack == name]) for name in names),
+        *(_cell(group, row, [entry for entry in row.attacks if entry.attack == name]) for name in names),
         recovered(row, group),
         *(mean(name, row.worst.scores[name].mean) if row.worst else MISSING for name in worst),
     ]
 
 
-def _cell(group: Group, entries: Sequence[AttackEntry]) -> str:
+def _cell(group: Group, row: Row, entries: Sequence[AttackEntry]) -> str:
     """What one attack recovered of one row; a dash where it was not tried."""
     column = metric(group.terms)
     known = [entry for entry in entries if entry.done and not math.isnan(entry.scores[column].mean)]
@@ -54,9 +54,13 @@ def _cell(group: Group, entries: Sequence[AttackEntry]) -> str:
         return "–"
     best = max(known, key=lambda entry: entry.scores[column].mean)
     naive = next((entry for entry in known if entry.adversary == NAIVE), best)
-    found, weaker = (_found(group, entry.scores[column]) for entry in (best, naive))
+    most = row.verdict.recovered.n_images
+    found, weaker = (_found(group, entry.scores[column], most) for entry in (best, naive))
     return found if found == weaker else f"{found} ({weaker})"
 
 
-def _found(group: Group, value: Interval) -> str:
-    return f"{number(100 * value.mean, 0)} %" if group.terms.by_class else count(value).partition(" of ")[0]
+def _found(group: Group, value: Interval, most: int) -> str:
+    """A count, with the number of images where an attack met fewer than its row's strongest one."""
+    if group.terms.by_class:
+        return f"{number(100 * value.mean, 0)} %"
+    return count(value) if value.n_images != most else count(value).partition(" of ")[0]

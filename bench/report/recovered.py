@@ -80,7 +80,8 @@ def again(found: tuple[Group, Row] | None, before: str = "") -> str:
     if found is None:
         return ""
     group, row = found
-    return f"{before}on {row.utility.seeds} fresh seeds {with_undefended(row, group)}: {row.verdict.shown}"
+    seeds = f"{row.utility.seeds} fresh seed{'s' * (row.utility.seeds != 1)}"
+    return f"{before}on {seeds} {with_undefended(row, group)}: {row.verdict.shown}"
 
 
 def share(row: Row, group: Group) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.matrix import Cell, Filters, load_matrix
-from bench.runs.plan import State
+from bench.runs.plan import PROBLEMS, State
 from bench.runs.run import RunSummary, run_matrix
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def run_confirmed(matrix: str, *, out: Path, filters: Filters, **options: Any) -> RunSummary:
     """Runs a matrix; when it is whole, runs what confirms its tables, and writes these again.
 
-    Only a whole matrix names defenses: with filters, a shard or a budget nothing is confirmed.
+    Only a whole matrix names defenses: with filters, a shard, a budget or failed cells nothing is confirmed.
 
     Args:
         matrix: name or file.
@@ -30,8 +30,9 @@ def run_confirmed(matrix: str, *, out: Path, filters: Filters, **options: Any) -
     """
     summary = run_matrix(matrix, out=out, filters=filters, **options)
     seeds = load_matrix(matrix).confirmation
-    open_states = {str(State.MISSING), str(State.STALE)} & {*summary.counts}
-    partial = filters != Filters() or options.get("shard") or options.get("dry_run") or open_states
+    left = {str(state) for state in (State.MISSING, State.STALE, *PROBLEMS)} & {*summary.counts}
+    parts = [options.get(name) for name in ("shard", "dry_run", "budget")]
+    partial = filters != Filters() or any(parts) or left
     if not seeds or partial or summary.interrupted:
         return summary
     return _confirm(matrix, tuple(seeds), out, summary, options)

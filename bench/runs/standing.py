@@ -83,7 +83,10 @@ def status(matrix: str, out: Path, *, filters: Filters | None = None, device: st
 
 def strangers(matrix: str, out: Path) -> dict[str, str]:
     """The titles of the records in a folder that are no cell of the matrix, by id; reads only."""
-    wanted = {cell.id for cell in expand(load_matrix(matrix))}
+    asked = load_matrix(matrix)
+    wanted = {cell.id for cell in expand(asked)}
+    if asked.confirmation:
+        wanted |= {cell.id for cell in expand(asked, Filters(seeds=tuple(asked.confirmation)))}
     found = Results(out).snapshot().records
     return {name: record.asked.title for name, record in found.items() if name not in wanted}
 

@@ -14,7 +14,7 @@ from bench.victims.releases import Release, Source
 
 
 class Undistorted(Defense):
-    """A defense whose last hook, on gradients or activations, does nothing; all others are its own.
+    """A defense whose last hook, on gradients or activations, does nothing; those before it are its own.
 
     Args:
         defense: to be asked for everything else.
