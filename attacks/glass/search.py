@@ -25,13 +25,13 @@ Costs = Callable[[Tensor], Tensor]
 """``points [M, ...] -> [M]``, differentiable."""
 
 
-def _slope(costs: Costs, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Costs ``[M]`` and their slopes at points ``[M, ...]`` that share nothing."""
+def _gradient(costs: Costs, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Costs ``[M]`` and their gradients at points ``[M, ...]`` that share nothing."""
     leaf = points.detach().requires_grad_()
     with torch.enable_grad():
         here = costs(leaf)
-        (slope,) = torch.autograd.grad(here.sum(), leaf)
-    return here.detach(), slope
+        (gradient,) = torch.autograd.grad(here.sum(), leaf)
+    return here.detach(), gradient
 
 
 def _rows(points: Tensor, at_once: int = _AT_ONCE) -> tuple[Tensor, ...]:
@@ -41,7 +41,7 @@ def _rows(points: Tensor, at_once: int = _AT_ONCE) -> tuple[Tensor, ...]:
 
 @dataclass
 class _Turning:
-    """Costs and slopes of M points, every step by the next path."""
+    """Costs and gradients of M points, every step by the next path."""
 
     paths: Paths
     costs: Callable[[Paths], Costs]
@@ -49,7 +49,7 @@ class _Turning:
 
     def __call__(self, point: Tensor) -> tuple[Tensor, Tensor]:
         self.step += 1
-        return _slope(self.costs(self.paths.turn(self.step - 1)), point)
+        return _gradient(self.costs(self.paths.turn(self.step - 1)), point)
 
     def select(self, victims: Tensor) -> _Turning:
         """The same for some of the points."""
@@ -170,9 +170,9 @@ class PixelPhase:
                 rough = total_variation(leaf[:, None])
                 return paths.cost(leaf) + (self.tv + fading) * rough + 0.5 * self.pull * far
 
-            cost, slope = _slope(costs, images)
+            cost, gradient = _gradient(costs, images)
             # Costs are compared over time: without what vanishes.
-            return cost - fading * total_variation(images[:, None]), slope
+            return cost - fading * total_variation(images[:, None]), gradient
 
         return self.optimiser.minimise(
             objective, drawn, iterations=iterations, project=lambda images: images.clamp(0, 1)

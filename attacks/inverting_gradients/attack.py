@@ -113,10 +113,10 @@ class InvertingGradients(Attack):
         weight = self.tv_grey if seen.image_shape[0] == 1 else self.tv_colour
         shape = (searched.batch_size, *searched.image_shape)
 
-        def slope(point: Tensor, share: float) -> Tensor:
+        def gradient(point: Tensor, share: float) -> Tensor:
             leaf = point.detach().requires_grad_()
             with torch.enable_grad():
                 (each,) = torch.autograd.grad(colour_variation(leaf.unflatten(1, shape)).sum(), leaf)
             return weight * share * each
 
-        return slope
+        return gradient

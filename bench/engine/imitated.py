@@ -15,7 +15,7 @@ from bench.api.transform import Imitation, InputTransform
 class Imitations:
     """Several copies of one transform, which differ in what a client keeps secret.
 
-    A search through one copy fits that copy's own mistakes. Slopes pass through a copy as far as it lets
+    A search through one copy fits that copy's own mistakes. Gradients pass through a copy as far as it lets
     them: where it changes images by steps, as a sign does, the change counts as constant (straight-through).
 
     Attributes:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bench.report.entries import AttackEntry, Group, Row
-from bench.report.frames import NAIVE
+from bench.report.frames import INCOMPATIBLE, NAIVE
 from bench.report.recovered import count, recovered
 from bench.report.recovery import metric
 from bench.report.statistics import Interval
@@ -14,7 +14,7 @@ from bench.report.text import MISSING, loss, mean, number, percent
 
 NOTE = (
     "By the stronger of an attack's naive and adaptive forms; in brackets the naive one, where it is the "
-    "weaker. LPIPS, SSIM and PSNR are of the best reconstruction of each image by any "
+    "weaker. A dash: not tried. LPIPS, SSIM and PSNR are of the best reconstruction of each image by any "
     "attack."
 )
 
@@ -28,10 +28,18 @@ def cross(group: Group) -> tuple[list[str], list[list[str]]]:
     Returns:
         Texts that are not escaped. No row where no attack is done.
     """
-    names = list(dict.fromkeys(e.attack for row in group.rows for e in row.attacks if e.done and not e.floor))
+    entries = [entry for row in group.rows for entry in row.attacks if not entry.floor]
+    tried = sorted((e for e in entries if e.done or _failed(e)), key=lambda entry: not entry.done)
+    names = list(dict.fromkeys(entry.attack for entry in tried))
     heads = [group.terms.heads[name] for name in group.terms.worst if name != group.terms.goal]
     head = ["defense", "accuracy %", "loss, points", *names, "strongest", *heads]
-    return head, [_row(group, row, names) for row in group.rows] if names else []
+    done = any(entry.done for entry in entries)
+    return head, [_row(group, row, names) for row in group.rows] if done else []
+
+
+def _failed(entry: AttackEntry) -> bool:
+    """Whether a cell has no result that could have had one."""
+    return any(failure.status != INCOMPATIBLE for failure in entry.failures)
 
 
 def _row(group: Group, row: Row, names: Sequence[str]) -> list[str]:
@@ -47,11 +55,12 @@ def _row(group: Group, row: Row, names: Sequence[str]) -> list[str]:
 
 
 def _cell(group: Group, row: Row, entries: Sequence[AttackEntry]) -> str:
-    """What one attack recovered of one row; a dash where it was not tried."""
+    """What one attack recovered of one row; a dash where it was not tried, and why there is no number."""
     column = metric(group.terms)
     known = [entry for entry in entries if entry.done and not math.isnan(entry.scores[column].mean)]
     if not known:
-        return "–"
+        states = {failure.status for entry in entries for failure in entry.failures}
+        return " and ".join(sorted("n/a" if state == INCOMPATIBLE else state for state in states)) or "–"
     best = max(known, key=lambda entry: entry.scores[column].mean)
     naive = next((entry for entry in known if entry.adversary == NAIVE), best)
     most = row.verdict.recovered.n_images

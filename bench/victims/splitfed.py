@@ -27,7 +27,7 @@ from bench.victims.releases import Release, Source, batches
 from bench.victims.server import Server
 from bench.victims.split import build_split, on_device, reached, state_of, testing_context
 from bench.victims.split_releases import CLIENT, SERVER, loaded, perturbed_images
-from bench.victims.training import CURVE_POINTS, Victim, converged, draws, stream
+from bench.victims.training import CURVE_POINTS, Victim, converged, private_batches, stream
 
 
 def splitfed_schedule(model: str) -> Schedule:
@@ -150,12 +150,13 @@ def train_splitfed(
     )
     defense.prepare(network, train, context)
     initial = state_of(network)
-    clients = max(1, schedule.images_per_round // batch_size)
-    rounds = max(1, int((epochs or schedule.epochs) * len(train) / (clients * batch_size)))
-    order = draws(len(train), rounds * clients * batch_size, stream(seed, "batches", device))
+    order = private_batches(
+        schedule, len(train), batch_size=batch_size, epochs=epochs, generator=stream(seed, "batches", device)
+    )
+    rounds = len(order)
     server = Server(global_weights(network), schedule, rounds)
     curve = [{"round": 0.0} | reached(network, test, defense, seed)]
-    for turn, batch in enumerate(order.view(rounds, clients, batch_size), start=1):
+    for turn, batch in enumerate(order, start=1):
         _, updates = client_updates(
             network, train.images[batch], train.labels[batch], defense=defense, context=context
         )

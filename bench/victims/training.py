@@ -15,7 +15,7 @@ from bench.api.defense import Defense, HookContext
 from bench.api.observation import Gradients
 from bench.engine.gradients import gradient_map, one_hot
 from bench.models.base import Shape
-from bench.models.victims import build_model, schedule_of
+from bench.models.victims import Schedule, build_model, schedule_of
 from bench.victims.server import Server
 
 CURVE_POINTS = 12
@@ -114,6 +114,24 @@ def draws(size: int, images: int, generator: torch.Generator) -> Tensor:
     return torch.cat(orders)[:images]
 
 
+def private_batches(
+    schedule: Schedule, size: int, *, batch_size: int, epochs: float | None, generator: torch.Generator
+) -> Tensor:
+    """Indices ``[rounds, clients, B]`` of the private batches of a federation.
+
+    Args:
+        schedule: says how many images a round takes, and for how long.
+        size: of the private split.
+        batch_size: B, images of one client in one round.
+        epochs: passes over the split; None is the schedule's own.
+        generator: draws the orders.
+    """
+    clients = max(1, schedule.images_per_round // batch_size)
+    rounds = max(1, int((epochs or schedule.epochs) * size / (clients * batch_size)))
+    order = draws(size, rounds * clients * batch_size, generator)
+    return order.view(rounds, clients, batch_size)
+
+
 def train_victim(
     *,
     model: str,
@@ -149,14 +167,15 @@ def train_victim(
     initial = {name: value.detach().clone() for name, value in network.named_parameters()}
     train = ImageSet(splits.private_train.images.to(device), splits.private_train.labels.to(device))
     test = ImageSet(splits.private_test.images.to(device), splits.private_test.labels.to(device))
-    clients = max(1, schedule.images_per_round // batch_size)
-    rounds = max(1, int((epochs or schedule.epochs) * len(train) / (clients * batch_size)))
-    order = draws(len(train), rounds * clients * batch_size, stream(seed, "batches", device))
+    batches = private_batches(
+        schedule, len(train), batch_size=batch_size, epochs=epochs, generator=stream(seed, "batches", device)
+    )
+    rounds = len(batches)
     context = HookContext(generator=stream(seed, "training noise", device), batch_size=batch_size)
     server = Server(initial, schedule, rounds)
     first_accuracy = accuracy(network, initial, test)
     curve = [{"round": 0.0, "loss": _loss(network, initial, train), "accuracy": first_accuracy}]
-    for turn, batch in enumerate(order.view(rounds, clients, batch_size), start=1):
+    for turn, batch in enumerate(batches, start=1):
         released = client_releases(
             network, server.weights, train.images[batch], train.labels[batch],
             defense=defense, context=context, num_classes=num_classes,

@@ -25,11 +25,18 @@ def test_every_attack_has_a_column_and_every_defense_a_row(
     folder.add("strong", "noise", 0.1, lpips=[0.1] * 3 + [0.5], adversary="adaptive")
     folder.add("given", "noise", 0.1, lpips=[0.1] + [0.5] * 3)
     folder.add("given", status="failed", reason="out of luck")
+    folder.add("late", "noise", 0.2, status="timeout", reason="too slow")
+    folder.add("inverter", "noise", 0.1, status="incompatible", reason="made for classes")
+    folder.add("inverter", "noise", 0.2, lpips=[0.1])
     (group,) = build(read_results(folder.write(tmp_path)), cards)
     head, rows = cross(group)
-    assert head[:6] == ["defense", "accuracy %", "loss, points", "strong", "given", "strongest"]
-    assert [row[0] for row in rows] == ["none", "noise = 0.1"]
-    assert [row[3:6] for row in rows] == [["4", "–", "4 of 4"], ["3 (0)", "1", "3 of 4"]]
+    assert head[3:8] == ["strong", "given", "inverter", "late", "strongest"]
+    assert [row[0] for row in rows] == ["none", "noise = 0.1", "noise = 0.2"]
+    assert [row[3:8] for row in rows] == [
+        ["4", "failed", "–", "–", "4 of 4"],  # what failed is not what was not tried
+        ["3 (0)", "1", "n/a", "–", "3 of 4"],
+        ["–", "–", "1", "timeout", "1 of 1"],
+    ]
     assert all(len(row) == len(head) for row in rows)
     assert len({line.count("|") for line in crossed(group)[:4]}) == 1
 
