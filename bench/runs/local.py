@@ -30,6 +30,7 @@ _PASSED_ON = ("BENCH_", "CUDA_")
 _TICK = 0.5
 _GRACE = 2.0
 _TRIES = 2
+_PAUSES = (0.05, 0.2, 1.0, 3.0)
 
 
 @dataclass(eq=False)
@@ -128,10 +129,7 @@ class LocalExecutor:
             pool=self._pool,
         )
         process = context.Process(target=worker.main, args=(theirs, settings), daemon=True)
-        try:
-            process.start()
-        except (OSError, EOFError):  # somebody has just killed the server: the next start makes a new one
-            process.start()
+        _start(process)
         theirs.close()
         self._workers.append(_Worker(process, ours, free[0]))
         return self._workers[-1]
@@ -216,3 +214,19 @@ class LocalExecutor:
             one.kill()
             self._workers.remove(one)
             self._end(one, late(self._timeout), schedule, sink)
+
+
+def _start(process: ForkServerProcess) -> None:
+    """Starts a worker although somebody may just have killed the server that forks it.
+
+    A new server is made only when the old one has ended, and it closes its socket before that:
+    for a moment every start is refused.
+    """
+    for pause in _PAUSES:
+        try:
+            process.start()
+        except (OSError, EOFError):
+            time.sleep(pause)
+        else:
+            return
+    process.start()
