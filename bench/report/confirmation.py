@@ -13,9 +13,7 @@ from bench.report.entries import LIMITS, Group, Row
 from bench.report.frames import Results, read_results
 from bench.report.leaderboard import build
 from bench.report.reproduce import matrix_of
-
-FOLDER = "confirmation"
-"""In a results folder: the records of the fresh seeds, a results folder of their own."""
+from bench.runs.results import CONFIRMATION
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def build_confirmed(directory: Path, results: Results, cards: Cards | None = Non
         cards: see :func:`bench.report.leaderboard.build`.
     """
     cards = cards or Cards()
-    groups, fresh = build(results, cards), directory / FOLDER
+    groups, fresh = build(results, cards), directory / CONFIRMATION
     if not (fresh / "records").is_dir():
         return groups
     again = build(read_results(fresh), cards, matrix=matrix_of(results))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.matrix import Cell, Filters, load_matrix
 from bench.runs.plan import PROBLEMS, State
+from bench.runs.results import CONFIRMATION
 from bench.runs.run import RunSummary, run_matrix
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def run_confirmed(matrix: str, *, out: Path, filters: Filters, **options: Any) -
 def _confirm(
     matrix: str, seeds: tuple[int, ...], out: Path, summary: RunSummary, options: dict[str, Any]
 ) -> RunSummary:
-    from bench.report.confirmation import FOLDER, named
+    from bench.report.confirmation import named
     from bench.report.frames import read_results
     from bench.report.leaderboard import build
     from bench.report.write import write_report
@@ -49,7 +50,8 @@ def _confirm(
     rows = named(build(read_results(out)))
     if not rows:
         return summary
-    found = run_matrix(matrix, out=out / FOLDER, filters=Filters(seeds=seeds), wanted=_among(rows), **options)
+    fresh, filters = out / CONFIRMATION, Filters(seeds=seeds)
+    found = run_matrix(matrix, out=fresh, filters=filters, wanted=_among(rows), **options)
     if found.ran:
         write_report(out)
     states = {*summary.counts, *found.counts}

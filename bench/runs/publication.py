@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
 from bench.api.cards import explain
 from bench.api.errors import UsageError
-from bench.matrix import expand, load_matrix
+from bench.matrix import Filters, expand, load_matrix
 from bench.plugins import dataset_card
 from bench.runs.devices import devices
 from bench.runs.files import write_atomic
@@ -24,7 +24,7 @@ from bench.runs.parts import HEX64, Part
 from bench.runs.plan import State
 from bench.runs.provenance import code_commit
 from bench.runs.record import Record
-from bench.runs.results import Results
+from bench.runs.results import CONFIRMATION, Results
 from bench.runs.standing import load
 
 FILE = "published.json"
@@ -54,13 +54,23 @@ class Publication(Part):
 
 
 def digest(folder: Path) -> str:
-    """One checksum of the bytes of ``records/*.json`` and ``images.csv.gz``; of what is there."""
+    """One checksum of the bytes of ``records/*.json`` and ``images.csv.gz``; of what is there.
+
+    Those of the fresh seeds in ``confirmation/`` come after them.
+    """
     total = hashlib.sha256()
-    for path in [*sorted(folder.glob("records/*.json")), folder / "images.csv.gz"]:
-        if path.is_file():
-            data = path.read_bytes()
-            total.update(f"{path.name}\0{len(data)}\0".encode() + data)
+    for part in _parts(folder):
+        for path in [*sorted(part.glob("records/*.json")), part / "images.csv.gz"]:
+            if path.is_file():
+                data = path.read_bytes()
+                total.update(f"{path.name}\0{len(data)}\0".encode() + data)
     return total.hexdigest()
+
+
+def _parts(folder: Path) -> tuple[Path, ...]:
+    """A results folder, and that of its fresh seeds where it has one."""
+    fresh = folder / CONFIRMATION
+    return (folder, fresh) if (fresh / "records").is_dir() else (folder,)
 
 
 def read_publication(folder: Path) -> Publication | None:
@@ -101,7 +111,9 @@ def publish(folder: Path, matrix: str, *, device: str = "auto") -> Publication:
             f"{strange} records are none of its cells: bench run --matrix {matrix} --out {folder}, or bench "
             "clean"
         )
-    commit = _commit_of(records.values()) or _todays(folder, matrix, device, records)
+    fresh = [outcome.record for outcome in Results(folder / CONFIRMATION).outcomes()]
+    measured = [*records.values(), *fresh]
+    commit = _commit_of(measured) or _todays(folder, matrix, device, measured)
     return pin(folder, f"{asked.name}@{asked.version}", commit)
 
 
@@ -114,11 +126,12 @@ def withhold(folder: Path) -> int:
         How many there were.
     """
     gone = 0
-    for record in Results(folder).snapshot().records.values():
-        sheet = folder / "sheets" / f"{record.id}.png"
-        if sheet.is_file() and not dataset_card(record.asked.dataset.name).pictures:
-            sheet.unlink()
-            gone += 1
+    for part in _parts(folder):
+        for record in Results(part).snapshot().records.values():
+            sheet = part / "sheets" / f"{record.id}.png"
+            if sheet.is_file() and not dataset_card(record.asked.dataset.name).pictures:
+                sheet.unlink()
+                gone += 1
     return gone
 
 
@@ -149,15 +162,19 @@ def _commit_of(records: Collection[Record]) -> str:
     return "" if named or dirty else commit
 
 
-def _todays(folder: Path, matrix: str, device: str, records: Mapping[str, Record]) -> str:
+def _todays(folder: Path, matrix: str, device: str, records: Collection[Record]) -> str:
     """Today's commit, where no cell would be measured anew with its code.
 
     Raises:
         UsageError: some would, or the code has no commit.
     """
-    states = Counter(load(matrix, None, Results(folder), devices(device)).states().values())
+    names, seeds = devices(device), tuple(load_matrix(matrix).confirmation)
+    standings = [load(matrix, None, Results(folder), names)]
+    if seeds:
+        standings.append(load(matrix, Filters(seeds=seeds), Results(folder / CONFIRMATION), names))
+    states = Counter(state for standing in standings for state in standing.states().values())
     if stale := states[State.STALE]:
-        several = len({record.provenance.commit for record in records.values()})
+        several = len({record.provenance.commit for record in records})
         raise UsageError(
             f"{folder}: its records are of {several} commits or of uncommitted code, and {stale} are stale "
             f"today: bench run --matrix {matrix} --out {folder} measures these again"

@@ -22,6 +22,8 @@ from bench.runs.store import default_cache
 
 RUNS = Path("runs")
 """Below it, every run that names no folder has its own: published results are written only by name."""
+CONFIRMATION = "confirmation"
+"""In a results folder: the records of the fresh seeds, a results folder of their own."""
 Table = dict[Row, list[Row]]
 
 

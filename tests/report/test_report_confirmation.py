@@ -8,12 +8,13 @@ from typing import Any
 
 from bench.report.answers import answer, sentence
 from bench.report.cards import Cards
-from bench.report.confirmation import FOLDER, build_confirmed, named
+from bench.report.confirmation import build_confirmed, named
 from bench.report.entries import Group
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
 from bench.report.verdict import Word
 from bench.report.write import write_report
+from bench.runs.results import CONFIRMATION
 from tests.report.conftest import Folder as Records
 from tests.report.test_report_verdict import SUITE, fill
 
@@ -26,7 +27,7 @@ def _written(folder: Folder, directory: Path, cards: Cards, *, rate: float) -> t
     fill(folder)
     fresh = Records()
     fill(fresh, first=20, rates={("none", None): 0.95, ("noise", 0.1): rate})
-    fresh.write(folder.write(directory) / FOLDER)
+    fresh.write(folder.write(directory) / CONFIRMATION)
     return build_confirmed(directory, read_results(directory), cards)
 
 

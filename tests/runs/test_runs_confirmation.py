@@ -10,13 +10,13 @@ import pytest
 
 from bench.api.errors import UsageError
 from bench.matrix import Cell, Filters, load_matrix
-from bench.report.confirmation import FOLDER, Named
+from bench.report.confirmation import Named
 from bench.runs.confirmation import run_confirmed
 from bench.runs.control import Control
 from bench.runs.identity import Identity
 from bench.runs.plan import first_seed
 from bench.runs.progress import display as make_display
-from bench.runs.results import Results
+from bench.runs.results import CONFIRMATION, Results
 from tests.runs.conftest import World
 
 TOP = Named("gradients", "tiny", "lenet", "trained", 1, "none", math.nan)
@@ -35,11 +35,11 @@ def test_the_rows_on_top_are_measured_on_fresh_seeds(
     monkeypatch.setattr("bench.report.confirmation.named", lambda groups: (TOP,))
     options = {"device": "cpu", "display": "plain", "workers": 2}
     part = run_confirmed(matrix, out=world.out, filters=Filters(checkpoints=("initial",)), **options)
-    assert part.ran == 1 and not (world.out / FOLDER).exists(), "a part of a matrix names nothing"
+    assert part.ran == 1 and not (world.out / CONFIRMATION).exists(), "a part of a matrix names nothing"
     whole = run_confirmed(matrix, out=world.out, filters=Filters(), **options)
     assert whole.ran == 3 and whole.exit_code == 0
     assert _asked(world.out) == {(0, "initial"), (0, "trained")}
-    assert _asked(world.out / FOLDER) == {(7, "trained"), (8, "trained")}
+    assert _asked(world.out / CONFIRMATION) == {(7, "trained"), (8, "trained")}
     assert run_confirmed(matrix, out=world.out, filters=Filters(), **options).ran == 0
 
 

@@ -15,7 +15,7 @@ from bench.runs.identity import Identity
 from bench.runs.outcome import Failure, Outcome, failed
 from bench.runs.publication import FILE, digest, pin, publish, read_publication, withhold
 from bench.runs.record import Status
-from bench.runs.results import Results
+from bench.runs.results import CONFIRMATION, Results
 
 from .conftest import World
 
@@ -26,9 +26,11 @@ def bench(*arguments: object) -> Result:
     return CliRunner().invoke(main, list(map(str, arguments)))
 
 
-def recorded(world: World, cells: list[Cell], *commits: str, dirty: bool = False) -> Path:
+def recorded(
+    world: World, cells: list[Cell], *commits: str, dirty: bool = False, out: Path | None = None
+) -> Path:
     """A folder with a record of every cell, measured by these commits in turn."""
-    results = Results(world.out)
+    results = Results(out or world.out)
     for number, cell in enumerate(cells):
         failure = Failure(status=Status.INCOMPATIBLE, reason="toys cannot do that")
         outcome = failed(cell, Identity("cpu").keys(cell), failure, device="cpu")
@@ -105,6 +107,23 @@ def test_only_what_one_commit_has_measured_whole_is_published(
     next(world.out.glob("records/*.json")).unlink()
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
     assert result.exit_code == 2 and f"1 of {len(cells)} cells of tiny@1 are missing" in result.stderr
+
+
+def test_the_fresh_seeds_are_published_with_the_rest(world: World, cells: list[Cell]) -> None:
+    matrix = recorded(world, cells, COMMIT)
+    before = publish(world.out, str(matrix), device="cpu")
+    fresh = world.out / CONFIRMATION
+    recorded(world, cells[:1], COMMIT, out=fresh)
+    assert not before.stands(world.out)
+    found = publish(world.out, str(matrix), device="cpu")
+    assert found.commit == COMMIT and found.stands(world.out)
+    next(fresh.glob("records/*.json")).unlink()
+    assert not found.stands(world.out)
+    recorded(world, cells[:1], OTHER, out=fresh)
+    with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
+        code.write("# edited\n")
+    result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
+    assert result.exit_code == 2 and "records are of 2 commits" in result.stderr
 
 
 def test_a_run_into_a_published_folder_says_so(world: World, cells: list[Cell]) -> None:
