@@ -17,6 +17,18 @@ def clean_lines(text: object) -> str:
     return "\n".join(line for line in lines if line)
 
 
+def storable(text: str, most: int, *, end: bool = False) -> str:
+    """The first characters of a text, or the last, lone surrogates escaped, which no file can hold.
+
+    Args:
+        text: any string that Python can hold.
+        most: how many characters are kept.
+        end: keep the last ones.
+    """
+    kept = text[-most:] if end else text[:most]
+    return kept.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 BEGIN, END = "<!-- fields: begin -->", "<!-- fields: end -->"
 
 

@@ -9,8 +9,9 @@ from bench.runs.identity import Keys, derive_seed
 from bench.runs.parts import Seeds, StageKeys
 from bench.runs.provenance import Machine, provenance
 from bench.runs.question import Question
-from bench.runs.record import SCHEMA, Record, Status
+from bench.runs.record import REASON, SCHEMA, TRACEBACK, Record, Status
 from bench.runs.rows import Row, failure_row
+from bench.text import storable
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,17 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a task has no result."""
+    """Why a task has no result; of foreign texts it keeps what a record can hold."""
 
     status: Status
     reason: str
     traceback: str = ""
     machine: Machine | None = None
     """Where it happened; None if the worker could not say."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason, REASON))
+        object.__setattr__(self, "traceback", storable(self.traceback, TRACEBACK, end=True))
 
 
 def stage_keys(keys: Keys) -> StageKeys:

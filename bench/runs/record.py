@@ -39,8 +39,9 @@ from bench.runs.question import Question
 
 SCHEMA: Literal[5] = 5
 MAX_BYTES = 5120
-_TRACEBACK = 1200
-_REASON = 600
+TRACEBACK = 1200
+REASON = 600
+"""Characters of a reason that are kept, and of the end of a traceback."""
 
 
 class Status(StrEnum):
@@ -118,14 +119,14 @@ class Record(Part):
     def encode(self) -> bytes:
         """The file's bytes: sorted keys, one line per field, at most 5 kB."""
         data = self.model_dump(mode="json", by_alias=True)
-        data["reason"] = data["reason"][:_REASON]
-        data["traceback"] = data["traceback"][-_TRACEBACK:]
+        data["reason"] = data["reason"][:REASON]
+        data["traceback"] = data["traceback"][-TRACEBACK:]
         text = _dump(data)
         if excess := max(0, len(text) - MAX_BYTES):
             # Escapes make a character up to six bytes long: cutting as many characters as there are bytes too
             # many always suffices, as long as there are that many.
             data["traceback"] = data["traceback"][excess:]
-            data["reason"] = data["reason"][: max(80, _REASON - excess)]
+            data["reason"] = data["reason"][: max(80, REASON - excess)]
             text = _dump(data)
         return text
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from bench.api.errors import BenchError
 from bench.matrix.cells import Cell
 from bench.runs.record import Status
+from bench.text import clean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +92,7 @@ def image_rows(cell: Cell, scores: Mapping[str, Tensor]) -> list[Row]:
 def failure_row(cell: Cell, status: Status, reason: str) -> Row:
     """The one row of a cell without measurements."""
     empty = [""] * (len(PLACE) + len(MEASURES))
-    return (*key_of(cell), *empty, str(status), " ".join(reason.split()))
+    return (*key_of(cell), *empty, str(status), clean(reason))
 
 
 def _text(name: str, value: float) -> str:

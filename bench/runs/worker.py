@@ -160,13 +160,21 @@ def explain(error: BaseException) -> Failure:
     import torch
 
     tail = "".join(traceback.format_exception(error)).replace(f"{_PACKAGE.parent}{os.sep}", "")
+    said = _message(error)
     memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in str(error) for words in ("can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
+        words in said for words in ("can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
     )
     if isinstance(error, IncompatibleError):
-        return Failure(status=Status.INCOMPATIBLE, reason=str(error))
-    text = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}".rstrip(": ")
+        return Failure(status=Status.INCOMPATIBLE, reason=said)
+    text = said if isinstance(error, BenchError) else f"{type(error).__name__}: {said}".rstrip(": ")
     return Failure(status=Status.OOM if memory else Status.FAILED, reason=text, traceback=tail)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # the exception is a plug-in's own
+        return "its message cannot be read"
 
 
 def _live_and_die_with_the_parent() -> None:
