@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import json
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from bench.report.flatten import TYPES, flatten
 from bench.report.terms import METRICS
 from bench.runs.publication import read_publication
 from bench.runs.question import read_question
-from bench.runs.record import SCHEMA, Status, refuse_newer
+from bench.runs.record import SCHEMA, Status, record_bytes, refuse_newer
+from bench.runs.rows import CorruptRowsError, read_packed
 from bench.text import clean
 
 GROUP = ["channel", "dataset", "model", "checkpoint", "batch_size"]
@@ -66,9 +66,10 @@ def read_results(directory: Path) -> Results:
     cells = _numbered(found)
     cells["badge"] = read_badges(directory, cells, problems)
     images = _without(_read_images(directory / "images.csv.gz", problems), repeats, cells)
-    return Results(
-        cells, _joined(images, cells, problems), tuple(problems), repeats, _published(directory, problems)
-    )
+    joined = _joined(images, cells, problems)
+    if not any((directory / "records" / ".rows").glob("*.csv")):  # a run folds them in when it pauses
+        problems.extend(_incomplete(joined, cells))
+    return Results(cells, joined, tuple(problems), repeats, _published(directory, problems))
 
 
 def _published(directory: Path, problems: list[str]) -> str:
@@ -115,7 +116,7 @@ def _content(path: Path) -> dict[str, Any]:
         NewerRecordError: only a newer version of this package can read it.
         OSError, ValueError, TypeError, RecursionError: it is no record.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(record_bytes(path).decode("utf-8"))
     if not isinstance(content, dict):
         raise TypeError("not an object")
     refuse_newer(content, path)
@@ -142,11 +143,13 @@ def _read_images(path: Path, problems: list[str]) -> pd.DataFrame:
     if not path.is_file():
         return empty
     try:
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as stream:
-            raw = pd.read_csv(stream, dtype=str, keep_default_na=False, usecols=lambda name: name in columns)
+        text = io.BytesIO(read_packed(path))
+        raw = pd.read_csv(text, dtype=str, keep_default_na=False, usecols=lambda name: name in columns)
         raw = raw[columns]
-    except (OSError, EOFError, ValueError, KeyError, zlib.error) as error:
-        problems.append(f"{path.name}: unreadable, so no image is scored ({_why(error)})")
+    except (CorruptRowsError, OSError, ValueError, KeyError) as error:
+        problems.append(
+            f"{path.name}: unreadable, so no image is scored ({_why(error).replace(f'{path}: ', '')})"
+        )
         return empty
     raw = raw[raw["status"] == DONE]
     frame = pd.DataFrame(
@@ -189,3 +192,13 @@ def _joined(images: pd.DataFrame, cells: pd.DataFrame, problems: list[str]) -> p
     places = frame.groupby([*GROUP, *IMAGE], sort=True).ngroup()
     clusters = frame.groupby([*GROUP, "seed", "release"], sort=True).ngroup()
     return frame.assign(slot=places, cluster=clusters).reset_index(drop=True)
+
+
+def _incomplete(images: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """A sentence where done cells have fewer rows than images."""
+    done = cells[cells["status"] == DONE].set_index(["entry", "seed"])
+    found = images.groupby(["entry", "seed"]).size().reindex(done.index, fill_value=0)
+    missing = int((found != done["releases"] * done["batch_size"]).sum())
+    if not missing:
+        return []
+    return [f"done cells without a row for each of their images: {missing}; bench run measures them again"]

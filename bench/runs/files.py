@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,6 +71,32 @@ def write_atomic(path: Path, data: bytes) -> None:
             with suppress(FileNotFoundError):
                 part.unlink()
     sync_folder(path.parent)
+
+
+def read_regular(path: Path, most: int, *, links: bool = True) -> bytes:
+    """The bytes of a file that somebody else may have put there.
+
+    Args:
+        path: the file.
+        most: bytes that such a file may have.
+        links: whether the path may be a symbolic link.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        OSError: it is a folder, a pipe, a device, a link that may not be one, or too large.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | (0 if links else getattr(os, "O_NOFOLLOW", 0))
+    handle = os.open(path, flags)  # a pipe that nobody writes to would block an ordinary open for ever
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(handle)
 
 
 def sha256(data: bytes) -> str:

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from bench.api.cards import explain
 from bench.api.errors import BenchError, UsageError
 from bench.matrix.cells import Cell
-from bench.runs.files import sha256
+from bench.runs.files import read_regular, sha256
 from bench.runs.parts import (
     HEX64,
     AttackCost,
@@ -39,6 +39,7 @@ from bench.runs.question import Question
 
 SCHEMA: Literal[5] = 5
 MAX_BYTES = 5120
+_MOST = 1 << 20
 TRACEBACK = 1200
 REASON = 600
 """Characters of a reason that are kept, and of the end of a traceback."""
@@ -147,7 +148,17 @@ def read_record(path: Path) -> Record:
         NewerRecordError: only a newer version of this package can read it.
         FileNotFoundError: there is no such record.
     """
-    return decode_record(path.read_bytes(), path)
+    return decode_record(record_bytes(path), path)
+
+
+def record_bytes(path: Path) -> bytes:
+    """The bytes of a record's file, which may be anybody's.
+
+    Raises:
+        FileNotFoundError: there is no such record.
+        OSError: it is no regular file, or much too large for a record.
+    """
+    return read_regular(path, _MOST)
 
 
 def decode_record(data: bytes, path: Path) -> Record:

@@ -14,10 +14,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.runs.files import disk, sha256, write_atomic
+from bench.runs.files import disk, read_regular, sha256, write_atomic
 from bench.runs.outcome import Outcome
-from bench.runs.record import CorruptRecordError, Record, Status, decode_record, fingerprint, read_record
-from bench.runs.rows import KEYS, CorruptRowsError, Row, decode, encode, key_of, pack, unpack
+from bench.runs.record import (
+    CorruptRecordError,
+    Record,
+    Status,
+    decode_record,
+    fingerprint,
+    read_record,
+    record_bytes,
+)
+from bench.runs.rows import KEYS, MOST_BYTES, CorruptRowsError, Row, decode, encode, key_of, pack, read_packed
 from bench.runs.store import default_cache
 
 RUNS = Path("runs")
@@ -25,6 +33,8 @@ RUNS = Path("runs")
 CONFIRMATION = "confirmation"
 """In a results folder: the records of the fresh seeds, a results folder of their own."""
 Table = dict[Row, list[Row]]
+_MOST_SHEET = 1 << 24
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -107,8 +117,7 @@ class Results:
             if len(rows) != expected:
                 self._warn(f"{self.folder}: {cell.title}: {len(rows)} rows, expected {expected}; left out")
                 continue
-            sheet = self._sheets / f"{record.id}.png"
-            yield Outcome(record, tuple(rows), sheet.read_bytes() if sheet.is_file() else None)
+            yield Outcome(record, tuple(rows), self._sheet(record.id))
 
     def commit(self, outcome: Outcome) -> None:
         """Writes a cell: sheet, rows, and last the record. Whatever was there of the same cell is replaced.
@@ -171,7 +180,7 @@ class Results:
         """Records and the fingerprints of their files."""
         for path in sorted(self._records.glob("*.json")):
             try:
-                data = path.read_bytes()
+                data = record_bytes(path)
                 yield decode_record(data, path), fingerprint(data)
             except FileNotFoundError:
                 continue  # another process has just removed it
@@ -196,7 +205,7 @@ class Results:
 
     def _folded(self) -> list[Row]:
         try:
-            return unpack(self._images.read_bytes(), str(self._images))
+            return decode(read_packed(self._images), str(self._images))
         except FileNotFoundError:
             return []
         except CorruptRowsError as error:
@@ -205,12 +214,27 @@ class Results:
 
     def _waiting(self, path: Path) -> list[Row] | None:
         try:
-            return decode(path.read_bytes(), str(path))
+            return decode(read_regular(path, MOST_BYTES), str(path))
         except FileNotFoundError:
             return None
-        except CorruptRowsError as error:
+        except (CorruptRowsError, OSError) as error:
             self._warn(f"{error}\n{path}: damaged, its cell is run again")
             return None
+
+    def _sheet(self, name: str) -> bytes | None:
+        """A contact sheet; never what a link points to, which may be any file of whoever merges."""
+        path = self._sheets / f"{name}.png"
+        try:
+            data = read_regular(path, _MOST_SHEET, links=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._warn(f"{path}: left out, as it is no picture ({error.strerror})")
+            return None
+        if not data.startswith(_PNG):
+            self._warn(f"{path}: left out, as it is no PNG")
+            return None
+        return data
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

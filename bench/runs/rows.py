@@ -12,10 +12,12 @@ import io
 import math
 import zlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api.errors import BenchError
 from bench.matrix.cells import Cell
+from bench.runs.files import read_regular
 from bench.runs.record import Status
 from bench.text import clean
 
@@ -44,6 +46,9 @@ MEASURES = (
 COLUMNS = (*KEYS, *PLACE, *MEASURES, "status", "reason")
 _NUMBERS = frozenset({"batch_size", "strength", "seed", "budget", "release", "image"})
 _BOOLEANS = frozenset({"identified", "label_correct", "recognised", "recognised5"})
+
+MOST_BYTES = 1 << 29
+"""Of the rows of a folder; a small file may unpack to more than any memory."""
 
 Row = tuple[str, ...]
 
@@ -148,7 +153,31 @@ def unpack(data: bytes, name: str) -> list[Row]:
     Raises:
         CorruptRowsError: naming the file.
     """
+    return decode(_expanded(data, name), name)
+
+
+def read_packed(path: Path) -> bytes:
+    """The CSV in a compressed file of rows.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CorruptRowsError: naming the file.
+    """
     try:
-        return decode(gzip.decompress(data), name)
+        data = read_regular(path, MOST_BYTES)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise CorruptRowsError(f"{path}: {error.strerror}") from None
+    return _expanded(data, str(path))
+
+
+def _expanded(data: bytes, name: str) -> bytes:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            found = file.read(MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise CorruptRowsError(f"{name}: {error}") from None
+    if len(found) > MOST_BYTES:
+        raise CorruptRowsError(f"{name}: more than {MOST_BYTES} bytes when unpacked")
+    return found
