@@ -13,13 +13,13 @@ from bench.audit.verdict import AuditRow, headline
 from bench.check.findings import Checklist
 from bench.report.evidence import by_setting, caveat
 from bench.report.figures import slug
-from bench.report.files import replace_file
 from bench.report.recovered import DROP, meaning, percent, share
 from bench.report.recovered import HEAD as RECOVERED
 from bench.report.text import loss, markdown, strength
 from bench.report.text import percent as accuracy
 from bench.report.verdict import INTERVAL
 from bench.report.verdict import MEANING as WORDS
+from bench.runs.files import write_atomic
 
 HEAD = ("setting", "strength", "verdict", "undefended accuracy %", "accuracy %", "loss, points (upper limit)",
         RECOVERED, "undefended", DROP, "strongest attack", "releases x seeds", "flags")  # fmt: skip
@@ -87,8 +87,8 @@ def write(audit: Audit, directory: Path) -> tuple[Path, Path]:
         Both paths.
     """
     paths = directory / "verdict.md", directory / "verdict.html"
-    replace_file(paths[0], _markdown(audit).encode())
-    replace_file(paths[1], _html(audit, directory).encode())
+    write_atomic(paths[0], _markdown(audit).encode())
+    write_atomic(paths[1], _html(audit, directory).encode())
     return paths
 
 

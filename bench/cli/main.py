@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from io import TextIOWrapper
 from typing import Any
@@ -24,6 +25,7 @@ from bench.cli.text import clean_lines
 from bench.cli.verify import verify
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+_NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 _EXAMPLES = """\b
 Examples:
   bench doctor                whether this machine is ready
@@ -42,6 +44,11 @@ class _Group(click.Group):
         except BenchError as error:
             click.echo(f"error: {clean_lines(error)}", err=True)
             ctx.exit(USAGE if isinstance(error, UsageError) else FAILED)
+        except OSError as error:
+            if error.errno not in _NOT_WRITABLE or not error.filename:
+                raise
+            click.echo(f"error: {clean_lines(error.filename)}: {error.strerror}", err=True)
+            ctx.exit(FAILED)
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)

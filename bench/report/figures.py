@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 
 from bench.report.effort import Curve, curves
 from bench.report.entries import Group, Row
-from bench.report.files import replace_file
 from bench.report.frames import Results
 from bench.report.signal import Cloud, clouds
 from bench.report.terms import leakage, whole_range
+from bench.runs.files import write_atomic
 
 _MARKERS = "osD^vP*Xhp<>d8H"
 _KINDS = ("leakage", "heat", "budget", "signal")
@@ -54,7 +54,7 @@ def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
         if old.name not in wanted:
             old.unlink()
     for name, content in wanted.items():
-        replace_file(folder / name, content)
+        write_atomic(folder / name, content)
 
 
 def _shown(row: Row) -> bool:

@@ -17,12 +17,12 @@ import pandas as pd
 from bench.api.cards import DefenseCard
 from bench.plugins import discover
 from bench.report.entries import Group, Row
-from bench.report.files import replace_file
 from bench.report.frames import DONE, ROW
 from bench.report.markdown_group import table
 from bench.report.tallies import Spread
 from bench.report.text import markdown, number, strength
 from bench.report.text import spread as in_words
+from bench.runs.files import write_atomic
 
 FILE = "gains.md"
 PLAIN = "plain_"
@@ -83,7 +83,7 @@ def write(directory: Path, cells: pd.DataFrame, groups: Sequence[Group]) -> None
     """Writes ``gains.md``, or takes an old one away where no victim has what it needs."""
     text = render(cells, groups)
     if text:
-        replace_file(directory / FILE, text.encode())
+        write_atomic(directory / FILE, text.encode())
     else:
         (directory / FILE).unlink(missing_ok=True)
 

@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bench.report.entries import Group
 from bench.report.figures import slug
-from bench.report.files import replace_file
 from bench.report.frames import DONE, GROUP
 from bench.report.text import shorten
+from bench.runs.files import write_atomic
 
 _SCALE = 2
 _GAP = 6
@@ -44,7 +44,7 @@ def write(directory: Path, cells: pd.DataFrame, groups: tuple[Group, ...]) -> No
         wanted[f"worst-{slug(group)}.png"] = [sheet for sheet in sheets if sheet.strongest]
     for name, sheets in wanted.items():
         if sheets:
-            replace_file(folder / name, _stitch(sheets, paired=name in paired))
+            write_atomic(folder / name, _stitch(sheets, paired=name in paired))
     for old in sorted([*folder.glob("gallery-*.png"), *folder.glob("worst-*.png")]):
         if not wanted.get(old.name):
             old.unlink()

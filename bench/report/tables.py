@@ -17,6 +17,7 @@ from bench.report.terms import CLASS_METRICS, NEAREST_PRIVATE, Terms
 
 WORST = "worst case"
 _DECIMALS = 6
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _SHARES = ("recovered", "union", "drop", "naive", "identifiable")
 _VERDICT = [
     *["verdict", "not_tested_because", "suite", "suite_attacks", "loss_upper"],
@@ -53,12 +54,16 @@ def cells_csv(cells: pd.DataFrame) -> str:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """Six decimals at most, empty cells for what is missing."""
+    """Six decimals at most, empty cells for what is missing; no text that a spreadsheet would execute."""
     numbers = frame.select_dtypes("float").columns
-    text = frame.assign(**{name: frame[name].round(_DECIMALS) for name in numbers}).to_csv(
-        index=False, lineterminator="\n"
-    )
-    return str(text)
+    shown = {name: frame[name].round(_DECIMALS) for name in numbers}
+    shown |= {name: frame[name].map(_inert) for name in frame.select_dtypes(exclude="number").columns}
+    return str(frame.assign(**shown).to_csv(index=False, lineterminator="\n"))
+
+
+def _inert(value: object) -> object:
+    """A text behind an apostrophe where it begins like a formula: names come from other people's records."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _columns(classes: bool) -> list[str]:

@@ -8,10 +8,10 @@ from bench.report import json_table, latex, markdown
 from bench.report.cards import Cards
 from bench.report.changes import compare
 from bench.report.confirmation import build_confirmed
-from bench.report.files import replace_file
 from bench.report.frames import read_results
 from bench.report.leaderboard import build
 from bench.report.tables import cells_csv, leaderboard_csv
+from bench.runs.files import write_atomic
 
 
 def write_report(
@@ -40,7 +40,7 @@ def write_report(
         "cells.csv": cells_csv(results.cells),
     }
     for name, text in files.items():
-        replace_file(directory / name, text.encode())
+        write_atomic(directory / name, text.encode())
     if final and groups:
         from bench.report import claims, claims_page, figures, findings, findings_page, gains, gallery, page
 
@@ -48,11 +48,11 @@ def write_report(
         gallery.write(directory, results.cells, groups)
         gains.write(directory, results.cells, groups)
         judged = claims.judge(groups, results.images)
-        replace_file(directory / "claims.md", claims_page.render(judged).encode())
+        write_atomic(directory / "claims.md", claims_page.render(judged).encode())
         found = findings.findings(groups)
         text = findings_page.render(found, judged, results.cells)
-        replace_file(directory / "README.md", text.encode())
+        write_atomic(directory / "README.md", text.encode())
         source = page.Source(
             directory=directory, results=results, groups=groups, cards=cards, judged=judged, changes=changes
         )
-        replace_file(directory / "index.html", page.render(source).encode())
+        write_atomic(directory / "index.html", page.render(source).encode())

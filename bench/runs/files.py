@@ -12,27 +12,39 @@ from pathlib import Path
 
 from bench.api.errors import BenchError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSED = {
+    errno.ENOSPC: "no space left on {}: free space",
+    errno.EDQUOT: "the quota of {} is used up: free space",
+    errno.EROFS: "{} is on a read-only file system: mount it for writing or name another folder",
+}
 
 
 class DiskFullError(BenchError):
-    """Nothing more can be written; everything finished before is intact."""
+    """Nothing more can be written; everything finished before is intact.
+
+    Attributes:
+        code: the system's error number.
+    """
+
+    code: int = errno.ENOSPC
 
     @classmethod
-    def at(cls, path: Path) -> DiskFullError:
-        """The error for a file or folder that could not be written."""
+    def at(cls, path: Path, code: int = errno.ENOSPC) -> DiskFullError:
+        """The error for a file or folder that could not be written, by the system's error number."""
         folder = path if path.is_dir() else path.parent
-        return cls(f"no space left on {folder}: free space and run the same command again")
+        error = cls(f"{_REFUSED[code].format(folder)} and run the same command again")
+        error.code = code
+        return error
 
 
 @contextmanager
 def disk(path: Path) -> Iterator[None]:
-    """Turns the operating system's "no space left" and "quota exceeded" into a :class:`DiskFullError`."""
+    """Turns "no space left", "quota exceeded" and "read-only file system" into a :class:`DiskFullError`."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            raise DiskFullError.at(path) from error
+        if error.errno in _REFUSED:
+            raise DiskFullError.at(path, error.errno) from error
         raise
 
 

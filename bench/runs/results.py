@@ -160,7 +160,7 @@ class Results:
             return
         with self._locked():  # so that no other run is in the middle of a commit
             for folder in (self.folder, self._records, self._pending, self._sheets, self.folder / "figures"):
-                for path in (*folder.glob(".*.part"), *folder.glob(".*.tmp")):
+                for path in folder.glob(".*.part"):
                     if not _writer_lives(path):
                         path.unlink(missing_ok=True)
 

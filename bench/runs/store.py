@@ -200,8 +200,8 @@ class Store:
                 sync_folder(part)
                 shutil.rmtree(final, ignore_errors=True)
                 os.replace(part, final)
-        except DiskFullError:
-            raise DiskFullError.at(self.root) from None
+        except DiskFullError as error:
+            raise DiskFullError.at(self.root, error.code) from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
         sync_folder(final.parent)

@@ -1,4 +1,4 @@
-"""What a results folder lacks is said."""
+"""What a results folder lacks is said, and what it holds executes nothing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.report.frames import read_results
+from bench.report.tables import csv
 
 from .conftest import Folder
 
@@ -23,3 +25,11 @@ def test_rows_that_are_gone_are_missed(lost: int, matrix: Callable[..., Folder],
     path.write_bytes(gzip.compress("".join(lines[:-lost]).encode()))
     (problem,) = read_results(directory).problems
     assert problem.startswith("done cells without a row for each of their images: 1;")
+
+
+def test_no_text_of_a_table_is_a_formula() -> None:
+    words = ["=1+1", "+1", "-1", "@x", "\tx", "a=1", "", None]
+    table = pd.DataFrame({"word": pd.Series(words, dtype=object), "number": [-1.0] * len(words)})
+    lines = csv(table).splitlines()
+    assert lines[1:6] == ["'=1+1,-1.0", "'+1,-1.0", "'-1,-1.0", "'@x,-1.0", "'\tx,-1.0"]
+    assert lines[6:] == ["a=1,-1.0", ",-1.0", ",-1.0"]

@@ -76,7 +76,7 @@ def test_order_of_files_and_rows_does_not_matter(
     assert first == report(folder, tmp_path / "b", cards, shuffle=1)
     write_report(tmp_path / "a", final=False, cards=cards)
     assert first == read(tmp_path / "a")
-    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_times_are_in_cells_csv_alone(folder: Folder, cards: Cards, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def lost_twice(out: Path) -> list[str]:
 
 def leftovers(place: Path) -> list[Path]:
     """Temporary files."""
-    return [path for path in place.rglob(".*") if path.suffix in (".part", ".tmp") or path.name == ".rows"]
+    return [path for path in place.rglob(".*") if path.suffix == ".part" or path.name == ".rows"]
 
 
 def compare(undisturbed: Path, disturbed: Path) -> None:

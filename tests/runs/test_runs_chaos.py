@@ -33,7 +33,7 @@ def test_the_checker_sees_what_is_wrong(world: World) -> None:
     assert before == content(world.out)
     assert any(name.startswith("records/") for name in before)
     assert not leftovers(world.out)
-    (world.out / ".leaderboard.md.1.tmp").touch()
+    (world.out / ".leaderboard.md.1.part").touch()
     (world.out / "records/.rows").mkdir()
     assert len(leftovers(world.out)) == 2
     (world.out / "leaderboard.md").write_text("other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 from bench.matrix import Cell
 from bench.report.frames import read_results
 from bench.runs import rows
-from bench.runs.files import read_regular
+from bench.runs.files import DiskFullError, read_regular, write_atomic
 from bench.runs.identity import Identity
 from bench.runs.merge import merge
 from bench.runs.outcome import Failure, Outcome, failed
@@ -114,3 +115,19 @@ def test_a_regular_file_is_read_whole_up_to_its_limit(tmp_path: Path) -> None:
         read_regular(tmp_path, 4)
     with pytest.raises(FileNotFoundError):
         read_regular(tmp_path / "absent", 4)
+
+
+@pytest.mark.parametrize(("code", "words"), [(errno.EROFS, "read-only"), (errno.ENOSPC, "no space left")])
+def test_a_disk_that_takes_nothing_is_named(
+    code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(DiskFullError, match=words) as caught:
+        write_atomic(path, b"new")
+    assert str(tmp_path) in str(caught.value) and caught.value.code == code
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]

@@ -250,10 +250,10 @@ def test_what_killed_writers_leave_is_swept_up_but_not_what_lives(world: World, 
     dead = [
         world.out / "records/.a.json.999999999.part",
         world.out / "records/.rows/.b.csv.999999999.part",
-        world.out / ".leaderboard.md.999999999.tmp",
+        world.out / ".leaderboard.md.999999999.part",
         world.out / "sheets/.c.png.nobody.part",
     ]
-    living = world.out / f".leaderboard.csv.{os.getpid()}.tmp"
+    living = world.out / f".leaderboard.csv.{os.getpid()}.part"
     for path in (*dead, living):
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")
