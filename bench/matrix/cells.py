@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 from bench.api.cards import Value
@@ -73,16 +74,16 @@ class Cell:
         """The defense's strength; None for a defense without one."""
         return self.defense.strength
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A short stable name of the question asked, whatever code answers it.
 
         What follows from the question and the cards (labels, strength, the reason of an ``n/a``) is no part.
         """
-        question = self.to_json()
+        question = {field.name: getattr(self, field.name) for field in fields(self)}
         del question["incompatible"]
         for role in ("dataset", "defense", "attack"):
-            question[role] = [question[role]["name"], question[role]["parameters"]]
+            question[role] = [question[role].name, question[role].parameters]
         canonical = json.dumps(question, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -107,12 +108,12 @@ class Cell:
         Raises:
             KeyError, TypeError, ValueError: the data are not a cell's.
         """
-        fields = dict(data)
+        values = dict(data)
         for role in ("dataset", "defense", "attack"):
-            raw = dict(fields[role])
+            raw = dict(values[role])
             raw["parameters"] = tuple((str(k), v) for k, v in raw["parameters"])
-            fields[role] = Variant(**raw)
-        fields["checkpoint"] = Checkpoint(fields["checkpoint"])
-        fields["channel"] = Channel(fields["channel"])
-        fields["adversary"] = Adversary(fields["adversary"])
-        return cls(**fields)
+            values[role] = Variant(**raw)
+        values["checkpoint"] = Checkpoint(values["checkpoint"])
+        values["channel"] = Channel(values["channel"])
+        values["adversary"] = Adversary(values["adversary"])
+        return cls(**values)

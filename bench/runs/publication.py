@@ -102,7 +102,7 @@ def publish(folder: Path, matrix: str, *, device: str = "auto") -> Publication:
         UsageError: cells are missing or are none of the matrix, or no one commit has measured them all.
     """
     asked = load_matrix(matrix)
-    records = {outcome.record.id: outcome.record for outcome in Results(folder).outcomes()}
+    records = {record.id: record for record, _ in Results(folder).whole()}
     wanted = {cell.id for cell in expand(asked)}
     missing, strange = len(wanted - records.keys()), len(records.keys() - wanted)
     if missing or strange:
@@ -111,7 +111,7 @@ def publish(folder: Path, matrix: str, *, device: str = "auto") -> Publication:
             f"{strange} records are none of its cells: bench run --matrix {matrix} --out {folder}, or bench "
             "clean"
         )
-    fresh = [outcome.record for outcome in Results(folder / CONFIRMATION).outcomes()]
+    fresh = [record for record, _ in Results(folder / CONFIRMATION).whole()]
     measured = [*records.values(), *fresh]
     commit = _commit_of(measured) or _todays(folder, matrix, device, measured)
     return pin(folder, f"{asked.name}@{asked.version}", commit)
@@ -137,7 +137,7 @@ def withhold(folder: Path) -> int:
 
 def counted(folder: Path) -> dict[str, int]:
     """How many whole cells of a folder have which status; today's code is not asked."""
-    return Counter(str(outcome.record.status) for outcome in Results(folder).outcomes())
+    return Counter(str(record.status) for record, _ in Results(folder).whole())
 
 
 def replaced(folder: Path) -> str:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,7 +113,7 @@ class Record(Part):
     """Checksum of the stored reconstructions; empty if there are none."""
     provenance: Provenance
 
-    @property
+    @cached_property
     def asked(self) -> Cell:
         """The cell that this is the record of."""
         return Cell.from_json(self.cell.model_dump())

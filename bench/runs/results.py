@@ -108,6 +108,11 @@ class Results:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Every cell that is whole: its record, all of its rows, and its sheet; reads only."""
+        for record, rows in self.whole():
+            yield Outcome(record, rows, self._sheet(record.id))
+
+    def whole(self) -> Iterator[tuple[Record, tuple[Row, ...]]]:
+        """The record and the rows of every cell that has all of its rows; reads only."""
         sound = list(self._sound_records())
         table = self._table([_place(record, mark) for record, mark in sound])
         for record, _ in sound:
@@ -117,7 +122,7 @@ class Results:
             if len(rows) != expected:
                 self._warn(f"{self.folder}: {cell.title}: {len(rows)} rows, expected {expected}; left out")
                 continue
-            yield Outcome(record, tuple(rows), self._sheet(record.id))
+            yield record, tuple(rows)
 
     def commit(self, outcome: Outcome) -> None:
         """Writes a cell: sheet, rows, and last the record. Whatever was there of the same cell is replaced.
