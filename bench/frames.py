@@ -40,7 +40,7 @@ def run_matrix(
     """Runs what is missing of a matrix, as ``bench run`` does, and returns one row per cell.
 
     Args:
-        matrix: ``full`` (its newest version), ``full@3``, or a path ending in ``.toml``.
+        matrix: ``full`` (its newest version), ``full@4``, or a path ending in ``.toml``.
         out: the results folder; ``runs/<matrix>`` unless given.
         attacks: only these, or these instead of the matrix's own: ``"dlg"``, ``"dlg[history=20]"``.
         defenses: the same for defenses: ``"noise[sigma=0.1]"``.

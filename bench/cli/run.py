@@ -56,7 +56,7 @@ def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | N
 
 @click.command(short_help="Run a matrix and write its leaderboard.")
 @click.option(
-    "--matrix", required=True, metavar="NAME|FILE", help="full (its newest version), full@3, or a file."
+    "--matrix", required=True, metavar="NAME|FILE", help="full (its newest version), full@4, or a file."
 )
 @click.option("-a", "--attack", "attacks", multiple=True, metavar="ATTACK", help="Only this attack.")
 @click.option("-d", "--defense", "defenses", multiple=True, metavar="DEFENSE", help="Only this defense.")

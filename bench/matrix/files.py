@@ -113,7 +113,7 @@ def matrices() -> dict[str, Path]:
 
 
 def locate(name: str) -> Path:
-    """The file of ``full`` (its newest version), ``full@3``, or a path ending in ``.toml``.
+    """The file of ``full`` (its newest version), ``full@4``, or a path ending in ``.toml``.
 
     Raises:
         UsageError: no such matrix; the message names the nearest.

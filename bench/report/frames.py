@@ -45,7 +45,7 @@ class Results:
         problems: what could not be used, a sentence each.
         repeats: records with a smaller budget than another of the same question; only their own means are
             known, for the budget curves.
-        published: the matrix that the folder publishes, ``full@3``; empty if nothing is published.
+        published: the matrix that the folder publishes, ``full@4``; empty if nothing is published.
     """
 
     cells: pd.DataFrame

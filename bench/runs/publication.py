@@ -35,7 +35,7 @@ class Publication(Part):
     """What a folder publishes."""
 
     matrix: str
-    """Name and version of the matrix whose cells the folder holds: ``full@3``."""
+    """Name and version of the matrix whose cells the folder holds: ``full@4``."""
     commit: str = Field(pattern=r"^[0-9a-f]{40}$")
     """Of the code that measured every cell."""
     note: str = ""
@@ -45,7 +45,7 @@ class Publication(Part):
 
     @property
     def title(self) -> str:
-        """``full@3, published at 81aacef6f0``."""
+        """``full@4, published at 81aacef6f0``."""
         return f"{self.matrix}, published at {self.commit[:_SHORT]}"
 
     def stands(self, folder: Path) -> bool:

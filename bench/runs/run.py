@@ -87,7 +87,7 @@ def run_matrix(
     """Settles every cell of a matrix that is not settled yet, and writes the tables.
 
     Args:
-        matrix: name (``full``, ``full@3``) or a path ending in ``.toml``.
+        matrix: name (``full``, ``full@4``) or a path ending in ``.toml``.
         out: the results folder; what is finished there is not run again.
         filters: restrictions.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0,1``.
