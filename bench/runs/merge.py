@@ -7,7 +7,7 @@ was finished last. What the target folder has is treated like any other source.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.api.errors import UsageError
@@ -15,6 +15,8 @@ from bench.runs.outcome import Outcome
 from bench.runs.plan import check_rows_are_distinct
 from bench.runs.record import Record, Status
 from bench.runs.results import Results
+
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,9 @@ def merge(
     check_rows_are_distinct(cells, {}, holder="the folders have")
     new = [outcome for name, outcome in best.items() if there.get(name) is not outcome]
     for outcome in new:
+        if outcome.sheet is not None and not outcome.sheet.startswith(_PNG):
+            warn(f"sheets/{outcome.record.id}.png: left out, as it is no PNG")
+            outcome = replace(outcome, sheet=None)
         target.commit(outcome)
     target.fold()
     replaced = sum(outcome.record.id in there for outcome in new)

@@ -34,7 +34,6 @@ CONFIRMATION = "confirmation"
 """In a results folder: the records of the fresh seeds, a results folder of their own."""
 Table = dict[Row, list[Row]]
 _MOST_SHEET = 1 << 24
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
@@ -230,16 +229,12 @@ class Results:
         """A contact sheet; never what a link points to, which may be any file of whoever merges."""
         path = self._sheets / f"{name}.png"
         try:
-            data = read_regular(path, _MOST_SHEET, links=False)
+            return read_regular(path, _MOST_SHEET, links=False)
         except FileNotFoundError:
             return None
         except OSError as error:
             self._warn(f"{path}: left out, as it is no picture ({error.strerror})")
             return None
-        if not data.startswith(_PNG):
-            self._warn(f"{path}: left out, as it is no PNG")
-            return None
-        return data
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
