@@ -82,7 +82,8 @@ def test_no_reader_waits_for_a_pipe_or_fills_the_memory(
     added, _, told = _merged(theirs)
     assert added == (0 if which == "images.csv.gz" else len(list(theirs.glob("records/*"))) - 1)
     assert any(text.startswith(str(path)) for text in told)
-    assert read_results(theirs).problems or path.suffix == ".gz", "no row of these cells is an image"
+    silent = spoil is _pipe and path.suffix == ".gz"  # no cell is done here, so that no image is missed
+    assert bool(read_results(theirs).problems) != silent
 
 
 def test_a_small_file_that_unpacks_to_more_than_any_memory_is_refused(
