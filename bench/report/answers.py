@@ -40,6 +40,11 @@ class Answer:
         return self.group.confirmations.get(self.place.row.number) if self.place else None
 
     @property
+    def awaited(self) -> bool:
+        """Whether its name stands out, its matrix asks for fresh seeds, and none were measured."""
+        return self.protects and self.group.confirmable and self.confirmation is None
+
+    @property
     def word(self) -> Word | None:
         """For the defense that protects best; None if none is certainly that cheap."""
         return self.place.row.verdict.word if self.place else None
@@ -104,7 +109,7 @@ def _held(found: Sequence[Answer], word: Word) -> str:
     """The settings in which the best defense hides, or reduces, what is recovered, with its counts."""
     mine = [
         f"{item.place.row.name} on {item.group.title}, {with_undefended(item.place.row, item.group)}"
-        f"{again(item.confirmation, ', ')}"
+        f"{again(item.confirmation, ', ', awaited=item.awaited)}"
         for item in found
         if item.place is not None and item.word is word
     ]

@@ -211,6 +211,7 @@ class Group:
         fair_floor: mean of the ranking metric over the best of as many blind guesses as the undefended row
             has attacks; NaN if none was measured.
         lead: by how much the undefended recovered share lies above that of blind guesses.
+        confirmable: the matrix asks for the defenses named on top to be measured on fresh seeds.
         confirmations: by number of a row, the same row on fresh seeds and its group there.
         lpips_side: pixels to which images were enlarged for LPIPS; 0 if they were not.
     """
@@ -230,6 +231,7 @@ class Group:
     resolution: float = math.nan
     fair_floor: float = math.nan
     lead: Interval = NOTHING
+    confirmable: bool = False
     confirmations: Mapping[int, tuple[Group, Row]] = field(default_factory=dict)
     lpips_side: int = 0
 
@@ -248,9 +250,8 @@ class Group:
     @property
     def headline(self) -> str:
         """What the worst case of this setting is taken over."""
-        return (
-            f"worst of the {self.attacked} attacks of {self.suite}" if self.suite else "worst of its attacks"
-        )
+        attacks = f"the {self.attacked} attacks of {self.suite}" if self.suite else "its attacks"
+        return f"worst of {attacks}"
 
     @property
     def key(self) -> str:
@@ -295,6 +296,5 @@ class Group:
     @property
     def nobody(self) -> str:
         """Why no defense has a place."""
-        return (
-            "none is certainly that cheap" if any(not row.baseline for row in self.rows) else "none was tried"
-        )
+        tried = any(not row.baseline for row in self.rows)
+        return "none is certainly that cheap" if tried else "none was tried"

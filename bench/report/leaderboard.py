@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.matrix import load_matrix
 from bench.matrix.suites import Suite
 from bench.report.attacks import rank_attacks
 from bench.report.badges import least
@@ -134,7 +135,8 @@ def build(results: Results, cards: Cards | None = None, *, matrix: str | None = 
             bounds=bounds[(bounds[GROUP] == first[GROUP]).all(axis=1)],
         )
         groups.append(_group(first, context))
-    order = order_of(named)
+    order, asks = order_of(named), bool(named and load_matrix(named).confirmation)
+    groups = [replace(group, confirmable=asks) for group in groups]
     return tuple(sorted(groups, key=lambda group: order.get(group.setting, len(order))))
 
 

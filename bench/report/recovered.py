@@ -70,15 +70,16 @@ def with_undefended(row: Row | None, group: Group) -> str:
     return own if group.baseline is None else f"{own}; undefended {recovered(group.baseline, group)}"
 
 
-def again(found: tuple[Group, Row] | None, before: str = "") -> str:
+def again(found: tuple[Group, Row] | None, before: str = "", *, awaited: bool = False) -> str:
     """What fresh seeds say: ``on 5 fresh seeds 24 of 75; undefended 75 of 75: reduces``.
 
     Args:
-        found: group and row on those seeds; None where it was not measured, which gives an empty text.
+        found: group and row on those seeds; None where it was not measured.
         before: stands before the text.
+        awaited: the matrix asks for fresh seeds. Without it, what was not measured gives an empty text.
     """
     if found is None:
-        return ""
+        return f"{before}not yet confirmed on fresh seeds" if awaited else ""
     group, row = found
     seeds = f"{row.utility.seeds} fresh seed{'s' * (row.utility.seeds != 1)}"
     return f"{before}on {seeds} {with_undefended(row, group)}: {row.verdict.shown}"

@@ -50,8 +50,8 @@ def strongest(
 ) -> Recovery | None:
     """The one attack that recovers most; of equal ones that which leaks more by the ranking metric.
 
-    An attack that lacks images which another one has (a seed that failed) stands back: its share would be of
-    other images.
+    The number of images decides, not the share: an attack that lacks images which another one has (a seed
+    that failed, or is not done yet) stands for no fewer than it recovered.
 
     Args:
         entries: of attacks that see the release.
@@ -62,17 +62,15 @@ def strongest(
     found = [
         entry for entry in entries if entry.number in images and images[entry.number][column].notna().any()
     ]
-    most = max((len(images[entry.number]) for entry in found), default=0)
-    full = [entry for entry in found if len(images[entry.number]) == most]
 
-    def order(entry: AttackEntry) -> tuple[float, float, str]:
+    def order(entry: AttackEntry) -> tuple[float, int, float, str]:
         own = images[entry.number]
         leak = direction(rank) * float(own[rank].mean()) if own[rank].notna().any() else -np.inf
-        return -float(own[column].mean()), -leak, entry.name
+        return -float(own[column].sum()), -len(own), -leak, entry.name
 
-    if not full:
+    if not found:
         return None
-    best = min(full, key=order)
+    best = min(found, key=order)
     return recovery(images[best.number], column, best.number)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,8 @@ def baseline_rows(cells: pd.DataFrame, cards: Cards) -> set[int]:
 
 
 def accuracy_loss(own: pd.DataFrame, undefended: pd.DataFrame) -> Spread:
-    """Points of accuracy lost, seed by seed."""
+    """Points of accuracy lost, seed by seed; the upper limit ends at all that can be lost, 100 points."""
     both = own.merge(undefended, on="seed", suffixes=("", "_undefended"))
     loss = 100 * (both["accuracy_undefended"] - both["accuracy"])
-    return spread(loss.where(np.abs(loss) > 1e-9, 0.0))
+    found = spread(loss.where(np.abs(loss) > 1e-9, 0.0))
+    return replace(found, upper=min(found.upper, 100.0))

@@ -333,10 +333,9 @@ class Folder:
         """The one attack that recovers most; of equal ones that which leaks more."""
         metric, sign = self.rank(group)
         seeing = self._seeing(group, row, naive).groupby("by")
-        counts = seeing.size()
-        table = pd.DataFrame({"hit": -seeing[self.hit(group)].mean(), "leak": -sign * seeing[metric].mean()})
-        table = table[counts == counts.max()].reset_index()
-        return str(table.sort_values(["hit", "leak", "by"]).iloc[0]["by"])
+        hits, leak = seeing[self.hit(group)].sum(), seeing[metric].mean()
+        table = pd.DataFrame({"hit": -hits, "images": -seeing.size(), "leak": -sign * leak}).reset_index()
+        return str(table.sort_values(["hit", "images", "leak", "by"]).iloc[0]["by"])
 
     def hits(self, group: str, row: str, naive: bool = False) -> pd.Series:
         return self.attack(group, row, self.strongest(group, row, naive))[self.hit(group)]

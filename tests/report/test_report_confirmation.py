@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.matrix import load_matrix
 from bench.report.answers import answer, sentence
 from bench.report.cards import Cards
 from bench.report.confirmation import build_confirmed, named
@@ -63,3 +65,23 @@ def test_without_fresh_seeds_nothing_is_said_of_them(folder: Folder, cards: Card
     (group,) = build_confirmed(folder.write(tmp_path), read_results(tmp_path), cards)
     assert answer(group, 1.0).confirmation is None
     assert "fresh" not in sentence([group], 1.0)
+
+
+def test_names_on_top_await_the_fresh_seeds_that_their_matrix_asks_for(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    (group,) = _written(folder, tmp_path, cards, rate=0.5)
+    assert not answer(replace(group, confirmable=True), 1.0).awaited, "they were measured"
+    bare = replace(group, confirmations={})
+    assert not answer(bare, 1.0).awaited, "its matrix asks for none"
+    asking = replace(bare, confirmable=True)
+    assert answer(asking, 1.0).awaited
+    assert sentence([asking], 1.0) != sentence([bare], 1.0)
+
+
+def test_the_matrix_says_whether_fresh_seeds_are_asked(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    fill(folder)
+    results = read_results(folder.write(tmp_path))
+    for matrix in ("full@4", "generative@2", ""):
+        asks = bool(matrix and load_matrix(matrix).confirmation)
+        assert [group.confirmable for group in build(results, cards, matrix=matrix)] == [asks]

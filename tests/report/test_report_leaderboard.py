@@ -118,6 +118,27 @@ def test_utility_loss_is_paired_by_seed(folder: Folder, groups: Callable[[], tup
     assert group.places[5.0] == (), "two seeds that differ leave the loss open"
 
 
+def test_no_limit_of_a_loss_exceeds_what_can_be_lost(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    for seed, accuracy in enumerate([0.9, 0.1]):  # one victim of two collapsed
+        folder.add("strong", lpips=[0.1], seed=seed, accuracy=0.9)
+        folder.add("strong", "noise", 0.5, lpips=[0.4], seed=seed, accuracy=accuracy)
+    (group,) = groups()
+    assert (group.rows[1].loss.mean, group.rows[1].loss.upper) == pytest.approx((40.0, 100.0))
+
+
+def test_a_seed_that_is_not_done_yet_hides_nothing_of_what_was_found(
+    folder: Folder, groups: Callable[[], tuple[Group, ...]]
+) -> None:
+    for seed in (0, 1):
+        folder.add("weak", lpips=[0.1, 0.9, 0.9], seed=seed)
+    folder.add("strong", lpips=[0.1, 0.2, 0.2], seed=0)
+    (group,) = groups()
+    found = group.rows[0].recovery
+    assert found is not None and (found.share.mean, found.share.n_images) == (1.0, 3)
+
+
 def test_undefended_is_found_without_its_name(folder: Folder, tmp_path: Path) -> None:
     folder.add("strong", "bare", lpips=[0.1], accuracy=0.9)
     folder.add("strong", "noise", 0.1, lpips=[0.1], accuracy=0.8)
