@@ -23,7 +23,7 @@ help:
 	@echo 'make smoke    the same with the matrix that takes minutes'
 	@echo 'make report   write the tables and the page of OUT again from its records'
 	@echo 'make test     the tests that are not slow (PYTEST_ARGS="$(PYTEST_ARGS)")'
-	@echo 'make lint     ruff: rules and format'
+	@echo 'make lint     ruff: rules and format; import-linter: who imports whom'
 	@echo 'make types    mypy --strict on an installed copy'
 	@echo 'make bench    the speed measurements: writes benchmarks/results.md (SECTIONS= for some of them only)'
 	@echo 'make chaos    kill runs of a small matrix at random moments and compare what they leave (KILLS=$(KILLS))'
@@ -56,6 +56,7 @@ test: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 # On an installed copy, where the plug-ins are what they are at run time: bench.attacks, not attacks.
 types: setup
@@ -68,7 +69,7 @@ bench: setup
 	MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=2147483647 $(BIN)/python -m benchmarks $(SECTIONS)
 
 chaos: setup
-	$(BIN)/python -m tests.runs.chaos --kills $(KILLS)
+	$(BIN)/python -m tests.execute.chaos --kills $(KILLS)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -22,9 +22,6 @@ def __getattr__(name: str) -> object:
         return getattr(bench.frames, name)
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib.metadata import PackageNotFoundError, version
+    from bench.records.provenance import own_version
 
-    try:
-        return version("inversion-bench")
-    except PackageNotFoundError:  # a bare checkout on PYTHONPATH
-        return "0+unknown"
+    return own_version()

@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from bench.api.errors import UsageError
-from bench.report.entries import Group
+from bench.report.analysis.entries import Group
 from bench.report.frames import Results, read_results
-from bench.report.tables import WORST, cells_csv, leaderboard_csv
+from bench.report.writers.tables import WORST, cells_csv, leaderboard_csv
 
 
 def run_matrix(
@@ -59,9 +59,9 @@ def run_matrix(
     Raises:
         UsageError: there is no such matrix, plug-in, model or parameter.
     """
+    from bench.execute.run import run_matrix as run
     from bench.matrix import Filters, load_matrix
-    from bench.runs.results import RUNS
-    from bench.runs.run import run_matrix as run
+    from bench.records.results import RUNS
 
     folder = Path(out) if out is not None else RUNS / load_matrix(matrix).name
     chosen = Filters(
@@ -130,8 +130,8 @@ class Leaderboard:
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """The leaderboard as plain data: see :mod:`bench.report.entries`."""
-        from bench.report.confirmation import build_confirmed
+        """The leaderboard as plain data: see :mod:`bench.report.analysis.entries`."""
+        from bench.report.findings.confirmation import build_confirmed
 
         return build_confirmed(self.directory, self._results)
 
@@ -156,7 +156,7 @@ class Leaderboard:
 
     def to_markdown(self) -> str:
         """The page ``leaderboard.md``."""
-        from bench.report.markdown import render
+        from bench.report.writers.markdown import render
 
         return render(self._results, self.groups)
 

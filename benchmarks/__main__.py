@@ -10,7 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bench.runs.provenance import processor
+from bench.records.provenance import processor
 from benchmarks import attacks, evaluations, memory, metrics, photographs, replay, scaling
 
 SECTIONS = {

@@ -48,7 +48,7 @@ def victims(model: str, count: int, *, seed: int = 0, images: Any = None, device
 
     from bench.api import Adversary, Channel, GradientObservation, ThreatModel
     from bench.engine.gradients import gradient_map, one_hot
-    from bench.models.victims import build_model
+    from bench.models.build import build_model
 
     if images is None:
         private = splits(seed).private_train

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.api import Channel, GradientObservation, Reconstruction
 from bench.engine import single_labels
 from bench.metrics import mse, psnr
-from bench.models.victims import build_model
+from bench.models.build import build_model
 from bench.plugins import build_attack, build_defense, discover
 from bench.victims.releases import Release, Source, release_gradients
 from bench.victims.training import stream

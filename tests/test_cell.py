@@ -1,7 +1,7 @@
 """One cell of the benchmark, step by step: read this first.
 
 A cell asks one question: what does THIS attack rebuild from what THIS victim releases under THIS defense? The
-harness does the same steps with a cache between them (`bench/runs/stages.py`).
+harness does the same steps with a cache between them (`bench/cells/stages.py`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 
 from bench.api import Adversary, Channel, Checkpoint
+from bench.channels.observe import observe
 from bench.matrix.cells import Cell, Variant
 from bench.metrics import score_releases
 from bench.plugins import build_attack, build_dataset, build_defense
-from bench.runs.observe import observe
 from bench.victims.releases import Source, release_gradients
 from bench.victims.training import train_victim
 

@@ -16,15 +16,15 @@ import torch
 
 from bench.api import Adversary, BaseAttack, GradientObservation, Reconstruction
 from bench.api.cards import AttackCard, DefenseCard, Kind
-from bench.check import material
+from bench.cells.reconstructions import check_reconstruction
 from bench.check.findings import Verdict
+from bench.check.materials import material
+from bench.check.materials.released_material import RELEASED
+from bench.check.materials.trial import GRADIENTS, Seen, Trial
 from bench.check.place import Subject
-from bench.check.released_material import RELEASED
 from bench.check.run import promises, try_promise
-from bench.check.trial import GRADIENTS, Seen, Trial
 from bench.engine.precision import in_double
 from bench.plugins import FOLDERS, Plugin, build_attack, discover
-from bench.runs.reconstructions import check_reconstruction
 from tests.victims.test_victims_folder import photographs
 
 PLUGINS: list[Plugin] = [plugin for kind in FOLDERS for plugin in discover(kind).plugins.values()]

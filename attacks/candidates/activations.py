@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bench.api import Gradients, IncompatibleError, SmashedObservation
-from bench.engine.imitated import Imitations
-from bench.engine.transmission import ACTIVATIONS, transmission_gain
+from bench.engine.transforms.imitated import Imitations
+from bench.engine.transforms.transmission import ACTIVATIONS, transmission_gain
 
 _AT_ONCE = 250
 

@@ -14,7 +14,7 @@ from bench.api import (
 )
 from bench.attacks.candidates.activations import activation_costs
 from bench.attacks.candidates.gradients import gradient_costs
-from bench.engine.inputs import imitated
+from bench.engine.transforms.inputs import imitated
 
 Seen = GradientObservation | SmashedObservation
 

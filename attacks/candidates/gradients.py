@@ -13,8 +13,8 @@ from bench.api.threat import BatchNorm
 from bench.attacks.candidates.imitated import ErrorMetric, directions
 from bench.engine import single_labels
 from bench.engine.gradients import GradientMap, gradient_map, one_hot
-from bench.engine.imitated import Imitations
 from bench.engine.matching import Transmitted, flat
+from bench.engine.transforms.imitated import Imitations
 
 _NUMBERS = 2**23
 """Entries of the candidates' gradients that are held at a time: 32 MiB in float32."""

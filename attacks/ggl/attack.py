@@ -19,8 +19,8 @@ from bench.engine import (
     search,
     victims_at_once,
 )
-from bench.engine.evolution import costs_of_many, promising
 from bench.engine.generative import distance, latent_objective, searchable
+from bench.engine.minimisers.evolution import costs_of_many, promising
 
 
 class GGL(Attack):

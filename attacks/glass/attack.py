@@ -16,11 +16,11 @@ from bench.api import (
 )
 from bench.attacks.glass.paths import Paths, paths
 from bench.attacks.glass.search import LatentPhase, PixelPhase
-from bench.engine.adam import AMSGrad
 from bench.engine.generative import WarmAdam
-from bench.engine.inputs import imitated
-from bench.engine.optimum import Optimum
+from bench.engine.minimisers.adam import AMSGrad
+from bench.engine.minimisers.optimum import Optimum
 from bench.engine.parametrise import starts
+from bench.engine.transforms.inputs import imitated
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.api import SmashedObservation
 from bench.engine.activations import Features, Prior, features
-from bench.engine.imitated import Imitations
+from bench.engine.transforms.imitated import Imitations
 
 _NO_PRIOR = Prior(start=0.0, incomplete=0.0, nats=0.0)
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bench.api import ImageGenerator
 from bench.attacks.glass.paths import Paths
-from bench.engine.adam import AMSGrad
 from bench.engine.generative import WarmAdam
-from bench.engine.optimum import Optimum
+from bench.engine.minimisers.adam import AMSGrad
+from bench.engine.minimisers.optimum import Optimum
 from bench.engine.priors import total_variation
 
 _AT_ONCE = 128

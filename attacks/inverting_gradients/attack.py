@@ -22,7 +22,7 @@ from bench.engine import (
     total_variation,
     victims_at_once,
 )
-from bench.engine.adam import Fading
+from bench.engine.minimisers.adam import Fading
 from bench.engine.parametrise import starts
 from bench.engine.priors import colour_variation
 

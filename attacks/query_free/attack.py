@@ -18,7 +18,7 @@ from bench.api import (
 )
 from bench.attacks.query_free.matching import matching
 from bench.engine import total_variation
-from bench.engine.restoration import Restoration
+from bench.engine.transforms.restoration import Restoration
 from bench.models.split import ClientHalf
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from bench.api import SmashedObservation
-from bench.engine.transmission import ACTIVATIONS, transmission_gain
+from bench.engine.transforms.transmission import ACTIVATIONS, transmission_gain
 
 Match = Callable[[Tensor], Tensor]
 """``activations [N, B, *Z] -> [N]``."""

@@ -19,10 +19,10 @@ from bench.api import (
 )
 from bench.attacks.rmle.search import Restarts
 from bench.engine.activations import Prior, features
-from bench.engine.adam import AMSGrad
-from bench.engine.optimum import Optimum
+from bench.engine.minimisers.adam import AMSGrad
+from bench.engine.minimisers.optimum import Optimum
 from bench.engine.parametrise import starts
-from bench.engine.restoration import Restoration
+from bench.engine.transforms.restoration import Restoration
 
 Shape = tuple[int, int, int]
 _LEARNING = 0.4

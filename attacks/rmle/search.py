@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bench.engine.activations import Features
-from bench.engine.adam import AMSGrad
-from bench.engine.optimum import Optimum
+from bench.engine.minimisers.adam import AMSGrad
+from bench.engine.minimisers.optimum import Optimum
 
 _AT_ONCE = 128
 """Beyond this, larger batches of images gain nothing on a CPU."""

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from bench.api.defense import Defense, DefenseView, HookContext, Phase
     from bench.api.errors import BenchError, DataMissing, IncompatibleError, PluginError, UsageError
     from bench.api.generator import ImageGenerator
-    from bench.api.observation import GradientObservation, Gradients
+    from bench.api.gradients import Gradients
+    from bench.api.observation import GradientObservation
     from bench.api.released import ModelObservation
     from bench.api.smashed import Query, Session, SmashedObservation
     from bench.api.threat import Access, Adversary, Channel, Checkpoint, ThreatModel

@@ -62,3 +62,11 @@ class Dataset(ABC):
     def missing(self) -> str:
         """Why its files are not where they should be, and what helps; empty if they are. Reads none."""
         return ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """One data set as one seed splits it, on the worker's device."""
+
+    dataset: Dataset
+    splits: Splits

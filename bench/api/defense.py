@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
-from bench.api.observation import Gradients
+from bench.api.gradients import Gradients
 from bench.api.transform import InputTransform
 
 

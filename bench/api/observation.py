@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from bench.api.gradients import BatchLoss, Gradients
 from bench.api.threat import BatchNorm
 
 if TYPE_CHECKING:
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
     from bench.api.defense import DefenseView
     from bench.api.generator import ImageGenerator
     from bench.api.threat import ThreatModel
-
-Gradients = Mapping[str, Tensor]
-"""Parameter name -> ``[N, *parameter shape]``: the gradients of N releases."""
-
-BatchLoss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor], Tensor]
-"""``(weights, still, images [B, ...], targets [B, K]) -> scalar``: one client's loss.
-
-``weights`` are those to be differentiated; ``still`` holds all weights, as constants.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,15 +11,15 @@ from jinja2 import Environment
 
 from bench.audit.verdict import AuditRow, headline
 from bench.check.findings import Checklist
-from bench.report.evidence import by_setting, caveat
-from bench.report.figures import slug
-from bench.report.recovered import DROP, meaning, percent, share
-from bench.report.recovered import HEAD as RECOVERED
+from bench.records.files import write_atomic
+from bench.report.analysis.verdict import INTERVAL
+from bench.report.analysis.verdict import MEANING as WORDS
+from bench.report.figures.figures import slug
+from bench.report.findings.evidence import by_setting, caveat
+from bench.report.findings.recovered import DROP, meaning, percent, share
+from bench.report.findings.recovered import HEAD as RECOVERED
 from bench.report.text import loss, markdown, strength
 from bench.report.text import percent as accuracy
-from bench.report.verdict import INTERVAL
-from bench.report.verdict import MEANING as WORDS
-from bench.runs.files import write_atomic
 
 HEAD = ("setting", "strength", "verdict", "undefended accuracy %", "accuracy %", "loss, points (upper limit)",
         RECOVERED, "undefended", DROP, "strongest attack", "releases x seeds", "flags")  # fmt: skip

@@ -8,9 +8,9 @@ from bench.api.cards import Value
 from bench.api.errors import UsageError
 from bench.matrix import Filters, Matrix, expand
 from bench.plugins import defense_card
-from bench.report.entries import title
+from bench.report.analysis.entries import title
+from bench.report.analysis.verdict import LEAST_CLASSES, LEAST_RELEASES, LEAST_SEEDS
 from bench.report.terms import MODEL
-from bench.report.verdict import LEAST_CLASSES, LEAST_RELEASES, LEAST_SEEDS
 
 _STEPS = (0.1, 1.0, 10.0)
 """Times the default, where a card gives no ``sweep``."""

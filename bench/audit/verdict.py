@@ -1,6 +1,7 @@
 """What the leaderboard says about one defense: its rows, and a sentence over all settings.
 
-The words are those of the leaderboard's own rule, :mod:`bench.report.verdict`: nothing is decided here.
+The words are those of the leaderboard's own rule, :mod:`bench.report.analysis.verdict`: nothing is decided
+here.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.report.answers import points
-from bench.report.entries import LIMITS, Group, Row
+from bench.report.analysis.entries import LIMITS, Group, Row
+from bench.report.analysis.verdict import Word
+from bench.report.findings.answers import points
 from bench.report.frames import INCOMPATIBLE
-from bench.report.verdict import Word
 
 LIMIT = LIMITS[0]
 """Points of accuracy that a defense may cost in the headline."""

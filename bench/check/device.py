@@ -24,12 +24,12 @@ from bench.api import (
     Session,
     SmashedObservation,
 )
-from bench.check import material
 from bench.check.card import build
 from bench.check.elsewhere import FIX, Far, OneGenerator, elsewhere, far_network
 from bench.check.findings import Broken
+from bench.check.materials import material
+from bench.check.materials.trial import GRADIENTS, Clients, Seen, Trial, run
 from bench.check.place import Subject
-from bench.check.trial import GRADIENTS, Clients, Seen, Trial, run
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import torch
 
 from bench.api import Defense, Splits
 from bench.api.errors import BenchError
-from bench.check import material
 from bench.check.findings import Broken, Checklist, Finding, Item, Note, Verdict
+from bench.check.materials import material
 from bench.models.base import Shape
+from bench.models.build import build_model, schedule_of
 from bench.models.spec import module_file, parse_model
-from bench.models.victims import build_model, schedule_of
 from bench.victims.training import train_victim
 
 _DIGITS = 8

@@ -8,24 +8,20 @@ from functools import wraps
 from bench.api.cards import Card, Kind
 from bench.api.errors import BenchError
 from bench.api.threat import Channel
-from bench.check import (
-    attack,
-    attack_limits,
-    card,
-    dataset,
-    defense,
-    defense_effect,
-    device,
-    released_attack,
-    released_defense,
-    split_attack,
-    split_defense,
-)
-from bench.check.leaked_trial import LEAKED
+from bench.check import card, dataset, device
+from bench.check.attacks import limits as attack_limits
+from bench.check.attacks import promises as attack
+from bench.check.attacks import released as released_attack
+from bench.check.attacks import split as split_attack
+from bench.check.defenses import effect as defense_effect
+from bench.check.defenses import promises as defense
+from bench.check.defenses import released as released_defense
+from bench.check.defenses import split as split_defense
+from bench.check.materials.leaked_trial import LEAKED
+from bench.check.materials.released_material import RELEASED
+from bench.check.materials.split_trial import SMASHED
+from bench.check.materials.trial import Trial
 from bench.check.place import Subject
-from bench.check.released_material import RELEASED
-from bench.check.split_trial import SMASHED
-from bench.check.trial import Trial
 from bench.plugins import find
 
 Check = Callable[[Subject], str]

@@ -73,10 +73,10 @@ def audit(
     )
     from bench.audit.verdict import audited
     from bench.check.run import check
+    from bench.execute.run import run_matrix
     from bench.matrix import Filters, load_matrix
+    from bench.report.analysis.leaderboard import build
     from bench.report.frames import read_results
-    from bench.report.leaderboard import build
-    from bench.runs.run import run_matrix
 
     with ExitStack() as stack:
         subject, suite = _subject(defense, stack), load_matrix(matrix)

@@ -171,7 +171,7 @@ def _data_folder() -> Check:
 
 
 def _cache() -> Iterator[Check]:
-    from bench.runs.store import default_cache
+    from bench.records.files import default_cache
 
     folder = default_cache().absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())

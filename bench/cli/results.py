@@ -24,10 +24,10 @@ def status(directory: Path | None, matrix: str | None, device: str) -> None:
     folder publishes is named with its commit, and its cells are counted as they were
     published. With --matrix they are counted against today's code.
     """
+    from bench.execute.publication import counted, read_publication
+    from bench.execute.run import status as count
     from bench.matrix import load_matrix
-    from bench.runs.publication import counted, read_publication
-    from bench.runs.results import RUNS
-    from bench.runs.run import status as count
+    from bench.records.results import RUNS
 
     published = read_publication(directory) if directory else None
     if directory and published:
@@ -45,7 +45,7 @@ def status(directory: Path | None, matrix: str | None, device: str) -> None:
 
 
 def _table(counts: Mapping[str, int]) -> str:
-    from bench.runs.plan import State
+    from bench.execute.plan import State
 
     rows: list[tuple[str, int]] = [
         ("n/a" if state is State.INCOMPATIBLE else state.value, counts.get(state.value, 0)) for state in State

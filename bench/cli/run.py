@@ -12,7 +12,7 @@ import click
 from bench.api.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.runs.shards import Shard
+    from bench.execute.shards import Shard
 
 _MAX_SEED = 2**32 - 1
 
@@ -28,7 +28,7 @@ def seeds_option(_: click.Context, __: click.Parameter, text: str | None) -> tup
 
 
 def _budget(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
-    from bench.runs.budget import parse_duration
+    from bench.execute.budget import parse_duration
 
     try:
         return None if text is None else parse_duration(text)
@@ -37,7 +37,7 @@ def _budget(_: click.Context, __: click.Parameter, text: str | None) -> float | 
 
 
 def _memory(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
-    from bench.runs.memory import parse_memory
+    from bench.cells.memory import parse_memory
 
     try:
         return None if text is None else parse_memory(text)
@@ -46,7 +46,7 @@ def _memory(_: click.Context, __: click.Parameter, text: str | None) -> int | No
 
 
 def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | None:
-    from bench.runs.shards import parse_shard
+    from bench.execute.shards import parse_shard
 
     try:
         return None if text is None else parse_shard(text)
@@ -169,9 +169,9 @@ def run(
     Exit codes: 0 all cells done or n/a, 1 some failed, 2 usage, 130 interrupted. The same command again
     continues.
     """
+    from bench.confirm import run_confirmed
     from bench.matrix import Filters, load_matrix
-    from bench.runs.confirmation import run_confirmed
-    from bench.runs.results import RUNS
+    from bench.records.results import RUNS
 
     if address is not None and engine != "ray":
         raise click.UsageError("--address needs --engine ray")

@@ -13,8 +13,8 @@ from bench.cli.folders import write_tables
 from bench.cli.text import clean, columns
 
 if TYPE_CHECKING:
-    from bench.runs.badges import Verified
-    from bench.runs.verify import Verification
+    from bench.verify.badges import Verified
+    from bench.verify.verify import Verification
 
 
 @click.command(short_help="Check results: score again, run cells again.")
@@ -61,7 +61,7 @@ def verify(
     Records may name networks, files and plug-ins of whoever wrote them. Cells that need such are left alone
     unless you --trust them: to run a network is to run its author's code.
     """
-    from bench.runs.verify import verify as check
+    from bench.verify.verify import verify as check
 
     draw = secrets.randbelow(10**6) if seed is None else seed
     result = check(

@@ -2,12 +2,10 @@
 
 A matching loss (:mod:`~bench.engine.matching`), a parametrisation (:mod:`~bench.engine.parametrise`) and
 priors (:mod:`~bench.engine.priors`) make an :class:`~bench.engine.objective.Objective`; an optimiser
-(:mod:`~bench.engine.lbfgs`, :mod:`~bench.engine.adam`) minimises it for every victim under a per-victim
-stopping rule; :mod:`~bench.engine.search` restarts the victims whose attempt failed by its visible cost.
+(:mod:`~bench.engine.minimisers`) minimises it for every victim under a per-victim stopping rule;
+:mod:`~bench.engine.minimisers.search` restarts the victims whose attempt failed by its visible cost.
 """
 
-from bench.engine.adam import SignedAdam
-from bench.engine.cgls import cgls
 from bench.engine.classes import (
     critic_of,
     cross_entropy,
@@ -18,19 +16,21 @@ from bench.engine.classes import (
     start_latents,
     target_probability,
 )
-from bench.engine.evolution import EvolutionStrategy
 from bench.engine.generative import GeneratorWeights, Latents, LatentSearch, WarmAdam
-from bench.engine.imitated import Imitations, imitations
-from bench.engine.inputs import InputSpace, imitated
 from bench.engine.labels import assumed, count_labels, known_targets, private_labels, single_labels
-from bench.engine.lbfgs import LBFGS
 from bench.engine.matching import MATCHINGS, Cosine, Euclidean, Matching, TensorCosine, incomplete, informed
 from bench.engine.memory import victims_at_once
+from bench.engine.minimisers.adam import SignedAdam
+from bench.engine.minimisers.cgls import cgls
+from bench.engine.minimisers.evolution import EvolutionStrategy
+from bench.engine.minimisers.lbfgs import LBFGS
+from bench.engine.minimisers.optimum import Optimum, Stopping
+from bench.engine.minimisers.search import search
 from bench.engine.objective import Objective
-from bench.engine.optimum import Optimum, Stopping
 from bench.engine.parametrise import Pixels, PixelsAndLabels
 from bench.engine.priors import BatchNormStatistics, latent_divergence, total_variation
-from bench.engine.search import search
+from bench.engine.transforms.imitated import Imitations, imitations
+from bench.engine.transforms.inputs import InputSpace, imitated
 
 __all__ = [
     "LBFGS",

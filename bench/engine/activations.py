@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.api import SmashedObservation
 from bench.api.defense import DefenseView
-from bench.engine.transmission import ACTIVATIONS, transmission_gain
+from bench.engine.transforms.transmission import ACTIVATIONS, transmission_gain
 
 
 @dataclass(frozen=True, kw_only=True)

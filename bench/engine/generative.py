@@ -13,15 +13,15 @@ from torch.func import functional_call, vmap
 from bench.api.errors import IncompatibleError
 from bench.api.generator import ImageGenerator
 from bench.api.observation import GradientObservation
-from bench.engine.evolution import promising
 from bench.engine.gradients import one_hot
-from bench.engine.imitated import Imitations
-from bench.engine.lbfgs import BatchedObjective
 from bench.engine.matching import MATCHINGS, Cosine, Euclidean, Matching, TensorCosine
+from bench.engine.minimisers.evolution import promising
+from bench.engine.minimisers.lbfgs import BatchedObjective
+from bench.engine.minimisers.optimum import Optimum
 from bench.engine.objective import Objective
-from bench.engine.optimum import Optimum
 from bench.engine.parametrise import Parametrisation
 from bench.engine.priors import latent_divergence
+from bench.engine.transforms.imitated import Imitations
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from bench.api.observation import BatchLoss, Gradients
+from bench.api.gradients import BatchLoss, Gradients
 from bench.engine.convolution import blocked
 from bench.engine.normalisation import evaluating, own_statistics
 

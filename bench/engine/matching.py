@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bench.api.observation import GradientObservation, Gradients
+from bench.api.gradients import Gradients
+from bench.api.observation import GradientObservation
 
 Matching = Callable[[Gradients, Gradients], Tensor]
 Transmitted = Callable[[Gradients], Gradients]

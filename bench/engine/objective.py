@@ -12,10 +12,10 @@ from torch import Tensor
 from bench.api.observation import GradientObservation
 from bench.api.threat import BatchNorm
 from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, told_errors
-from bench.engine.imitated import Imitations
 from bench.engine.matching import Matching
 from bench.engine.parametrise import Parametrisation
 from bench.engine.priors import PerVictim, Prior
+from bench.engine.transforms.imitated import Imitations
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class Terms:
         return replace(words, heads={**self.heads, "lpips": named})
 
     def printed(self, metric: str) -> str:
-        """The same for a number as :func:`bench.report.text.score` prints it: rates are in per cent."""
+        """The same for a number as the tables print it: rates are in per cent."""
         return self.name(metric) + (" in %" if self.heads[metric].endswith("%") else "")
 
     def leaked(self, rank: Rank, minus: str = "-") -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.report import json_table, latex, markdown
+from bench.records.files import write_atomic
+from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
-from bench.report.changes import compare
-from bench.report.confirmation import build_confirmed
+from bench.report.findings.confirmation import build_confirmed
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
-from bench.report.tables import cells_csv, leaderboard_csv
-from bench.runs.files import write_atomic
+from bench.report.writers import json_table, latex, markdown
+from bench.report.writers.changes import compare
+from bench.report.writers.tables import cells_csv, leaderboard_csv
 
 
 def write_report(
@@ -42,7 +42,11 @@ def write_report(
     for name, text in files.items():
         write_atomic(directory / name, text.encode())
     if final and groups:
-        from bench.report import claims, claims_page, figures, findings, findings_page, gains, gallery, page
+        from bench.report import page
+        from bench.report.claims import claims
+        from bench.report.figures import figures, gallery
+        from bench.report.findings import findings
+        from bench.report.writers import claims_page, findings_page, gains
 
         figures.write(directory / "figures", results, groups)
         gallery.write(directory, results.cells, groups)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.api.dataset import ImageSet, Splits
 from bench.api.defense import Defense, HookContext
 from bench.models.base import Shape
-from bench.models.victims import build_model, schedule_of
+from bench.models.build import build_model, schedule_of
 from bench.victims.releases import Release, Source
 from bench.victims.training import CURVE_POINTS, Victim, accuracy, converged, draws, stream
 

@@ -11,7 +11,7 @@ from bench.api.dataset import ImageSet
 from bench.api.defense import Defense, HookContext
 from bench.engine.normalisation import batch_statistics
 from bench.models.base import Shape
-from bench.models.victims import build_model
+from bench.models.build import build_model
 from bench.victims.training import client_releases, stream
 
 

@@ -11,8 +11,9 @@ from bench.api.dataset import ImageSet, Splits
 from bench.api.defense import Defense, HookContext, Phase
 from bench.api.errors import IncompatibleError
 from bench.models.base import Shape
+from bench.models.build import build_model, schedule_of
 from bench.models.split import SplitModel
-from bench.models.victims import Schedule, build_model, schedule_of
+from bench.models.victims import Schedule
 from bench.victims.server import learning_rate
 from bench.victims.training import CURVE_POINTS, Victim, converged, draws, stream
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from bench.api.observation import BatchLoss
+from bench.api.gradients import BatchLoss
 from bench.engine.gradients import cross_entropy
-from bench.engine.transmission import ACTIVATIONS
+from bench.engine.transforms.transmission import ACTIVATIONS
 from bench.models.split import SplitModel
 from bench.victims.releases import Release, Source, batches
 from bench.victims.split import build_split, send

@@ -18,11 +18,12 @@ from torch.func import functional_call, vmap
 
 from bench.api.dataset import Splits
 from bench.api.defense import Defense, HookContext
-from bench.api.observation import Gradients
+from bench.api.gradients import Gradients
 from bench.engine.convolution import blocked
 from bench.models.base import Shape
+from bench.models.build import schedule_of
 from bench.models.split import SplitModel
-from bench.models.victims import Schedule, schedule_of
+from bench.models.victims import Schedule
 from bench.victims.releases import Release, Source, batches
 from bench.victims.server import Server
 from bench.victims.split import build_split, on_device, reached, state_of, testing_context

@@ -12,10 +12,11 @@ from torch.func import functional_call
 
 from bench.api.dataset import ImageSet, Splits
 from bench.api.defense import Defense, HookContext
-from bench.api.observation import Gradients
+from bench.api.gradients import Gradients
 from bench.engine.gradients import gradient_map, one_hot
 from bench.models.base import Shape
-from bench.models.victims import Schedule, build_model, schedule_of
+from bench.models.build import build_model, schedule_of
+from bench.models.victims import Schedule
 from bench.victims.server import Server
 
 CURVE_POINTS = 12

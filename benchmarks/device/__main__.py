@@ -61,7 +61,7 @@ def device(text: str) -> str:
         SystemExit: a GPU is asked for, and there is none.
     """
     from bench.api.errors import UsageError
-    from bench.runs.devices import devices
+    from bench.execute.devices import devices
 
     try:
         return devices(text)[0]

@@ -45,7 +45,7 @@ class Driver:
     """One measurement of one machine."""
 
     def __init__(self, options: Options, scratch: Path) -> None:
-        from bench.runs.executor import ENVIRONMENT
+        from bench.execute.executor import ENVIRONMENT
 
         self.options = options
         self.scratch = scratch

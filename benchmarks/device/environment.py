@@ -25,9 +25,9 @@ def described(device: str) -> dict[str, Any]:
     """The machine, the libraries and the weights of LPIPS."""
     import torch
 
+    from bench.execute.worker import make_deterministic
     from bench.metrics.lpips_weights import MissingWeights, find_weights
-    from bench.runs.provenance import machine, processor, provenance
-    from bench.runs.worker import make_deterministic
+    from bench.records.provenance import machine, processor, provenance
 
     place = torch.device(device)
     make_deterministic(place)

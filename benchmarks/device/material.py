@@ -19,11 +19,11 @@ from bench.api import (
     Splits,
     ThreatModel,
 )
-from bench.check.generator import briefly_trained
+from bench.check.materials.generator import briefly_trained
 from bench.engine.gradients import one_hot
 from bench.engine.labels import single_labels
+from bench.models.build import build_model
 from bench.models.split import ClientHalf, SplitModel
-from bench.models.victims import build_model
 from benchmarks import plain
 from benchmarks.setting import splits, victims
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.execute.worker import make_deterministic
 from bench.metrics.pixel import mse, psnr
 from bench.plugins import build_attack
-from bench.runs.worker import make_deterministic
 from benchmarks.attacks import SUCCESS
 from benchmarks.device import material, plan
 from benchmarks.device.book import FAILED, MEASURED, UNMEASURED

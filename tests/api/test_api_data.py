@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench.api import UsageError, data_folder, find_data, searched
+from bench.cache.sources import content_digest
 from bench.plugins import build_dataset, resolve
-from bench.runs.sources import content_digest
 from tests.real_data import needs, real
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from bench.api import Adversary, GradientObservation, IncompatibleError
 from bench.attacks.candidates.attack import Candidates
 from bench.attacks.candidates.imitated import ErrorMetric, directions
-from bench.check import material, split_material
 from bench.check.findings import Broken
 from bench.check.guard import guarded
+from bench.check.materials import material, split_material
+from bench.metrics.pool import by_digest
 from bench.plugins import attack_card, build_defense
-from bench.runs.pool import by_digest
 from bench.victims.releases import Release
 
 MODEL, RELEASES, OTHERS = "convnet", 8, 60

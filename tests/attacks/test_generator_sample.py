@@ -18,8 +18,8 @@ from bench.engine.parametrise import starts
 from bench.matrix.expand import expand
 from bench.matrix.files import load_matrix
 from bench.matrix.suites import load_suite
+from bench.models.build import build_model
 from bench.models.generators import LATENTS, Decoder
-from bench.models.victims import build_model
 from bench.plugins import attack_card, build_attack
 from tests.engine.observations import observation
 

@@ -25,8 +25,8 @@ from bench.attacks.kedmi.specific import Distillation
 from bench.attacks.ppa.attack import Plan
 from bench.attacks.ppa.views import Views
 from bench.engine import target_probability
+from bench.models.build import build_model
 from bench.models.generators import Critic
-from bench.models.victims import build_model
 from bench.plugins import attack_card, build_attack
 from bench.victims import generator as generators
 from bench.victims.owner import train_owner

@@ -26,8 +26,8 @@ from bench.attacks.fsha.classifier import ridge_classifier
 from bench.attacks.fsha.networks import Critic, Decoder
 from bench.attacks.query_free.matching import matching
 from bench.metrics.pixel import psnr
+from bench.models.build import schedule_of
 from bench.models.split import SplitModel
-from bench.models.victims import schedule_of
 from bench.plugins import attack_card, build_attack, build_defense
 from bench.victims.session import HijackedTraining
 from bench.victims.split import build_split, send, train_split

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.entries import Group
+from bench.report.analysis.entries import Group
+from bench.report.analysis.leaderboard import build
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
 from tests.report.conftest import JUDGING, FakeCards, Folder
 
 FOUND, LOST, BLIND = 0.1, 0.4, 0.8

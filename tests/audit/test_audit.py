@@ -23,10 +23,10 @@ from bench.audit.verdict import AuditRow, audited, by_setting, headline
 from bench.check.findings import Checklist, Item, Verdict
 from bench.cli.audit import audit
 from bench.matrix import Filters, load_matrix
-from bench.report.recovered import DROP
+from bench.report.analysis.tested import BELOW_FLOOR, FEW_RELEASES, FEW_SEEDS, UNSCORED
+from bench.report.analysis.verdict import LEAST_RELEASES, MEANING, Word
+from bench.report.findings.recovered import DROP
 from bench.report.tallies import Failure
-from bench.report.tested import BELOW_FLOOR, FEW_RELEASES, FEW_SEEDS, UNSCORED
-from bench.report.verdict import LEAST_RELEASES, MEANING, Word
 from tests.audit import board
 from tests.report.conftest import Folder
 
@@ -105,13 +105,13 @@ def test_a_matrix_that_can_yield_no_word_says_so_before_it_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import bench.check.run
-    import bench.runs.run
+    import bench.execute.run
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bench.check.run, "check", lambda *_, **__: checklist())
-    monkeypatch.setattr(bench.runs.run, "run_matrix", stop)
+    monkeypatch.setattr(bench.execute.run, "run_matrix", stop)
     told = CliRunner().invoke(audit, ["noise", "--matrix", "smoke", "--out", str(tmp_path)])
     assert "No word can come out: it takes 5 seeds and 72 releases" in told.stderr, told.output
     matrix = tmp_path / "large.toml"

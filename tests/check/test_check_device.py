@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from bench.api import Adversary
 from bench.check.device import _moved, _Place
+from bench.check.materials.released_material import RELEASED
+from bench.check.materials.split_trial import SMASHED
+from bench.check.materials.trial import GRADIENTS, Trial, card_of, run
 from bench.check.place import Subject
-from bench.check.released_material import RELEASED
-from bench.check.split_trial import SMASHED
-from bench.check.trial import GRADIENTS, Trial, card_of, run
 from bench.plugins import attack_card, discover
 
 DEVICE = "cuda"

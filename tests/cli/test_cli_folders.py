@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from bench.cache.keys import Identity
 from bench.cli.main import main
 from bench.matrix import expand, load_matrix
-from bench.runs.identity import Identity
-from bench.runs.outcome import Failure, failed
-from bench.runs.record import Status
-from bench.runs.results import Results
+from bench.records.outcome import Failure, failed
+from bench.records.record import Status
+from bench.records.results import Results
 from tests.api.plugin_folders import BLOCK, Folders
 
 

@@ -30,9 +30,9 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Result:
     def run_matrix(*_: object, **__: object) -> None:
         raise error
 
-    module = ModuleType("bench.runs.confirmation")
+    module = ModuleType("bench.confirm")
     module.run_confirmed = run_matrix  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "bench.runs.confirmation", module)
+    monkeypatch.setitem(sys.modules, "bench.confirm", module)
     return CliRunner().invoke(main, ["run", "--matrix", "mine", "--out", "here"])
 
 
@@ -124,7 +124,7 @@ def test_a_usage_error_of_a_real_process_has_no_traceback() -> None:
 def test_ctrl_c_of_a_real_process_is_130() -> None:
     code = """
 import sys, time, types
-run = sys.modules["bench.runs.confirmation"] = types.ModuleType("bench.runs.confirmation")
+run = sys.modules["bench.confirm"] = types.ModuleType("bench.confirm")
 run.run_confirmed = lambda *_, **__: (print("ready", flush=True), time.sleep(30))
 from bench.cli.main import main
 main(["run", "--matrix", "mine", "--out", "there"])

@@ -46,7 +46,7 @@ def test_status_looks_into_the_default_folder(
         asked.append((matrix, out))
         return {"done": 3, "incompatible": 1}
 
-    monkeypatch.setattr("bench.runs.run.status", status)
+    monkeypatch.setattr("bench.execute.run.status", status)
     path = folders.matrix()
     assert counts(bench("status", "--matrix", path))["n/a"] == 1
     assert asked == [(str(path), Path("runs/mine"))]

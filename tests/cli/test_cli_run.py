@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli.main import main
+from bench.execute.shards import Shard
 from bench.matrix import Filters
-from bench.runs.shards import Shard
 from tests.api.plugin_folders import BLOCK, Folders
 
 DEFAULTS: dict[str, Any] = {
@@ -44,9 +44,9 @@ class Recorder:
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder, module = Recorder(), ModuleType("bench.runs.confirmation")
+    recorder, module = Recorder(), ModuleType("bench.confirm")
     module.run_confirmed = recorder  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "bench.runs.confirmation", module)
+    monkeypatch.setitem(sys.modules, "bench.confirm", module)
     return recorder
 
 

@@ -17,7 +17,7 @@ from bench.defenses.bido.dependence import dependence, gaussian, same_class, whi
 from bench.defenses.mid.bottleneck import Bottleneck, divergence
 from bench.defenses.mid.defense import MID
 from bench.defenses.neg_label_smoothing.defense import NegativeLabelSmoothing
-from bench.models.victims import build_model
+from bench.models.build import build_model
 from bench.plugins import build_defense, defense_card
 from bench.victims.owner import released_network, train_owner
 from bench.victims.releases import Release, Source

@@ -19,8 +19,8 @@ from bench.defenses.pgsl.network import PGSLNetwork
 from bench.defenses.pgsl.recovery import Recovery
 from bench.defenses.pgsl.surrogate import Surrogate
 from bench.engine.gradients import gradient_map, one_hot
+from bench.models.build import build_model
 from bench.models.split import SplitModel
-from bench.models.victims import build_model
 from bench.plugins import build_defense, defense_card
 
 CLASSES, SHAPE = 10, (1, 16, 16)

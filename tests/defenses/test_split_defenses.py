@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.api import HookContext, ImageSet, Phase
 from bench.api.cards import DefenseCard
 from bench.defenses.nopeek.distance import distance_correlation
-from bench.models.victims import build_model
+from bench.models.build import build_model
 from bench.plugins import build_defense, defense_card
 
 NAMES = ("activation_noise", "dropout", "nopeek")

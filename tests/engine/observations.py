@@ -12,8 +12,8 @@ from torch.func import functional_call
 from bench.api import Adversary, Channel, GradientObservation, ImageSet, Splits, ThreatModel
 from bench.api.defense import DefenseView
 from bench.models.base import VictimModel
+from bench.models.build import build_model
 from bench.models.resnet import ResNet18
-from bench.models.victims import build_model
 from bench.plugins import build_dataset
 
 DIGITS = (1, 32, 32)

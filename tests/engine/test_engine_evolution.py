@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.engine import EvolutionStrategy
-from bench.engine.optimum import Optimum
+from bench.engine.minimisers.optimum import Optimum
 
 CENTRES = torch.tensor([[1.0, -2.0, 0.5, 0.0], [0.0, 0.3, -1.0, 2.0], [-1.5, 0.0, 0.0, 0.7]])
 SCALES = torch.tensor([1.0, 10.0, 3.0, 0.5])

@@ -29,9 +29,9 @@ from bench.engine import (
     WarmAdam,
     latent_divergence,
 )
-from bench.engine.evolution import promising
 from bench.engine.generative import distance, latent_objective, searchable
 from bench.engine.gradients import gradient_map, one_hot
+from bench.engine.minimisers.evolution import promising
 from bench.engine.parametrise import starts
 from tests.engine.observations import batches, observation
 

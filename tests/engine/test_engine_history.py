@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.engine.history import History
+from bench.engine.minimisers.history import History
 
 Pairs = list[tuple[Tensor, Tensor]]
 

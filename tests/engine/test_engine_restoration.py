@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle
 
 from bench.api import ImageSet
-from bench.engine.adam import AMSGrad
-from bench.engine.restoration import METHODS, Restoration
+from bench.engine.minimisers.adam import AMSGrad
+from bench.engine.transforms.restoration import METHODS, Restoration
 from bench.metrics.pixel import psnr
 from tests.engine.observations import DIGITS, digits
 

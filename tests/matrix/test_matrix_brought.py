@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from bench.api import Channel, UsageError
 from bench.cli.main import main
 from bench.matrix import Cell, Filters, expand, load_matrix
-from bench.matrix.brought import build_brought
+from bench.matrix.user_inputs import build_brought
 from tests.victims.test_victims_folder import photographs
 
 NETS = """

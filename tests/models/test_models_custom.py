@@ -15,9 +15,9 @@ from torch.func import functional_call
 
 from bench.api import UsageError
 from bench.engine.gradients import gradient_map, one_hot
+from bench.models.build import build_model, schedule_of
 from bench.models.names import MODELS
 from bench.models.spec import parse_model
-from bench.models.victims import build_model, schedule_of
 
 GREY = (1, 16, 16)
 NETS = """

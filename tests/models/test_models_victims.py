@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from bench.api import IncompatibleError, UsageError
 from bench.api.threat import BatchNorm
 from bench.engine.normalisation import threat_of
+from bench.models.build import build_model, schedule_of
 from bench.models.evaluator import Evaluator
 from bench.models.names import MODELS, SPLIT
 from bench.models.split import SplitModel
-from bench.models.victims import ARCHITECTURES, build_model, schedule_of
+from bench.models.victims import ARCHITECTURES
 
 GREY, COLOUR = (1, 32, 32), (3, 32, 32)
 

@@ -15,8 +15,8 @@ from bench.api.cards import AttackCard, DefenseCard
 from bench.api.threat import Adversary, Channel, Checkpoint
 from bench.matrix.cells import Cell, Variant
 from bench.matrix.suites import Suite
+from bench.records.record import SCHEMA
 from bench.report.cards import Cards
-from bench.runs.record import SCHEMA
 
 COLUMNS = [
     *[

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from bench.report.analysis.leaderboard import build
 from bench.report.badges import FILE, least
 from bench.report.cards import Cards
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
 
 Folder = Any  # the class in conftest.py
 

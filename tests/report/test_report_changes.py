@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 from bench.cli.main import main
 from bench.matrix import Filters, expand, load_matrix
+from bench.report.analysis.leaderboard import build
+from bench.report.analysis.reproduce import Commands, matrix_of
 from bench.report.cards import Cards
-from bench.report.changes import compare
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
-from bench.report.reproduce import Commands, matrix_of
 from bench.report.write import write_report
+from bench.report.writers.changes import compare
 
 Folder = Any  # the class in conftest.py
 

@@ -9,12 +9,12 @@ import pytest
 
 from bench.api.errors import BenchError, PluginError
 from bench.plugins import discover
-from bench.report import claims_page
+from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
-from bench.report.claims import ORDER, Judged, judge
-from bench.report.claims_file import read_checks
+from bench.report.claims.claims import ORDER, Judged, judge
+from bench.report.claims.file import read_checks
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
+from bench.report.writers import claims_page
 
 Folder = Any  # the class in conftest.py
 ROOT = Path(__file__).resolve().parents[2]

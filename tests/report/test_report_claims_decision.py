@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.report.claims_decision import decide, reason, releases_needed, size
-from bench.report.claims_measured import Found
+from bench.report.claims.decision import decide, reason, releases_needed, size
+from bench.report.claims.measured import Found
 from bench.report.statistics import NOTHING, Interval, share_interval
 
 LEAST, MOST = (0.95, math.inf), (-math.inf, 0.05)

@@ -13,25 +13,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.records import rows
+from bench.records.record_fields import Means, Prior
+from bench.report.analysis.entries import Group
+from bench.report.analysis.flags import legend
+from bench.report.analysis.generators import FAR, UNSURE, priors
+from bench.report.analysis.leaderboard import build
+from bench.report.analysis.summary import advantage
 from bench.report.cards import Cards
-from bench.report.changes import compare as changes
-from bench.report.claims import judge_check
-from bench.report.claims_file import Check
+from bench.report.claims.claims import judge_check
+from bench.report.claims.file import Check
 from bench.report.compare import compare_entries
-from bench.report.entries import Group
-from bench.report.findings import findings
-from bench.report.flags import legend
+from bench.report.findings.findings import findings
 from bench.report.frames import read_results
-from bench.report.generators import FAR, UNSURE, priors
-from bench.report.json_table import render as as_json
-from bench.report.latex import render as as_latex
-from bench.report.leaderboard import build
-from bench.report.markdown import render as as_markdown
-from bench.report.summary import advantage
-from bench.report.tables import cells_csv, leaderboard_csv
 from bench.report.terms import METRICS
-from bench.runs import rows
-from bench.runs.parts import Means, Prior
+from bench.report.writers.changes import compare as changes
+from bench.report.writers.json_table import render as as_json
+from bench.report.writers.latex import render as as_latex
+from bench.report.writers.markdown import render as as_markdown
+from bench.report.writers.tables import cells_csv, leaderboard_csv
 from tests.report.classes import by_class, quality
 from tests.report.conftest import COLUMNS, plausible
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.matrix import load_matrix
-from bench.report.answers import answer, sentence
+from bench.records.results import CONFIRMATION
+from bench.report.analysis.entries import Group
+from bench.report.analysis.leaderboard import build
+from bench.report.analysis.verdict import Word
 from bench.report.cards import Cards
-from bench.report.confirmation import build_confirmed, named
-from bench.report.entries import Group
+from bench.report.findings.answers import answer, sentence
+from bench.report.findings.confirmation import build_confirmed, named
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
-from bench.report.verdict import Word
 from bench.report.write import write_report
-from bench.runs.results import CONFIRMATION
 from tests.report.conftest import Folder as Records
 from tests.report.test_report_verdict import SUITE, fill
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.matrix import Filters, expand, load_matrix
+from bench.report.analysis.leaderboard import build
+from bench.report.analysis.reproduce import order_of
 from bench.report.cards import Cards
-from bench.report.cross import cross
+from bench.report.findings.cross import cross
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
-from bench.report.markdown_group import crossed
-from bench.report.reproduce import order_of
+from bench.report.writers.markdown_group import crossed
 
 Folder = Any  # the class in conftest.py
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bench.report import gains
+from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
 from bench.report.write import write_report
+from bench.report.writers import gains
 
 from .conftest import Folder
 

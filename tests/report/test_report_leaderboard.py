@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.report.analysis.entries import Group, Row
+from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
-from bench.report.entries import Group, Row
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
 from bench.report.write import write_report
 from tests.report.conftest import defense_card
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
-from bench.report.effort import curves
-from bench.report.figures import _heat
+from bench.report.figures.figures import _heat
+from bench.report.figures.signal import clouds
+from bench.report.findings.effort import curves
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
 from bench.report.page.chart import Point, _band
-from bench.report.signal import clouds
 from bench.report.write import write_report
 
 Folder = Any  # the class in conftest.py

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
 from bench.report.terms import NEAREST, terms
 from bench.report.write import write_report
 

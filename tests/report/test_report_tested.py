@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bench.report import tested
-from bench.report.entries import Group, Row
+from bench.report.analysis import tested
+from bench.report.analysis.entries import Group, Row
+from bench.report.analysis.verdict import LEAST_CLASSES, LEAST_KINDS, LEAST_RELEASES, LEAST_SEEDS, Word
 from bench.report.statistics import NOTHING, Interval
 from bench.report.tallies import Spread
-from bench.report.verdict import LEAST_CLASSES, LEAST_KINDS, LEAST_RELEASES, LEAST_SEEDS, Word
 from tests.audit import board
 from tests.report.conftest import JUDGING, Folder
 

@@ -13,13 +13,13 @@ import pytest
 
 from bench.api.threat import Channel
 from bench.matrix.suites import Suite
-from bench.report.answers import sentence
+from bench.report.analysis.entries import Group
+from bench.report.analysis.leaderboard import build
+from bench.report.analysis.verdict import DROP, HIDES, Word, decide, net
 from bench.report.cards import Cards
-from bench.report.entries import Group
+from bench.report.findings.answers import sentence
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
 from bench.report.statistics import Interval, drop_interval
-from bench.report.verdict import DROP, HIDES, Word, decide, net
 
 Folder = Any  # the class in conftest.py
 SUITE = Suite(title="toy@1", channels=(Channel.GRADIENTS,), attacks=("blind", "strong", "weak"))

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
 from bench.report.frames import read_results
-from bench.report.leaderboard import build
 from bench.report.write import write_report
 from tests.report.classes import by_class
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from bench.api import Adversary, Channel, Checkpoint, GradientObservation, IncompatibleError
 from bench.api.cards import Kind
 from bench.api.threat import BatchNorm
+from bench.channels.observe import observe
 from bench.engine import BatchNormStatistics
 from bench.engine.normalisation import batch_norms, batch_statistics
 from bench.matrix.cells import Cell, Variant
 from bench.models.resnet import ResNet18
 from bench.models.victims import ARCHITECTURES
 from bench.plugins import attack_card, build_attack, build_defense, discover
-from bench.runs.observe import observe
 from bench.victims.releases import Release, Source, release_gradients
 from tests.engine.observations import DIGITS, batches, digits, observation, weights
 

@@ -7,7 +7,7 @@ import torch
 
 from bench.api import Access, Adversary, Channel, Defense, SmashedObservation
 from bench.api.cards import AttackCard
-from bench.check import material, split_material
+from bench.check.materials import material, split_material
 from bench.plugins import attack_card, discover
 
 ATTACKS = sorted(

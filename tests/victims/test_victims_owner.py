@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bench.api import Defense, HookContext, ImageSet, Splits
-from bench.models.victims import build_model
+from bench.models.build import build_model
 from bench.plugins import build_defense
 from bench.victims.owner import BATCH, release_classifier, released_network, train_owner
 from bench.victims.releases import Source

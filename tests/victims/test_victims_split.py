@@ -23,13 +23,13 @@ from bench.api import (
     Splits,
 )
 from bench.api.threat import Access
+from bench.channels.observe_split import observe_weight_gradients
 from bench.engine.gradients import gradient_map, one_hot
 from bench.matrix import Filters, Matrix, expand
+from bench.models.build import schedule_of
 from bench.models.names import SPLIT
 from bench.models.split import SplitModel
-from bench.models.victims import schedule_of
 from bench.plugins import attack_card, build_defense, defense_card, discover
-from bench.runs.observe_split import observe_weight_gradients
 from bench.victims.releases import Source, release_gradients
 from bench.victims.server import learning_rate
 from bench.victims.session import HijackedTraining
@@ -236,7 +236,7 @@ def test_an_attacker_can_differentiate_what_the_protocol_withholds(mode: str) ->
 @pytest.mark.parametrize("channel", [Channel.GRADIENTS, Channel.CLIENT_GRADIENTS])
 @pytest.mark.parametrize("adversary", list(Adversary))
 def test_what_passes_the_door_of_weight_gradients(adversary: Adversary, channel: Channel) -> None:
-    from bench.check import material, split_material
+    from bench.check.materials import material, split_material
 
     place = split_material.source(build_defense("pgsl", {}))
     halves = (CLIENT, SERVER) if channel is Channel.GRADIENTS else (CLIENT,)
@@ -293,7 +293,7 @@ SMASHED = [name for name, item in discover("attack").plugins.items() if Channel.
 
 @pytest.mark.parametrize("attack", SMASHED)
 def test_only_the_declared_access_passes_the_door(attack: str) -> None:
-    from bench.check import split_material
+    from bench.check.materials import split_material
 
     place = split_material.source(Defense())
     seen = split_material.observation(attack, place, split_material.released(place))
@@ -315,7 +315,7 @@ def test_only_the_declared_access_passes_the_door(attack: str) -> None:
 @pytest.mark.parametrize("attack", SMASHED)
 def test_a_helper_that_the_client_keeps_is_not_within_reach(attack: str, adversary: Adversary) -> None:
     """PGSL's clients train a classifier of their own: not even the white box sees its weights."""
-    from bench.check import split_material
+    from bench.check.materials import split_material
 
     place = split_material.source(build_defense("pgsl", {}))
     secret = {k: v for k, v in place.parameters.items() if k.startswith("surrogate") and v.std() > 0}

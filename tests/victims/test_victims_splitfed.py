@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Defense, Gradients, HookContext, ImageSet, Splits
+from bench.cache.keys import Identity
 from bench.matrix import Filters, Matrix, expand
 from bench.matrix.cells import Cell
 from bench.models.split import SplitModel
 from bench.plugins import build_defense
-from bench.runs.identity import Identity
 from bench.victims.releases import Source
 from bench.victims.server import Server
 from bench.victims.split import build_split

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.api import Defense, Gradients, HookContext, ImageSet, Splits
-from bench.models.victims import schedule_of
+from bench.models.build import schedule_of
 from bench.plugins import build_defense
 from bench.victims.releases import Release, Source, release_gradients
 from bench.victims.training import Victim, client_releases, stream, train_victim

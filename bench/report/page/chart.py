@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from bench.report.effort import Curve, Spent
-from bench.report.entries import Group, Row
-from bench.report.recovered import recovered
+from bench.report.analysis.entries import Group, Row
+from bench.report.findings.effort import Curve, Spent
+from bench.report.findings.recovered import recovered
 from bench.report.terms import leakage, whole_range
 from bench.report.text import interval, mean, percent, score
 

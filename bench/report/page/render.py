@@ -13,23 +13,17 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
-from bench.report.answers import answer, sentence
+from bench.report.analysis.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
+from bench.report.analysis.flags import legend
+from bench.report.analysis.generators import HEAD, NOTE, digits, priors
+from bench.report.analysis.reproduce import Commands
+from bench.report.analysis.verdict import INTERVAL, Word
+from bench.report.analysis.verdict import MEANING as WORDS
 from bench.report.badges import MEANING
-from bench.report.claims_page import MEANING as CLAIMS_MEANING
-from bench.report.claims_page import counts as claims_counts
-from bench.report.claims_page import headline, sections
-from bench.report.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
-from bench.report.evidence import by_setting, caveat
-from bench.report.figures import slug
-from bench.report.flags import legend
-from bench.report.flatten import QUALITY
-from bench.report.generators import HEAD, NOTE, digits, priors
-from bench.report.markdown_group import OF_ATTACKS, counts, failures
-from bench.report.page.album import Album
-from bench.report.page.drawers import Drawers
-from bench.report.page.view import Source, View
-from bench.report.protocol import caption
-from bench.report.recovered import (
+from bench.report.figures.figures import slug
+from bench.report.findings.answers import answer, sentence
+from bench.report.findings.evidence import by_setting, caveat
+from bench.report.findings.recovered import (
     BOUND,
     DROP,
     IDENTIFIABLE,
@@ -41,13 +35,19 @@ from bench.report.recovered import (
     percents,
     recovered,
 )
-from bench.report.recovered import HEAD as RECOVERED
-from bench.report.reproduce import Commands
+from bench.report.findings.recovered import HEAD as RECOVERED
+from bench.report.flatten import QUALITY
+from bench.report.page.album import Album
+from bench.report.page.drawers import Drawers
+from bench.report.page.view import Source, View
 from bench.report.statistics import Interval
 from bench.report.terms import NEAREST_PRIVATE
 from bench.report.text import bounds, number, parts, percent, spread, upper
-from bench.report.verdict import INTERVAL, Word
-from bench.report.verdict import MEANING as WORDS
+from bench.report.writers.claims_page import MEANING as CLAIMS_MEANING
+from bench.report.writers.claims_page import counts as claims_counts
+from bench.report.writers.claims_page import headline, sections
+from bench.report.writers.markdown_group import OF_ATTACKS, counts, failures
+from bench.report.writers.protocol import caption
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.api.cards import AttackCard
-from bench.report.entries import AttackEntry, Group, Row
+from bench.report.analysis.entries import AttackEntry, Group, Row
 from bench.report.terms import Terms
 from bench.report.text import number, percent
 

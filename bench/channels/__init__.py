@@ -1,0 +1,1 @@
+"""What leaks: how its victim is trained, what leaves it, and what its attacker may see."""

@@ -1,0 +1,1 @@
+"""What plug-ins are tried on: small real data, and what leaks of it on each channel."""

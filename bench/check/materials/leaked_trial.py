@@ -1,0 +1,47 @@
+"""What attacks on gradients are tried on that leak from split learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.api import Adversary, Channel, Checkpoint, Defense, GradientObservation
+from bench.channels.observe_split import observe_weight_gradients
+from bench.check.materials import material, split_material
+from bench.check.materials.trial import GradientTrial, Trial
+from bench.check.place import Subject
+from bench.models.names import SPLIT
+from bench.plugins import attack_card, build_defense
+from bench.victims.split_releases import CLIENT
+from bench.victims.splitfed import release_weight_gradients
+
+_MODEL = sorted(SPLIT)[0]
+"""The sigmoid network, whose gradients tell most."""
+
+
+class LeakedTrial(GradientTrial):
+    """Gradients of three clients' half of a split network at round 0."""
+
+    larger_batch = 2
+    channel = Channel.CLIENT_GRADIENTS
+    split = True
+
+    def defenses(self) -> Iterator[str]:
+        """All of them: each changes something else before the client computes."""
+        return Trial.defenses(self)
+
+    def seen(self, subject: Subject, size: int, adversary: Adversary, defense: str) -> GradientObservation:
+        """Through the default strength of the defense."""
+        hooks = build_defense(defense, {}) if defense else Defense()
+        place = split_material.source(hooks, batch_size=size, model=_MODEL)
+        released = release_weight_gradients(place, halves=(CLIENT,))
+        return observe_weight_gradients(
+            material.small_cell(subject.name, place, self.channel, Checkpoint.INITIAL, adversary),
+            source=place,
+            release=released,
+            pool=material.listed(released),
+            auxiliary=material.few(material.data().splits.auxiliary, split_material.CLIENT_IMAGES),
+            generator=material.prior_of(attack_card(subject.name)),
+        )
+
+
+LEAKED = LeakedTrial()

@@ -1,0 +1,216 @@
+"""Small real material: digits, a network at round 0, and what its clients release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.api import (
+    Adversary,
+    Channel,
+    Checkpoint,
+    Dataset,
+    Defense,
+    GradientObservation,
+    ImageGenerator,
+    ImageSet,
+    Splits,
+    ThreatModel,
+)
+from bench.api.cards import AttackCard
+from bench.channels.observe import owns_images, told_apart
+from bench.check.materials.generator import briefly_trained
+from bench.matrix import load_matrix
+from bench.matrix.cells import Cell, Variant
+from bench.metrics.pool import by_digest
+from bench.models.build import build_model
+from bench.plugins import build_dataset
+from bench.victims.releases import Release, Source, release_gradients
+from bench.victims.training import stream, train_victim
+
+CPU = torch.device("cpu")
+VICTIMS = 3
+BUDGET = 12
+FLOOR_VICTIMS = 8
+FLOOR_BUDGET = 1000
+_AUXILIARY = 50
+_LISTED = 40
+_MATRIX = "smoke"
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set and its splits."""
+
+    dataset: Dataset
+    splits: Splits
+
+
+@cache
+def data() -> Data:
+    """The data set of the smallest matrix that ships."""
+    entry = load_matrix(_MATRIX).block[0].datasets[0]
+    dataset = build_dataset(entry.name, {})
+    return Data(dataset, dataset.splits(seed=0))
+
+
+def shape() -> dict[str, Any]:
+    """``num_classes`` and ``image_shape`` of the material."""
+    return {"num_classes": data().dataset.num_classes, "image_shape": data().dataset.image_shape}
+
+
+def architecture() -> str:
+    """The network of the smallest matrix."""
+    return load_matrix(_MATRIX).block[0].models[0]
+
+
+def learner() -> str:
+    """The last network that it trains by a federation, which learns in a few rounds."""
+    blocks = [block for block in load_matrix(_MATRIX).block if block.channel is Channel.GRADIENTS]
+    return blocks[-1].models[-1]
+
+
+@cache
+def round_0(model: str) -> dict[str, Tensor]:
+    """The weights with which an undefended federation starts."""
+    network = build_model(model, **shape())
+    network.initialise(stream(0, "weights", CPU))
+    return {name: value.detach() for name, value in network.named_parameters()}
+
+
+@cache
+def trained(model: str) -> dict[str, Tensor]:
+    """The weights of an undefended federation after its last round."""
+    return train_victim(
+        model=model,
+        splits=data().splits,
+        defense=Defense(),
+        batch_size=1,
+        epochs=None,
+        seed=0,
+        device=CPU,
+        **shape(),
+    ).trained
+
+
+@cache
+def generator(kind: str) -> ImageGenerator:
+    """A small generator of that kind."""
+    return briefly_trained(kind, data().splits, data().dataset.image_shape)
+
+
+def prior_of(card: AttackCard) -> ImageGenerator | None:
+    """The generator that an attack of this card searches; None for most."""
+    return generator(str(card.parameters["generator"].default)) if card.needs_generator else None
+
+
+def small_cell(
+    attack: str, place: Source, channel: Channel, checkpoint: Checkpoint, adversary: Adversary
+) -> Cell:
+    """A cell in which the attack meets releases from that place."""
+    nobody = Variant(name="", parameters=(), label="")
+    return Cell(
+        dataset=nobody,
+        model=place.model,
+        checkpoint=checkpoint,
+        channel=channel,
+        batch_size=place.batch_size,
+        releases=place.releases,
+        epochs=None,
+        defense=nobody,
+        attack=Variant(name=attack, parameters=(), label=attack),
+        adversary=adversary,
+        seed=0,
+        budget=BUDGET,
+    )
+
+
+def few(part: ImageSet, count: int) -> ImageSet:
+    """The first images of a split."""
+    return ImageSet(part.images[:count], part.labels[:count])
+
+
+def release(
+    defense: Defense,
+    *,
+    batch_size: int,
+    releases: int = VICTIMS,
+    model: str = "",
+    parameters: dict[str, Tensor] | None = None,
+) -> Release:
+    """What clients send through a defense, and the images that must not be seen."""
+    name = model or architecture()
+    return release_gradients(
+        Source(
+            model=name,
+            parameters=round_0(name) if parameters is None else parameters,
+            private=data().splits.private_train,
+            defense=defense,
+            releases=releases,
+            batch_size=batch_size,
+            seed=0,
+            device=CPU,
+            **shape(),
+        )
+    )
+
+
+def observation(
+    card: AttackCard,
+    released: Release,
+    *,
+    adversary: Adversary = Adversary.NAIVE,
+    defense: Defense | None = None,
+    model: str = "",
+    parameters: dict[str, Tensor] | None = None,
+) -> GradientObservation:
+    """What this attack may see of a release: its card decides about labels and auxiliary images."""
+    name = model or architecture()
+    victims, batch_size = released.labels.shape
+    network = build_model(name, **shape())
+    mode, gradients, statistics = told_apart(released.sent, network, shared=network.shares_statistics)
+    auxiliary, prior = data().splits.auxiliary, prior_of(card)
+    owned = owns_images(card, None)
+    return GradientObservation(
+        threat=ThreatModel(
+            channel=Channel.GRADIENTS,
+            adversary=adversary,
+            batch_size=batch_size,
+            labels_known=card.needs_labels,
+            auxiliary=owned,
+            generator=prior is not None,
+            batch_norm=mode,
+        ),
+        model=network,
+        parameters=round_0(name) if parameters is None else parameters,
+        per_victim_weights=False,
+        gradients=gradients,
+        statistics=statistics,
+        ids=torch.arange(victims),
+        labels=released.labels if card.needs_labels else None,
+        defense=defense.view() if defense and adversary is Adversary.ADAPTIVE else None,
+        auxiliary=few(auxiliary, _AUXILIARY) if owned else None,
+        generator=prior,
+        pool=listed(released) if card.receives_pool else None,
+        **shape(),
+    )
+
+
+def listed(released: Release) -> Tensor:
+    """The released images among others of the attacker's own, as a bound is given them."""
+    return by_digest(torch.cat([released.images.flatten(0, 1), data().splits.auxiliary.images[-_LISTED:]]))
+
+
+def at_floor(card: AttackCard, model: str, checkpoint: Checkpoint) -> tuple[GradientObservation, Release]:
+    """The undefended victim on which a card promises its floor."""
+    parameters = round_0(model) if checkpoint is Checkpoint.INITIAL else trained(model)
+    released = release(Defense(), batch_size=1, releases=FLOOR_VICTIMS, model=model, parameters=parameters)
+    seen = observation(card, released, model=model, parameters=parameters)
+    return (
+        replace(seen, auxiliary=data().splits.auxiliary if seen.threat.auxiliary else None),
+        released,
+    )

@@ -1,0 +1,1 @@
+"""Minimisers for many victims at once."""

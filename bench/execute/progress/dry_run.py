@@ -1,0 +1,110 @@
+"""``--dry-run``: what would run, what of it is cached, and what it will take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.cache.store import Store
+from bench.execute.matrix_status import Standing, counts
+from bench.execute.plan import State
+from bench.execute.progress.display import counted, duration
+from bench.execute.progress.forecast import Estimate, Forecast
+from bench.matrix.cells import Cell
+from bench.records.files import default_cache
+from bench.records.results import Results
+from bench.text import clean
+
+PUBLISHED = Path("results")
+
+
+def rehearse(
+    standing: Standing,
+    chosen: Sequence[Cell],
+    *,
+    states: Mapping[str, State],
+    device: str,
+    workers: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Prints one line per cell that would run, and the sum.
+
+    Predictions come from the records of the folder, and where it has none of this device class, from the
+    published ones of ``results/<name of the folder>``.
+
+    Args:
+        standing: matrix and folder.
+        chosen: the cells that would run, in that order.
+        states: of all cells.
+        device: class of the device.
+        workers: how many would share the work.
+        force: nothing that is cached would be used.
+        as_json: one JSON object a line.
+    """
+    forecast = Forecast(standing.results.snapshot().records.values(), device=device)
+    if not forecast.records:
+        published = Results(PUBLISHED / standing.results.folder.resolve().name)
+        forecast = Forecast(published.snapshot().records.values(), device=device)
+    store = Store(default_cache())
+    possible = [cell for cell in chosen if not cell.incompatible]
+    estimates = forecast.estimate(
+        [(cell, standing.keys[cell.id]) for cell in possible],
+        (lambda stage, key: False) if force else store.has,
+    )
+    costs = {cell.id: estimate for cell, estimate in zip(possible, estimates, strict=True)}
+    for cell in chosen:
+        print(_line(cell, states[cell.id], costs.get(cell.id), as_json=as_json))
+    sums = _sums(list(costs.values()), workers)
+    if as_json:
+        numbers = {"counts": counts(states), "to_run": len(chosen), "records": forecast.records, **sums}
+        print(json.dumps({"event": "plan", **numbers}))
+    else:
+        print(f"{counted(counts(states))}; {len(chosen)} to run")
+        if possible:
+            print(_words(sums, forecast.records, workers, len(possible)))
+
+
+def _line(cell: Cell, state: State, cost: Estimate | None, *, as_json: bool) -> str:
+    if as_json:
+        found = asdict(cost) if cost else None
+        return json.dumps({"event": "cell", "id": cell.id, "cell": cell.title, "state": state, "cost": found})
+    if cost is None:
+        return f"{state:8} {'n/a':>9} {'':>9}  {clean(cell.title)}: {clean(cell.incompatible)}"
+    seconds = "? s" if cost.seconds is None else f"{cost.seconds:.1f} s"
+    memory = "? MiB" if cost.memory_mb is None else f"{cost.memory_mb:.0f} MiB"
+    cached = f"  (cached: {', '.join(cost.cached)})" if cost.cached else ""
+    return f"{state:8} {seconds:>9} {memory:>9}  {clean(cell.title)}{cached}"
+
+
+def _sums(costs: Sequence[Estimate], workers: int) -> dict[str, float | int | None]:
+    known = [cost.known for cost in costs]
+    memory = [cost.memory_mb for cost in costs if cost.memory_mb is not None]
+    predicted = [cost for cost in costs if cost.seconds is not None]
+    # No cell is cut in two: the longest one is the least that the run can take.
+    seconds = max(sum(known) / max(1, workers), max(known)) if predicted or any(known) else None
+    return {
+        "seconds": None if seconds is None else round(seconds, 1),
+        "at_least": len(predicted) < len(costs),
+        "memory_mb": max(memory, default=None),
+        "predicted": len(predicted),
+        "exact": sum(cost.exact for cost in predicted),
+        "cached_stages": sum(len(cost.cached) for cost in costs),
+        "stages": sum(cost.stages for cost in costs),
+    }
+
+
+def _words(sums: Mapping[str, float | int | None], records: int, workers: int, cells: int) -> str:
+    cached = f"{sums['cached_stages']} of {sums['stages']} stages are cached"
+    if sums["seconds"] is None:
+        return f"no prediction: none of {records} earlier records is like these cells; {cached}"
+    memory = "memory unknown" if sums["memory_mb"] is None else f"up to {sums['memory_mb']:.0f} MiB each"
+    about = "at least" if sums["at_least"] else "about"
+    return (
+        f"{about} {duration(sums['seconds'])} on {workers} workers, {memory}; {cached}\n"
+        f"predicted from {records} earlier records: {sums['exact']} cells from cells of the same kind, "
+        f"{int(sums['predicted'] or 0) - int(sums['exact'] or 0)} scaled from similar ones, "
+        f"{cells - int(sums['predicted'] or 0)} not or only in part"
+    )

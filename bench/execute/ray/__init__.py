@@ -1,0 +1,1 @@
+"""The workers on the nodes of a Ray cluster."""

@@ -1,0 +1,203 @@
+"""Running a matrix, and asking how far a run has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cache.store import Store
+from bench.execute.budget import Deadline, most_informative_first
+from bench.execute.cell_locks import CellLocks
+from bench.execute.control import Control
+from bench.execute.devices import device_class
+from bench.execute.engines import engine_devices, engine_workers, make_executor
+from bench.execute.executor import Executor
+from bench.execute.matrix_status import Standing, clean, counts, load, status
+from bench.execute.plan import PROBLEMS, State, check_rows_are_distinct, choose, first_seed, survey
+from bench.execute.progress import display as make_display
+from bench.execute.progress.dry_run import rehearse
+from bench.execute.publication import replaced as replaced_results
+from bench.execute.refresh import Refresher
+from bench.execute.schedule import Schedule
+from bench.execute.shards import Shard
+from bench.matrix import Cell, Filters
+from bench.matrix.user_inputs import build_brought
+from bench.records.files import default_cache
+from bench.records.results import Results
+
+__all__ = ["RunSummary", "clean", "run_matrix", "status"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """How a run ended.
+
+    Attributes:
+        counts: cells of the matrix by state, as they stand now.
+        ran: cells that this run settled.
+        skipped: cells that were settled before, or by another run meanwhile.
+        interrupted: Ctrl-C or SIGTERM ended it.
+        tables: whether the tables could be written.
+        seconds: wall time.
+    """
+
+    counts: Mapping[str, int]
+    ran: int
+    skipped: int
+    interrupted: bool = False
+    tables: bool = True
+    seconds: float = 0.0
+
+    @property
+    def done(self) -> int:
+        """Cells with a result."""
+        return self.counts.get(State.DONE, 0)
+
+    @property
+    def failed(self) -> int:
+        """Cells that failed, timed out or ran out of memory."""
+        return sum(self.counts.get(state, 0) for state in PROBLEMS)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done or n/a, 1 some failed, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        return int(self.failed > 0 or not self.tables)
+
+
+def run_matrix(
+    matrix: str,
+    *,
+    out: Path,
+    filters: Filters | None = None,
+    device: str = "auto",
+    engine: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
+    timeout: float | None = None,
+    budget: float | None = None,
+    shard: Shard | None = None,
+    wanted: Callable[[Cell], bool] | None = None,
+    retry_failed: bool = False,
+    force: bool = False,
+    display: str = "auto",
+    dry_run: bool = False,
+) -> RunSummary:
+    """Settles every cell of a matrix that is not settled yet, and writes the tables.
+
+    Args:
+        matrix: name (``full``, ``full@4``) or a path ending in ``.toml``.
+        out: the results folder; what is finished there is not run again.
+        filters: restrictions.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0,1``.
+        engine: ``local``, or ``ray`` for a cluster.
+        address: of the cluster; without one a cluster is started on this machine.
+        workers: processes; one per core, or per GPU, unless given.
+        timeout: seconds that one task may take.
+        budget: seconds for the whole run, the most informative cells first; what is left is missing.
+        shard: only one part of the cells.
+        wanted: only these cells.
+        retry_failed: run cells again that failed, timed out or ran out of memory.
+        force: run all selected cells again, their victims included.
+        display: ``auto``, ``rich``, ``plain`` or ``json``.
+        dry_run: only say what would run.
+
+    Raises:
+        UsageError: the arguments do not make sense together.
+        DiskFullError: there is no space left; everything finished is kept.
+    """
+    shown = make_display(display)
+    names = engine_devices(engine, device, address)
+    hands = workers or engine_workers(engine, names)
+    plan = load(matrix, filters, Results(out, shown.message), names, shard=shard, wanted=wanted)
+    found = plan.results.snapshot()
+    replaced = check_rows_are_distinct(plan.cells, found.records)
+    states = survey(plan.cells, plan.keys, found)
+    chosen = choose(plan.cells, states, retry_failed=retry_failed, force=force)
+    build_brought(chosen, filters or Filters())
+    if chosen and (warning := replaced_results(out)):
+        shown.message(warning)
+    if budget is not None:
+        waiting = {cell.id for cell in chosen}
+        chosen = most_informative_first(chosen, [cell for cell in plan.cells if cell.id not in waiting])
+    skipped = len(plan.cells) - len(chosen)
+    if dry_run:
+        rehearse(
+            plan,
+            chosen,
+            states=states,
+            device=device_class(names),
+            workers=hands,
+            force=force,
+            as_json=display == "json",
+        )
+        return RunSummary(counts=counts(states), ran=0, skipped=skipped)
+    start = time.monotonic()
+    plan.results.sweep()
+    Store(default_cache()).sweep()
+    plan.results.remove(replaced)
+    executor = make_executor(engine, devices=names, workers=hands, timeout=timeout, cache=default_cache())
+    control = Control(
+        plan.results,
+        shown,
+        Refresher(out),
+        total=len(chosen),
+        device=names[0],
+        workers=hands,
+        first=first_seed(plan.cells, chosen),
+    )
+    control.learn(found.records.values())
+    shown.start(counts(states), control.progress())
+    with control:
+        locks = CellLocks(plan.results, found.records, control.settled_elsewhere)
+        _work(plan, chosen, control, executor, locks, force=force, budget=budget)
+    tables = control.write_tables()
+    now, seconds = counts(plan.states()), time.monotonic() - start
+    left = len(chosen) - control.settled - control.elsewhere
+    if budget is not None and left and not control.interrupted:
+        shown.message(f"the budget is spent: {left} cells are left; the same command continues")
+    shown.finish(now, seconds)
+    return RunSummary(
+        counts=now,
+        ran=control.settled,
+        skipped=skipped + control.elsewhere,
+        interrupted=control.interrupted,
+        tables=tables,
+        seconds=seconds,
+    )
+
+
+def _work(
+    plan: Standing,
+    chosen: list[Cell],
+    control: Control,
+    executor: Executor,
+    locks: CellLocks,
+    *,
+    force: bool,
+    budget: float | None,
+) -> None:
+    """Records what is declared impossible, then runs the rest."""
+    store = Store(default_cache(), warn=control.note)
+    deadline = None if budget is None else Deadline(time.monotonic() + budget, control.expected)
+    possible = []
+    for cell in chosen:
+        keys = plan.keys[cell.id]
+        if cell.incompatible:
+            control.refuse(cell, keys, cell.incompatible)
+            continue
+        if force:
+            store.discard(keys)
+        possible.append((cell, keys))
+    schedule = Schedule(
+        possible,
+        ready=store.has,
+        fits=deadline.fits if deadline else lambda task: True,
+        claim=locks.take,
+        release=locks.give_back,
+    )
+    with locks, executor:
+        executor.run(schedule, control, deadline=deadline.at if deadline else None)

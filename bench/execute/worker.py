@@ -1,0 +1,194 @@
+"""A worker process: tasks in, outcomes out, on one device and one thread."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import random
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.api.errors import BenchError, IncompatibleError
+from bench.cells.memory import limit_memory
+from bench.execute.schedule import Kind, Task
+from bench.records.files import DiskFullError, disk
+from bench.records.outcome import Failure, Outcome
+from bench.records.provenance import machine
+from bench.records.record import Status
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.cells.context import Context
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a worker is told once."""
+
+    device: str
+    cache: Path
+    environment: dict[str, str]
+    pool: int | None = None
+
+
+# What a worker tells its parent.
+@dataclass(frozen=True)
+class Ready:
+    """The worker can take a task."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the user should read."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Another process computes what this one needs: the time limit rests until it has ended."""
+
+    begun: bool
+
+
+@dataclass(frozen=True)
+class DiskFull:
+    """Nothing can be stored; the run has to stop."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The task is over; a victim or an evaluator has no outcome, its result is in the store."""
+
+    result: Outcome | Failure | None
+
+
+Report = Ready | Note | Waiting | DiskFull | Ended
+Channel = connection.Connection
+
+
+def main(channel: Channel, settings: Settings) -> None:
+    """Works until the parent closes the channel, or is gone."""
+    _live_and_die_with_the_parent()
+    os.dup2(2, 1)  # stdout belongs to the parent's display; what plug-ins print goes to stderr
+    context = open_context(settings, channel.send)
+    limit_memory(context.device)
+    channel.send(Ready())
+    while True:
+        try:
+            task: Task = channel.recv()
+        except (EOFError, OSError):
+            return
+        channel.send(attempt(task, context))
+
+
+def open_context(settings: Settings, say: Callable[[Note | Waiting], None]) -> Context:
+    """What a worker keeps between tasks, on its device; warnings of the store are said."""
+    os.environ.update(settings.environment)
+    import torch
+
+    from bench.cache.store import Store
+    from bench.cells.context import Context
+
+    store = Store(
+        settings.cache,
+        warn=lambda text: say(Note(text)),
+        waiting=lambda begun: say(Waiting(begun)),
+    )
+    return Context(store, torch.device(settings.device), settings.pool)
+
+
+def make_deterministic(device: torch.device) -> None:
+    """Fixes every source of chance and every choice of kernel, also for plug-ins that forget to."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # costs time
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+
+def attempt(task: Task, context: Context) -> Ended | DiskFull:
+    """Does a task; whatever it raises becomes a reason."""
+    from bench.cells import cell, stages
+
+    make_deterministic(context.device)
+    try:
+        with disk(context.store.root):
+            match task.kind:
+                case Kind.CELL:
+                    return Ended(cell.run_cell(task.cell, task.keys, context))
+                case Kind.VICTIM:
+                    context.data(task.cell)
+                    stages.victim(task.cell, task.keys, context)
+                case Kind.EVALUATOR:
+                    context.data(task.cell)
+                    stages.evaluator(task.cell, task.keys, context)
+                case Kind.GENERATOR:
+                    context.data(task.cell)
+                    stages.generator(task.cell, task.keys, context)
+        return Ended(None)
+    except DiskFullError as error:
+        return DiskFull(str(error))
+    except BaseException as error:  # a plug-in may even call sys.exit: the run goes on
+        return Ended(replace(explain(error), machine=machine(context.device)))
+
+
+def explain(error: BaseException) -> Failure:
+    """Status, reason and the end of the traceback of what a task raised."""
+    import torch
+
+    tail = "".join(traceback.format_exception(error)).replace(f"{_PACKAGE.parent}{os.sep}", "")
+    said = _message(error)
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in said for words in ("can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
+    )
+    if isinstance(error, IncompatibleError):
+        return Failure(status=Status.INCOMPATIBLE, reason=said)
+    text = said if isinstance(error, BenchError) else f"{type(error).__name__}: {said}".rstrip(": ")
+    return Failure(status=Status.OOM if memory else Status.FAILED, reason=text, traceback=tail)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # the exception is a plug-in's own
+        return "its message cannot be read"
+
+
+def _live_and_die_with_the_parent() -> None:
+    """Ctrl-C is the parent's business; its death, however sudden, is ours too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with suppress(OSError, AttributeError):  # Linux: also when a plug-in never gives the interpreter back
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = parent_process()
+    if parent is None:
+        return
+    connection.wait([parent.sentinel])
+    os._exit(1)

@@ -1,0 +1,263 @@
+"""The folder of a run, and the order in which things are written to it.
+
+``records/<id>.json`` is the commit mark of a cell: it is written last. The rows of its images wait in
+``records/.rows/`` under the fingerprint of that very record until :meth:`Results.fold` has merged them into
+``images.csv.gz``. So a crash at any moment leaves a cell either finished or not begun.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.records.files import default_cache, disk, read_regular, sha256, write_atomic
+from bench.records.outcome import Outcome
+from bench.records.record import (
+    CorruptRecordError,
+    Record,
+    Status,
+    decode_record,
+    fingerprint,
+    read_record,
+    record_bytes,
+)
+from bench.records.rows import (
+    KEYS,
+    MOST_BYTES,
+    CorruptRowsError,
+    Row,
+    decode,
+    encode,
+    key_of,
+    pack,
+    read_packed,
+)
+
+RUNS = Path("runs")
+"""Below it, every run that names no folder has its own: published results are written only by name."""
+CONFIRMATION = "confirmation"
+"""In a results folder: the records of the fresh seeds, a results folder of their own."""
+Table = dict[Row, list[Row]]
+_MOST_SHEET = 1 << 24
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The content of a results folder.
+
+    Attributes:
+        records: the sound ones, by cell id.
+        rows: how many rows each cell has, folded or waiting.
+    """
+
+    records: dict[str, Record]
+    rows: Counter[Row]
+
+
+def _place(record: Record, mark: str) -> tuple[Row, str]:
+    """The key of a record's rows, and the name of the file in which they wait."""
+    return key_of(record.asked), f"{record.id}.{mark}.csv"
+
+
+def _writer_lives(path: Path) -> bool:
+    """Whether the process that a temporary file is named after, ``.<name>.<pid>.part``, is still there."""
+    number = path.name.split(".")[-2]
+    if not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+class Results:
+    """One results folder.
+
+    Args:
+        folder: made when something is written.
+        warn: is told of every damaged file.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None] = lambda message: None) -> None:
+        self.folder = folder
+        self._records = folder / "records"
+        self._pending = self._records / ".rows"
+        self._sheets = folder / "sheets"
+        self._images = folder / "images.csv.gz"
+        self._tell = warn
+        self._told: set[str] = set()
+
+    def snapshot(self) -> Snapshot:
+        """What there is now; reads only. Damaged files count as not there.
+
+        Raises:
+            NewerRecordError: a newer version of this package has written here; so do all that follow.
+        """
+        sound = list(self._sound_records())
+        table = self._table([_place(record, mark) for record, mark in sound])
+        return Snapshot(
+            records={record.id: record for record, _ in sound},
+            rows=Counter({key: len(rows) for key, rows in table.items()}),
+        )
+
+    def record(self, name: str) -> Record | None:
+        """The record of a cell as it is now; None if there is none, or none that can be trusted."""
+        try:
+            return read_record(self._records / f"{name}.json")
+        except (OSError, CorruptRecordError):
+            return None
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Every cell that is whole: its record, all of its rows, and its sheet; reads only."""
+        for record, rows in self.whole():
+            yield Outcome(record, rows, self._sheet(record.id))
+
+    def whole(self) -> Iterator[tuple[Record, tuple[Row, ...]]]:
+        """The record and the rows of every cell that has all of its rows; reads only."""
+        sound = list(self._sound_records())
+        table = self._table([_place(record, mark) for record, mark in sound])
+        for record, _ in sound:
+            cell = record.asked
+            rows = table.get(key_of(cell), [])
+            expected = cell.releases * cell.batch_size if record.status is Status.DONE else 1
+            if len(rows) != expected:
+                self._warn(f"{self.folder}: {cell.title}: {len(rows)} rows, expected {expected}; left out")
+                continue
+            yield record, tuple(rows)
+
+    def commit(self, outcome: Outcome) -> None:
+        """Writes a cell: sheet, rows, and last the record. Whatever was there of the same cell is replaced.
+
+        Raises:
+            DiskFullError: nothing of this cell counts as written.
+        """
+        record, data = outcome.record, outcome.record.encode()
+        sheet = self._sheets / f"{record.id}.png"
+        with self._locked():
+            if outcome.sheet is not None:
+                write_atomic(sheet, outcome.sheet)
+            else:
+                sheet.unlink(missing_ok=True)
+            write_atomic(self._pending / f"{record.id}.{fingerprint(data)}.csv", encode(outcome.rows))
+            write_atomic(self._records / f"{record.id}.json", data)
+
+    def fold(self) -> None:
+        """Merges the waiting rows into ``images.csv.gz`` and drops rows that no record stands behind.
+
+        Raises:
+            DiskFullError: the rows still wait and nothing is lost.
+        """
+        if not self._records.is_dir():
+            return
+        with self._locked():
+            waiting = list(self._pending.glob("*.csv"))
+            known = [_place(record, mark) for record, mark in self._sound_records()]
+            packed = pack(row for rows in self._table(known).values() for row in rows)
+            if not self._images.is_file() or self._images.read_bytes() != packed:
+                write_atomic(self._images, packed)
+            for path in waiting:
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._pending.rmdir()
+
+    def sweep(self) -> None:
+        """Removes what writers left behind that were killed in the middle of a file."""
+        if not self._records.is_dir():
+            return
+        with self._locked():  # so that no other run is in the middle of a commit
+            for folder in (self.folder, self._records, self._pending, self._sheets, self.folder / "figures"):
+                for path in folder.glob(".*.part"):
+                    if not _writer_lives(path):
+                        path.unlink(missing_ok=True)
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Takes cells out of the folder, record first; the next fold drops their rows."""
+        with self._locked():
+            for name in ids:
+                (self._records / f"{name}.json").unlink(missing_ok=True)
+                (self._sheets / f"{name}.png").unlink(missing_ok=True)
+
+    def _warn(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(text)
+
+    def _sound_records(self) -> Iterator[tuple[Record, str]]:
+        """Records and the fingerprints of their files."""
+        for path in sorted(self._records.glob("*.json")):
+            try:
+                data = record_bytes(path)
+                yield decode_record(data, path), fingerprint(data)
+            except FileNotFoundError:
+                continue  # another process has just removed it
+            except CorruptRecordError as error:
+                self._warn(f"{error}\n{path}: damaged, does not count; bench run measures its cell again")
+            except OSError as error:
+                self._warn(f"{path}: cannot be read ({error.strerror}), does not count; make it readable")
+
+    def _table(self, known: list[tuple[Row, str]]) -> Table:
+        """All rows that a record stands behind: the folded ones, replaced by the waiting ones."""
+        table: Table = {}
+        for row in self._folded():
+            table.setdefault(row[: len(KEYS)], []).append(row)
+        kept: Table = {}
+        for key, name in known:
+            rows = self._waiting(self._pending / name)
+            if rows is None:
+                rows = table.get(key)
+            if rows:
+                kept[key] = rows
+        return kept
+
+    def _folded(self) -> list[Row]:
+        try:
+            return decode(read_packed(self._images), str(self._images))
+        except FileNotFoundError:
+            return []
+        except CorruptRowsError as error:
+            self._warn(f"{error}\n{self._images}: damaged, its cells are run again")
+            return []
+
+    def _waiting(self, path: Path) -> list[Row] | None:
+        try:
+            return decode(read_regular(path, MOST_BYTES), str(path))
+        except FileNotFoundError:
+            return None
+        except (CorruptRowsError, OSError) as error:
+            self._warn(f"{error}\n{path}: damaged, its cell is run again")
+            return None
+
+    def _sheet(self, name: str) -> bytes | None:
+        """A contact sheet; never what a link points to, which may be any file of whoever merges."""
+        path = self._sheets / f"{name}.png"
+        try:
+            return read_regular(path, _MOST_SHEET, links=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._warn(f"{path}: left out, as it is no picture ({error.strerror})")
+            return None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time; the lock lies in the cache, so that the folder holds results only."""
+        from filelock import FileLock
+
+        locks = default_cache() / "locks"
+        with disk(locks):
+            locks.mkdir(parents=True, exist_ok=True)
+        name = sha256(str(self.folder.resolve()).encode())[:32]
+        lock = FileLock(locks / f"results-{name}.lock")
+        with disk(locks):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()

@@ -1,0 +1,1 @@
+"""The leaderboard and what follows from it, as plain data."""

@@ -1,0 +1,1 @@
+"""What follows from the leaderboard: answers, findings, confirmation, and words for what was recovered."""

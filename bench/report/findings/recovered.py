@@ -1,0 +1,93 @@
+"""How many private images were recovered, in words that stand beside every worst case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from bench.report.analysis.entries import Group, Row
+from bench.report.statistics import Interval
+from bench.report.text import MISSING, bounds, number
+
+HEAD = "recovered ↑"
+UNION = "by any attack ↑ %"
+DROP = "fewer than undefended, points"
+IDENTIFIABLE = "re-identifiable ↑ %"
+MEANING = (
+    "An image is recovered when the nearest image to its reconstruction, of all private images in the pool, "
+    "is its original; a row counts what its strongest single attack recovers."
+)
+_CLASSES = (
+    "On channel model, where classes are rebuilt, the share of images counts that the evaluator recognises, "
+    "net of what the strongest control reaches by chance: (s - c) / (1 - c)."
+)
+BOUND = (
+    "Re-identifiable is a bound beside the attacks: whose release it was, chosen from a list of all private "
+    "images. It rebuilds nothing, but what is not recovered is not hidden."
+)
+
+
+def meaning(groups: Iterable[Group]) -> str:
+    """What is counted in these settings, in a sentence or two."""
+    kinds = {group.terms.by_class for group in groups}
+    return " ".join(([MEANING] if kinds != {True} else []) + ([_CLASSES] if True in kinds else []))
+
+
+def bounded(group: Group) -> bool:
+    """Whether anything chose from a list of candidates here, so that there is a bound to show."""
+    return any(row.verdict.identifiable.n_images for row in group.rows)
+
+
+def count(value: Interval) -> str:
+    """``25 of 33``: images recovered, and images that could be; ``n/a`` if nobody knows."""
+    if math.isnan(value.mean):
+        return MISSING
+    return f"{round(value.mean * value.n_images)} of {value.n_images}"
+
+
+def percents(value: Interval) -> tuple[str, str]:
+    """Mean and bounds in per cent, apart, without the sign."""
+    if math.isnan(value.mean):
+        return MISSING, ""
+    return number(100 * value.mean, 0), bounds(100 * value.low, 100 * value.high, 0)
+
+
+def percent(value: Interval) -> str:
+    """``76 [58, 89]``."""
+    return " ".join(percents(value)).strip()
+
+
+def recovered(row: Row | None, group: Group) -> str:
+    """The count of a row; on channel ``model``, where no whole images are counted, the net share."""
+    if row is None or row.recovery is None:
+        return MISSING
+    return f"{percents(row.verdict.recovered)[0]} %" if group.terms.by_class else count(row.verdict.recovered)
+
+
+def with_undefended(row: Row | None, group: Group) -> str:
+    """The same beside the undefended victim's: ``25 of 33; undefended 33 of 33``."""
+    own = recovered(row, group)
+    return own if group.baseline is None else f"{own}; undefended {recovered(group.baseline, group)}"
+
+
+def again(found: tuple[Group, Row] | None, before: str = "", *, awaited: bool = False) -> str:
+    """What fresh seeds say: ``on 5 fresh seeds 24 of 75; undefended 75 of 75: reduces``.
+
+    Args:
+        found: group and row on those seeds; None where it was not measured.
+        before: stands before the text.
+        awaited: the matrix asks for fresh seeds. Without it, what was not measured gives an empty text.
+    """
+    if found is None:
+        return f"{before}not yet confirmed on fresh seeds" if awaited else ""
+    group, row = found
+    seeds = f"{row.utility.seeds} fresh seed{'s' * (row.utility.seeds != 1)}"
+    return f"{before}on {seeds} {with_undefended(row, group)}: {row.verdict.shown}"
+
+
+def share(row: Row, group: Group) -> str:
+    """Count, per cent and interval, for the columns of a table: ``25 of 33, 76 [58, 89] %``."""
+    value = row.verdict.recovered
+    if math.isnan(value.mean):
+        return MISSING
+    return f"{percent(value)} %" if group.terms.by_class else f"{count(value)}, {percent(value)} %"

@@ -1,0 +1,1 @@
+"""Tables and pages of a results folder, one module for each."""

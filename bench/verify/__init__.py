@@ -1,0 +1,1 @@
+"""Checking somebody's numbers: scores measured again, cells run again, pictures looked at."""

@@ -1,0 +1,98 @@
+"""Results on the user's own network and images: the bytes of the files decide, not their place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.api import UsageError
+from bench.cache.keys import Identity, forget_digests
+from bench.execute.run import run_matrix
+from bench.matrix import Cell, Filters, expand, load_matrix
+from bench.models.build import build_model
+from bench.records.outcome import Keys
+from bench.records.record import Status
+from tests.victims.test_victims_folder import photographs
+
+NET = """
+from torch import nn
+
+def net(*, num_classes, image_shape):
+    channels, height, width = image_shape
+    return nn.Sequential(nn.Conv2d(channels, 12, 5, stride=2, padding=2), nn.Sigmoid(), nn.Flatten(),
+                         nn.Linear(3 * height * width, num_classes))
+"""
+CHOICE = Filters(
+    attacks=("idlg",), defenses=("none",), datasets=("folder[path=photos]",), models=("my_net:net",)
+)
+
+
+def keys(cell: Cell) -> Keys:
+    forget_digests()
+    return Identity("cpu").keys(cell)
+
+
+@pytest.fixture
+def cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cell:
+    """A cell on three classes of images and a network that lie in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    photographs(Path("photos"))
+    Path("my_net.py").write_text(NET)
+    return expand(load_matrix("smoke"), CHOICE)[0]
+
+
+def test_keys_hold_the_bytes_of_the_users_files_and_not_their_place(cell: Cell, tmp_path: Path) -> None:
+    before = keys(cell)
+    shutil.copytree("photos", "moved")
+    parameters = tuple((k, "moved" if k == "path" else v) for k, v in cell.dataset.parameters)
+    moved = replace(cell, dataset=replace(cell.dataset, parameters=parameters))
+    assert keys(moved) == before and moved.id != cell.id
+    next(Path("moved").rglob("*.png")).unlink()
+    assert keys(moved).victim != before.victim and keys(moved).evaluator != before.evaluator
+    Path("my_net.py").write_text(NET.replace("Sigmoid", "ReLU"))
+    assert keys(cell).victim != before.victim and keys(cell).evaluator == before.evaluator
+
+
+def test_a_weights_file_is_known_by_its_bytes(cell: Cell) -> None:
+    for seed in range(2):
+        network = build_model("lenet", num_classes=3, image_shape=(3, 32, 32))
+        network.initialise(torch.Generator().manual_seed(seed))
+        torch.save(network.state_dict(), f"{seed}.pt")
+    first = replace(cell, model="lenet[weights=0.pt]")
+    before = keys(first)
+    assert before.victim != keys(replace(cell, model="lenet")).victim
+    assert keys(replace(cell, model="lenet[weights=0.pt,epochs=1]")).victim != before.victim
+    shutil.copy("1.pt", "0.pt")
+    assert keys(first).victim != before.victim
+
+
+def test_a_matrix_runs_on_the_users_network_and_images(cell: Cell, tmp_path: Path) -> None:
+    summary = run_matrix(
+        "smoke",
+        out=tmp_path / "out",
+        filters=replace(CHOICE, limit=1),
+        device="cpu",
+        workers=1,
+        display="plain",
+    )
+    assert summary.exit_code == 0
+    (record,) = (json.loads(path.read_text()) for path in (tmp_path / "out" / "records").glob("*.json"))
+    assert record["status"] == Status.DONE
+    assert record["cell"]["model"] == "my_net:net"
+    assert record["means"]["psnr"] > 20
+
+
+def test_what_does_not_exist_is_refused_before_the_run(cell: Cell) -> None:
+    for filters, message in (
+        (Filters(models=("my_net:", "lenet")), "is not module:function"),
+        (Filters(models=("his_net:net",)), "there is no module his_net"),
+        (Filters(datasets=("folder[path=gone]",)), "folder: path: there is no gone"),
+        (Filters(datasets=("folder",)), r"folder: path: write folder\[path=...\]"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            expand(load_matrix("smoke"), filters)

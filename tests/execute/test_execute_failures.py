@@ -1,0 +1,176 @@
+"""Whatever a plug-in does, the run goes on and the record says what happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.world import ATTACK, World, build_world
+
+from .chaos import alive
+
+ACTS = ("guess", "raise", "exit", "memory", "hang", "impossible", "shape", "nan", "some")
+
+
+def test_every_failure_becomes_a_record(world: World) -> None:
+    world.matrix(*ACTS, checkpoints='["trained"]')
+    result = world.run(timeout=3.0, display="json")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert world.outcomes() == {
+        "guess": ("done", ""),
+        "some": ("done", ""),
+        "raise": ("failed", "RuntimeError: the toy is broken"),
+        "exit": ("failed", "worker died with exit code 7"),
+        "memory": ("oom", "MemoryError"),
+        "hang": ("timeout", "no result within 3 s"),
+        "impossible": ("incompatible", "toys cannot do that"),
+        "shape": (
+            "failed",
+            "attack toy[act=shape]: images has shape (2, 1, 1, 16, 32), expected (2, 1, 1, 32, 32)",
+        ),
+        "nan": ("failed", "attack toy[act=nan]: no victim has a finite reconstruction"),
+    }
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["event"] for event in events if event["event"] != "message"] == [
+        "start",
+        *["cell"] * 9,
+        "finish",
+    ]
+    assert events[-1]["counts"] == {"done": 2, "failed": 4, "timeout": 1, "oom": 1, "incompatible": 1}
+
+    rows = world.rows()
+    assert len(rows) == 1 + 2 * 2 + 7
+    assert sum(",failed," in row for row in rows) == 4
+    diverged = [row for row in rows if "act=some" in row and ",0,0," in row]
+    assert all(",0,0,,,,0,,0,,,,done," in row for row in diverged), "a diverged victim is scored as such"
+
+    broken = next(r for r in world.records() if "RuntimeError" in r["reason"])
+    assert "the toy is broken" in broken["traceback"]
+    assert all(len(path.read_bytes()) <= 4096 for path in world.out.glob("records/*.json"))
+
+    (world.root / "plugins/attacks/toy/attack.py").write_text(ATTACK.replace("time.sleep(3600)", "pass"))
+    world.matrix("hang", "guess", checkpoints='["trained"]')
+    edited = world.run(timeout=3.0)
+    assert "2 stale; 2 to run" in edited.stdout, "an edited plug-in makes its cells stale"
+    assert world.outcomes()["hang"] == ("done", "")
+
+
+def test_a_worker_that_is_killed_from_outside_costs_its_cell_a_second_try(world: World) -> None:
+    world.matrix("killed_once", "killed", "exit", "guess", checkpoints='["trained"]')
+    result = world.run(workers=1)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert world.outcomes() == {
+        "killed_once": ("done", ""),
+        "killed": ("oom", "two workers were killed (SIGKILL), most likely out of memory"),
+        "exit": ("failed", "worker died with exit code 7"),
+        "guess": ("done", ""),
+    }
+    assert Counter(world.calls()) == {"killed_once": 2, "killed": 2, "exit": 1, "guess": 1}
+    assert result.stderr.count("its worker was killed, tried again") == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+def test_the_server_of_the_workers_may_be_killed_too(world: World) -> None:
+    slow = "{name = 'toy', pause = 0.5}"
+    world.matrix(slow, "some", seeds="[0, 1]")
+    run = world.start()
+    limit = time.monotonic() + 60
+    while not world.calls():
+        assert run.poll() is None and time.monotonic() < limit, "nothing happened"
+        time.sleep(0.02)
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in alive(f"BENCH_CACHE={world.cache}")}
+    (server,) = {_parent(pid) for pid in commands if b"forkserver" in commands[pid]} & commands.keys() - {
+        run.pid
+    }
+    os.kill(server, signal.SIGKILL)
+    text, _ = run.communicate(timeout=120)
+    assert run.returncode == 0, text
+    assert {record["status"] for record in world.records()} == {"done"}
+    assert len(world.records()) == 8
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_who_takes_all_memory_fails_alone(world: World) -> None:
+    world.environment["BENCH_WORKER_MEMORY_MB"] = "2500"
+    world.matrix("greedy", "guess", checkpoints='["trained"]')
+    result = world.run(workers=1)
+    assert result.returncode == 1, result.stdout + result.stderr
+    status, reason = world.outcomes()["greedy"]
+    assert status == "oom"
+    assert "can't allocate memory" in reason
+    assert world.outcomes()["guess"] == ("done", "")
+
+
+def test_images_on_another_device_are_no_result(world: World) -> None:
+    world.matrix("device", "guess", checkpoints='["trained"]')
+    result = world.run(workers=1)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert world.outcomes()["device"][0] == "failed"
+    assert "meta" in world.outcomes()["device"][1]
+    assert world.outcomes()["guess"] == ("done", "")
+
+
+@pytest.mark.slow
+def test_garbage_in_the_store_is_found_and_computed_again(world: World) -> None:
+    world.matrix("guess", "garbage", "some")
+    result = world.run(workers=1)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert {status for status, _ in world.outcomes().values()} == {"done"}
+    found = {line for line in world.rows() if "garbage" not in line}
+    shutil.rmtree(world.out)  # what is left is the store, with the garbage in it
+    again = world.run(workers=1)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "damaged, removed and computed again" in again.stderr
+    assert {line for line in world.rows() if "garbage" not in line} == found
+    clean = build_world(world.root.parent / "clean")
+    clean.matrix("guess", "some")
+    assert clean.run(workers=1).returncode == 0
+    assert {*clean.rows()} == found, "nobody worked with the garbage"
+
+
+def test_a_broken_victim_fails_its_cells_once(world: World) -> None:
+    code = (
+        "from bench.api import Defense\nclass Bad(Defense):\n    def gradients(self, gradients, context):\n"
+    )
+    world.plugin(
+        "defense",
+        "bad",
+        code + "        raise ValueError('no gradients today')\n",
+        'channels = ["gradients"]',
+    )
+    path = world.matrix("guess", "some")
+    path.write_text(path.read_text().replace('defenses = ["none"]', 'defenses = ["bad"]'))
+    result = world.run()
+    assert result.returncode == 1
+    assert {(r["status"], r["reason"]) for r in world.records()} == {
+        ("failed", "victim: ValueError: no gradients today")
+    }
+    assert len(world.records()) == 4
+    assert "victim lenet under bad on tiny" in result.stderr
+    assert world.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "tpu"}, "write auto, cpu, cuda or cuda:0,1"),
+        ({"display": "loud"}, "write auto, rich, plain or json"),
+    ],
+)
+def test_wrong_arguments_are_explained(arguments: dict[str, str], message: str) -> None:
+    from bench.api.errors import UsageError
+    from bench.execute.devices import devices
+    from bench.execute.progress.display import display
+
+    with pytest.raises(UsageError, match=message):
+        devices(arguments["device"]) if "device" in arguments else display(arguments["display"])
