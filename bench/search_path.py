@@ -114,3 +114,21 @@ def _is_checkout(folder: Path) -> bool:
     except OSError:
         return False
     return _PROJECT_LINE in lines
+
+
+def channel_folders() -> list[str]:
+    """Return the folders that hold channels, one file each: of `$BENCH_PLUGIN_PATH`, then the package's."""
+    entries = os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
+    folders = [Path(entry).expanduser().absolute() / "channels" for entry in entries if entry]
+    return [str(folder) for folder in [*folders, _PACKAGE / "channels"] if folder.is_dir()]
+
+
+def channel_names() -> tuple[str, ...]:
+    """Return the names of all channels, sorted, without importing one."""
+    return _channel_names(tuple(channel_folders()))
+
+
+@cache
+def _channel_names(folders: tuple[str, ...]) -> tuple[str, ...]:
+    found = {path.stem for folder in folders for path in Path(folder).glob("[a-z]*.py")}
+    return tuple(sorted(found))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 
 from bench.api import Adversary, Channel, Checkpoint
-from bench.channels.observe import observe
+from bench.channels import channel
+from bench.channels.shared.contract import Attacker
 from bench.matrix.cells import Cell, Variant
 from bench.metrics import score_releases
-from bench.plugins import build_attack, build_dataset, build_defense
+from bench.plugins import attack_card, build_attack, build_dataset, build_defense
 from bench.victims.releases import Source, release_gradients
 from bench.victims.training import train_victim
 
@@ -81,7 +82,10 @@ def test_one_cell_from_the_data_to_the_scores() -> None:
     assert release.images.shape == (4, 1, 1, 32, 32)
 
     # 4. Observation: the only thing that the attacker receives. The private images and labels stay behind.
-    observation = observe(cell, source=source, release=release, auxiliary=splits.auxiliary)
+    attacker = Attacker(
+        card=attack_card(cell.attack.name), adversary=cell.adversary, auxiliary=splits.auxiliary
+    )
+    observation = channel(cell.channel).observe(source, release, attacker)
     assert observation.labels is None and observation.defense is None and observation.auxiliary is None
 
     # 5. Attack: all releases at once, one budget each.

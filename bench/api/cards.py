@@ -22,6 +22,7 @@ from pydantic import (
 from bench.api.card_parts import Claim, Floor, NonEmpty, Parameter, Strict, Value
 from bench.api.errors import PluginError
 from bench.api.threat import Access, Adversary, Channel
+from bench.search_path import channel_names
 
 __all__ = [
     "CARDS",
@@ -62,11 +63,16 @@ class _Card(Strict):
 
 class _Configurable(_Card):
     channels: tuple[Channel, ...] = Field(min_length=1)
-    """What leaves the victims that it is made for."""
+    """What leaves the victims that it is made for; `["every"]` stands for all channels that there are."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """One table `[parameters.NAME]` for each keyword-only argument of the constructor."""
     claims: tuple[Claim, ...] = ()
     """One table `[[claims]]` for each."""
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _every_channel(cls, value: object) -> object:
+        return [*channel_names()] if value == ["every"] else value
 
 
 class AttackCard(_Configurable):

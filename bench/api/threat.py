@@ -4,22 +4,51 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic_core import core_schema
+
+from bench.search_path import channel_names
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 
-class Channel(StrEnum):
-    """What leaves the client."""
+class Channel(str):
+    """The name of what leaves the client; each is a file of :mod:`bench.channels`.
 
-    GRADIENTS = "gradients"
-    """Federated learning: the update of one private batch."""
-    SMASHED = "smashed"
-    """Split learning: the activations of the client's layers on one private batch."""
-    CLIENT_GRADIENTS = "client_gradients"
-    """Split learning: the gradient of the client's weights on one private batch; all weights are known.
-
-    On networks that are cut in two, :attr:`GRADIENTS` means the gradients of both halves.
+    Raises:
+        ValueError: there is no such channel.
     """
-    MODEL = "model"
+
+    GRADIENTS: ClassVar[Channel]
+    """Federated learning: the update of one private batch; on networks that are cut, of both halves."""
+    SMASHED: ClassVar[Channel]
+    """Split learning: the activations of the client's layers on one private batch."""
+    CLIENT_GRADIENTS: ClassVar[Channel]
+    """Split learning: the gradient of the client's weights on one private batch; all weights are known."""
+    MODEL: ClassVar[Channel]
     """A released classifier: its weights, trained by their owner on all private images."""
+
+    def __new__(cls, name: str) -> Channel:
+        """Takes the name of a channel that there is."""
+        if name not in (known := channel_names()):
+            raise ValueError(f"{name!r} is no channel: write {', '.join(known)}")
+        return super().__new__(cls, name)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A text in files, checked as here."""
+        return core_schema.no_info_after_validator_function(
+            cls, core_schema.str_schema(), serialization=core_schema.to_string_ser_schema()
+        )
+
+
+Channel.GRADIENTS = Channel("gradients")
+Channel.SMASHED = Channel("smashed")
+Channel.CLIENT_GRADIENTS = Channel("client_gradients")
+Channel.MODEL = Channel("model")
 
 
 class Access(StrEnum):

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from bench.api.cards import Value
 from bench.api.errors import UsageError
+from bench.channels import terms
 from bench.matrix import Filters, Matrix, expand
 from bench.plugins import defense_card
 from bench.report.analysis.entries import title
 from bench.report.analysis.verdict import LEAST_CLASSES, LEAST_RELEASES, LEAST_SEEDS
-from bench.report.terms import MODEL
 
 _STEPS = (0.1, 1.0, 10.0)
 """Times the default, where a card gives no ``sweep``."""
@@ -111,10 +111,10 @@ def too_small(planned: Mapping[str, Mapping[int, int]]) -> str:
         return ""
     return (
         f"No word can come out: it takes {LEAST_SEEDS} seeds and {LEAST_RELEASES} releases behind each row "
-        f"(on channel {MODEL} {LEAST_CLASSES} classes x seeds), as 5 seeds x 15 releases give; planned are "
+        f"(on channel model {LEAST_CLASSES} classes x seeds), as 5 seeds x 15 releases give; planned are "
         f"{'; '.join(f'{size} in {place}' for place, size in few.items())}."
     )
 
 
 def _least(place: str) -> int:
-    return LEAST_CLASSES if place.startswith(MODEL) else LEAST_RELEASES
+    return LEAST_CLASSES if terms(place.split(" ")[0]).by_class else LEAST_RELEASES

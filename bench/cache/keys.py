@@ -1,9 +1,9 @@
 """Content addresses: what went into a stage is its name.
 
-The key of a stage is the sha256 of the canonical JSON of everything that its result depends on: the files of
+The key of a stage is the sha256 of the canonical JSON of everything that its result depends on: the code of
 the plug-ins and of the bench modules that it runs, all parameters, the seed, the device class, torch. So an
-edited attack makes exactly its reconstructions stale, and a new metric only the scores. Keys are computed
-without importing torch.
+edited attack makes exactly its reconstructions stale, a new metric only the scores, and better English
+nothing. Keys are computed without importing torch.
 """
 
 from __future__ import annotations
@@ -12,59 +12,44 @@ import hashlib
 import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from bench.api.cards import DatasetCard, Kind
 from bench.api.data import find_data
-from bench.api.threat import Channel
+from bench.cache.code import Entry
 from bench.cache.sources import PACKAGE, content_digest, digest, forget_sources, plugin_files
+from bench.channels import channel, channel_file
 from bench.matrix.cells import Cell, Variant
-from bench.models.names import MODELS, SPLIT
 from bench.models.spec import parse_model
 from bench.plugins import attack_card, dataset_card, find
 from bench.records.outcome import Keys
 from bench.records.provenance import package_version
 
-FORMAT = 6
-"""Raise it when a stage comes to mean something else: a module of
-:mod:`bench.cells` or of :mod:`bench.channels`.
-
-All that is stored is then stale.
-"""
-
 DTYPE = "float32"
 
 
-def _roots(stage: str, cell: Cell) -> tuple[str, ...]:
-    """Where a stage enters the code; what these files import is found by reading them."""
-    shared = {
-        "evaluator": ("victims/evaluator.py",),
-        "generator": ("victims/generator.py", "metrics/fidelity.py"),
-        "scores": ("metrics/score.py", "metrics/perceptual.py", "metrics/pairs.py"),
-    }
-    if cell.channel is Channel.MODEL:
-        return {
-            **shared,
-            "victim": ("victims/owner.py",),
-            "release": ("victims/owner.py",),
-            "reconstruction": ("runs/observe_model.py",),
-            "scores": ("metrics/classes.py", "metrics/perceptual.py"),
-        }[stage]
-    # A user's own network may be cut in two; that is known when it is built.
-    if cell.model in MODELS and cell.model not in SPLIT:
-        return {
-            **shared,
-            "victim": ("victims/training.py",),
-            "release": ("victims/releases.py",),
-            "reconstruction": ("runs/observe.py",),
-        }[stage]
-    smashed = cell.channel is Channel.SMASHED
-    return {
-        **shared,
-        "victim": ("victims/split.py" if smashed else "victims/splitfed.py",),
-        "release": ("victims/split_releases.py" if smashed else "victims/splitfed.py",),
-        "reconstruction": ("runs/observe_split.py", "runs/observe.py"),
-    }[stage]
+_BY_CHANNEL = {
+    "victim": ("train",),
+    "release": ("release",),
+    "reconstruction": ("observe", "session"),
+    "scores": ("score",),
+}
+"""Methods of the cell's channel that a stage calls."""
+_PROSE = {
+    *("title", "paper", "authors", "year", "url", "notes", "claims", "parameters", "floor"),
+    *("gpu_memory_mb", "max_batch_size", "max_batch_reason", "adversaries", "channels"),
+}
+"""Fields of a card that change no result; parameters enter with their values."""
+
+
+def _roots(stage: str, channel: str) -> tuple[Entry | Path, ...]:
+    """Where a stage enters the code; what that imports is found by reading it."""
+    own = Entry(PACKAGE / "cells" / "stages.py", stage)
+    shared = (PACKAGE / "cells" / "determinism.py",)
+    path = channel_file(channel)
+    known = (Entry(path, f"CHANNEL.{name}") for name in _BY_CHANNEL.get(stage, ()))
+    return (own, *shared, *(entry for entry in known if entry.exists))
 
 
 @cache
@@ -86,6 +71,7 @@ def _plugin(kind: Kind, variant: Variant) -> dict[str, Any]:
         "name": variant.name,
         "parameters": parameters,
         "files": digest(tuple(sorted(plugin_files(plugin.folder)))),
+        "card": plugin.card.model_dump(mode="json", exclude=_PROSE),
     }
     return {**parts, "content": content} if content else parts
 
@@ -108,7 +94,6 @@ class Identity:
 
     def __init__(self, device_class: str) -> None:
         self._common = {
-            "format": FORMAT,
             "dtype": DTYPE,
             "device": device_class,
             "torch": ".".join(package_version("torch").split(".")[:2]),
@@ -169,7 +154,7 @@ class Identity:
 
     def _victim_parts(self, cell: Cell) -> dict[str, Any]:
         """What the training depends on; no attack and no checkpoint, so that one victim serves them all."""
-        if cell.channel is Channel.MODEL:
+        if channel(cell.channel).central:
             cell = replace(cell, batch_size=1)  # a classifier is trained in one place, whatever is rebuilt
         return {
             "dataset": self._dataset(cell),
@@ -185,7 +170,7 @@ class Identity:
         return {**_plugin("dataset", cell.dataset), "sha256": dataset_card(cell.dataset.name).sha256}
 
     def _key(self, stage: str, cell: Cell, parts: dict[str, Any]) -> str:
-        modules = digest(tuple(PACKAGE / name for name in _roots(stage, cell)))
+        modules = digest(_roots(stage, cell.channel))
         content = {**self._common, "stage": stage, "modules": modules, **parts}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         if canonical not in self._cache:

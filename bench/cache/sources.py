@@ -1,23 +1,29 @@
-"""Which source files a result depends on: the files of a stage or plug-in, and what they import of ours.
+"""Which code a result depends on: what a stage or plug-in runs of ours, without comments and docstrings.
 
-Imports are read, not executed. Only the packages that compute are followed: how cells are written down or
-displayed changes no result. A name that a package re-exports leads to the module that it is from, so that a
-new part of the engine leaves the attacks that do not use it as they are; where a name may come from anywhere
-in a package, the whole package counts.
+Imports are read, not executed. Of the file in which a stage begins only the definitions count that it can
+reach, and what these import; every file that is reached counts as a whole, with all that it imports where it
+runs. Only the packages that compute are followed: how cells are written down or displayed changes no result.
+A name that a package re-exports leads to the module that it is from, so that a new part of the engine leaves
+the attacks that do not use it as they are; where a name may come from anywhere in a package, the whole
+package counts.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from bench.search_path import search_path
+from bench.cache.code import Entry, code_of, imports_of, parsed
+from bench.search_path import channel_folders, search_path
 
 PACKAGE = Path(__file__).resolve().parent.parent
-_COMPUTING = frozenset({"api", "engine", "metrics", "models", "victims"})
+_COMPUTING = frozenset(
+    {"api", "cells", "channels", "engine", "metrics", "models", "victims", "seeds", "rounding"}
+)
 _PLUGINS = frozenset({"attacks", "defenses", "datasets"})
 _SILENT = frozenset(
     {PACKAGE / "api" / "cards.py", PACKAGE / "api" / "errors.py", PACKAGE / "models" / "names.py"}
@@ -26,19 +32,31 @@ _SILENT = frozenset(
 
 
 def plugin_files(folder: Path) -> list[Path]:
-    """The files of a plug-in that make it what it is: its code and its card."""
-    return [path for pattern in ("*.py", "card.toml") for path in folder.rglob(pattern) if path.is_file()]
+    """The code of a plug-in; links are followed."""
+    return [path for path in _files(folder) if path.suffix == ".py"]
 
 
 @cache
-def digest(roots: tuple[Path, ...]) -> str:
-    """One checksum of the raw bytes of some files and of all that they import of this project.
+def digest(roots: tuple[Entry | Path, ...]) -> str:
+    """One checksum of some code and of all that it runs of this project.
 
     Names enter relative to the package or the plug-in, so that the same code has the same digest anywhere.
+
+    Args:
+        roots: files, or definitions in files.
     """
+    found: dict[str, bytes] = {}
+    waiting: list[Path] = []
+    for root in roots:
+        if isinstance(root, Entry):
+            found[f"{_name(root.path)}:{root.name}"] = root.code.encode()
+            waiting += _targets(root.imports)
+        else:
+            waiting.append(root)
+    for path in _closure(waiting):
+        found[_name(path)] = code_of(path).encode() if path.suffix == ".py" else path.read_bytes()
     total = hashlib.sha256()
-    for name, path in sorted((_name(path), path) for path in _closure(roots)):
-        data = path.read_bytes()
+    for name, data in sorted(found.items()):
         total.update(f"{name}\0{len(data)}\0".encode())
         total.update(data)
     return total.hexdigest()
@@ -48,13 +66,26 @@ def digest(roots: tuple[Path, ...]) -> str:
 def content_digest(path: Path) -> str:
     """One checksum of the user's own file, or of all files below a folder and their names in it."""
     total = hashlib.sha256()
-    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    files = sorted(_files(path)) if path.is_dir() else [path]
     for item in files:
         with item.open("rb") as stream:
             own = hashlib.file_digest(stream, "sha256").hexdigest()
         name = item.relative_to(path).as_posix() if item != path else ""
         total.update(f"{name}\0{own}\n".encode())
     return total.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder; links are followed, each folder once."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if name != "__pycache__" and os.path.realpath(Path(place, name)) not in seen
+        ]
+        yield from (path for name in sorted(names) if (path := Path(place, name)).is_file())
 
 
 def _name(path: Path) -> str:
@@ -73,22 +104,13 @@ def _closure(roots: Iterable[Path]) -> set[Path]:
             continue
         found.add(path)
         if path.suffix == ".py":
-            waiting += _imported(path)
+            waiting += _targets(imports_of(path))
     return found
 
 
-def _imported(path: Path) -> Iterator[Path]:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except SyntaxError:  # its bytes are in the digest; what it cannot import does not matter
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for item in node.names:
-                yield from _module(item.name.split("."), None)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            for item in node.names:
-                yield from _module(node.module.split("."), item.name)
+def _targets(imports: Iterable[tuple[str, str | None]]) -> Iterator[Path]:
+    for module, name in imports:
+        yield from _module(module.split("."), name)
 
 
 def _module(parts: list[str], name: str | None) -> Iterator[Path]:
@@ -101,6 +123,9 @@ def _module(parts: list[str], name: str | None) -> Iterator[Path]:
         folder = next((root for root in roots if root.is_dir()), None)
         if folder is not None:
             yield from plugin_files(folder)
+    elif parts[1] == "channels" and len(parts) == 3 and parts[2] != "shared":
+        places = (Path(folder, f"{parts[2]}.py") for folder in channel_folders())
+        yield from (path for path in places if path.is_file())
     elif parts[1] in _COMPUTING:
         yield from _computing(PACKAGE.joinpath(*parts[1:]), name)
 
@@ -112,6 +137,8 @@ def _computing(place: Path, name: str | None) -> Iterator[Path]:
         yield place / f"{name}.py"
     elif name is not None and (home := _re_exports(place).get(name)) is not None:
         yield from _computing(PACKAGE.joinpath(*home[1:]), name)
+    elif name is not None and name in _defined(place / "__init__.py"):
+        yield place / "__init__.py"
     else:
         yield from sorted(place.rglob("*.py"))
 
@@ -122,7 +149,7 @@ def _re_exports(package: Path) -> dict[str, list[str]]:
     front = package / "__init__.py"
     if not front.is_file():
         return {}
-    nodes = (node for node in ast.walk(ast.parse(front.read_bytes())) if isinstance(node, ast.ImportFrom))
+    nodes = (node for node in ast.walk(parsed(front)) if isinstance(node, ast.ImportFrom))
     return {
         item.asname or item.name: node.module.split(".")
         for node in nodes
@@ -131,8 +158,13 @@ def _re_exports(package: Path) -> dict[str, list[str]]:
     }
 
 
+def _defined(front: Path) -> set[str]:
+    """The functions and classes of a package's ``__init__``."""
+    kinds = ast.FunctionDef | ast.ClassDef
+    return {node.name for node in parsed(front).body if isinstance(node, kinds)} if front.is_file() else set()
+
+
 def forget_sources() -> None:
     """Reads every file again."""
-    digest.cache_clear()
-    content_digest.cache_clear()
-    _re_exports.cache_clear()
+    for known in (digest, content_digest, _re_exports, parsed, code_of, imports_of):
+        known.cache_clear()

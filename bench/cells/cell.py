@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.api.dataset import Data
+from bench.cache.keys import generator_of
 from bench.cache.store import Stored
 from bench.cells import stages
 from bench.cells.context import Context
@@ -23,30 +26,81 @@ if TYPE_CHECKING:
 PartT = TypeVar("PartT", Utility, AttackCost, ReleaseHealth, Prior)
 
 
+class Results:
+    """The results of a cell's stages, each from the cache if it is there, else computed from those before it.
+
+    Args:
+        cell: what is measured.
+        keys: under which the results lie.
+        context: where to compute.
+    """
+
+    def __init__(self, cell: Cell, keys: Keys, context: Context) -> None:
+        self._cell, self._keys, self._context = cell, keys, context
+        self._data = context.data(cell)  # before any clock runs: the first stage does not pay for loading it
+        self._inputs = (cell, self._data, context.device)
+
+    @cached_property
+    def victim(self) -> Stored:
+        """See :func:`~bench.cells.stages.victim`; the same of all that follow."""
+        return self._kept("victim", lambda: stages.victim(*self._inputs))
+
+    @cached_property
+    def evaluator(self) -> Stored:
+        """The evaluator."""
+        return self._kept("evaluator", lambda: stages.evaluator(*self._inputs))
+
+    @cached_property
+    def generator(self) -> Stored | None:
+        """The generator; None if the attack searches none."""
+        kind = generator_of(self._cell)
+        if not kind:
+            return None
+        return self._kept("generator", lambda: stages.generator(*self._inputs, kind, self.evaluator))
+
+    @cached_property
+    def release(self) -> Stored:
+        """The release."""
+        return self._kept("release", lambda: stages.release(*self._inputs, self.victim))
+
+    @cached_property
+    def reconstruction(self) -> Stored:
+        """The reconstruction."""
+        victim, release, generator = self.victim, self.release, self.generator
+        return self._kept(
+            "reconstruction", lambda: stages.reconstruction(*self._inputs, victim, release, generator)
+        )
+
+    @cached_property
+    def scores(self) -> Stored:
+        """The scores."""
+        if not self._context.store.has("scores", self._keys.scores):
+            self._context.lpips()  # loaded before the clock runs
+        before = self.release, self.reconstruction, self.evaluator
+        return self._kept("scores", lambda: stages.scores(self._cell, self._data, self._context, *before))
+
+    def _kept(self, stage: str, compute: Callable[[], Stored]) -> Stored:
+        return self._context.stage(stage, getattr(self._keys, stage), compute)
+
+
 def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
-    """Walks through the stages, each from the cache where it is there.
+    """Walks through the stages and writes down what came out.
 
     Raises:
         Exception: whatever the plug-ins raise; the worker makes a failure record of it.
     """
-    context.data(cell)  # before any clock runs: the first stage does not pay for loading it
-    victim = stages.victim(cell, keys, context)
-    release = stages.release(cell, keys, context)
-    reconstruction = stages.reconstruction(cell, keys, context)
-    judge = stages.evaluator(cell, keys, context)
-    prior = stages.generator(cell, keys, context)
-    if not context.store.has("scores", keys.scores):
-        context.lpips()
-    scores = stages.scores(cell, keys, context)
+    results = Results(cell, keys, context)
+    victim, release, reconstruction = results.victim, results.release, results.reconstruction
+    evaluator, generator, scores = results.evaluator, results.generator, results.scores
     found = {
         "victim": victim,
-        "evaluator": judge,
+        "evaluator": evaluator,
         "release": release,
         "reconstruction": reconstruction,
         "scores": scores,
     }
-    if prior is not None:
-        found["generator"] = prior
+    if generator is not None:
+        found["generator"] = generator
     record = Record(
         schema=SCHEMA,
         id=cell.id,
@@ -57,7 +111,7 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         status=Status.DONE,
         utility=_pick(Utility, victim),
         attack=_pick(AttackCost, reconstruction),
-        generator=_pick(Prior, prior) if prior is not None else None,
+        generator=_pick(Prior, generator) if generator is not None else None,
         release=_pick(ReleaseHealth, release),
         means=_means(scores),
         perturbed=_pairs(scores, "perturbed"),

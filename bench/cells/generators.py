@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api.dataset import Data
 from bench.api.errors import BenchError
-from bench.records.record import finite
+from bench.rounding import finite
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.api.errors import PluginError
 from bench.cache.store import Stored
-from bench.records.record import finite
+from bench.rounding import finite
 
 if TYPE_CHECKING:
     from torch import Tensor

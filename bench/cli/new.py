@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.api.errors import UsageError
-from bench.api.threat import Channel
+from bench.search_path import channel_names
 
 if TYPE_CHECKING:
     from bench.api.cards import Kind
@@ -32,8 +32,8 @@ _SHA256 = "20def7f70a702f0af9732fbba4375e147a7d54fe70d8c45569b8e7c1c7010c10"
 )
 @click.option(
     "--channel",
-    type=click.Choice([str(channel) for channel in Channel]),
-    default=str(Channel.GRADIENTS),
+    type=click.Choice([*channel_names()]),
+    default="gradients",
     show_default=True,
     help="What it attacks or defends.",
 )
@@ -87,17 +87,17 @@ def _check_name(kind: Kind, name: str, folder: Path) -> None:
 
 def _templates(kind: Kind, channel: str) -> tuple[str, str]:
     """Code and card; attacks on all gradients have one card but for their channel."""
-    leaked = channel == Channel.CLIENT_GRADIENTS
+    leaked = channel == "client_gradients"
     if kind == "defense" and leaked:
         raise UsageError(
             "--channel client_gradients: a defense of split learning is one set of hooks for all that its "
             "clients send: use --channel smashed, and name both channels in card.toml"
         )
     stem = kind if kind == "dataset" else f"{kind}.{channel}"
-    carded = f"{kind}.{Channel.GRADIENTS}" if leaked else stem
+    carded = f"{kind}.gradients" if leaked else stem
     code = (_TEMPLATES / f"{stem}.py.txt").read_text(encoding="utf-8")
     card = (_TEMPLATES / f"{carded}.toml").read_text(encoding="utf-8")
-    return code, card.replace(f'["{Channel.GRADIENTS}"]', f'["{channel}"]') if leaked else card
+    return code, card.replace('["gradients"]', f'["{channel}"]') if leaked else card
 
 
 def _short(path: Path) -> Path:

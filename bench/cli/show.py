@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.api.threat import Adversary, Channel
+from bench.api.threat import Adversary
+from bench.channels import channel, terms
 from bench.cli.text import clean, columns, value_text
 
 if TYPE_CHECKING:
@@ -103,13 +104,6 @@ def _nature(card: Card) -> tuple[str, Pairs]:
     return "data", _dataset(card)
 
 
-_PUBLIC = {
-    Channel.GRADIENTS: "architecture, global weights, batch size, number of classes, image shape",
-    Channel.CLIENT_GRADIENTS: "architecture, weights of both halves, batch size, classes, image shape",
-    Channel.MODEL: "architecture and weights of the classifier, number of images of each class, number of "
-    "classes, image shape",
-    Channel.SMASHED: "architecture, the server's half, batch size, number of classes, image shape",
-}
 _KNOWLEDGE = {
     Adversary.NAIVE: "naive: ignores that there is a defense",
     Adversary.ADAPTIVE: "adaptive: knows the defense",
@@ -121,13 +115,13 @@ def _attack(card: AttackCard) -> Pairs:
     limit = card.max_batch_size
     yield "channels", ", ".join(card.channels)
     yield "adversaries", "; ".join(_KNOWLEDGE[adversary] for adversary in card.adversaries)
-    yield "always", "; ".join(_PUBLIC[channel] for channel in card.channels)
+    yield "always", "; ".join(channel(name).public for name in card.channels)
     if card.access:
         yield "client's half", card.access.words
-    ignorant = "a control" if card.channels == (Channel.MODEL,) else "a prior that ignores it"
+    ignorant = "a control" if _only_classes(card) else "a prior that ignores it"
     yield "release", "yes" if card.observes_release else f"no: {ignorant}"
     yield "private labels", _LABELS if card.needs_labels else "no"
-    if Channel.GRADIENTS in card.channels:
+    if "gradients" in card.channels:
         yield "BatchNorm", "statistics only as the victim gives them away: bench show MODEL says which"
     spare = "no, but to undo a known change of the clients' images"
     yield "auxiliary images", _auxiliary(card) or spare
@@ -140,12 +134,17 @@ def _attack(card: AttackCard) -> Pairs:
         yield "floor", f"at least {card.floor.psnr:g} dB PSNR on the undefended {at}"
 
 
+def _only_classes(card: AttackCard) -> bool:
+    """Whether it rebuilds classes and no single images."""
+    return all(terms(name).by_class for name in card.channels)
+
+
 def _auxiliary(card: AttackCard) -> str:
     """What it needs of other images; empty if nothing."""
-    only = card.channels == (Channel.MODEL,)
+    only = _only_classes(card)
     if not card.needs_auxiliary and not card.needs_generator:
         return "no" if only else ""
-    if Channel.MODEL not in card.channels:
+    if not any(terms(name).by_class for name in card.channels):
         return "needed"
     return "needed, without labels" if only else "needed; on channel model without labels"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import random
 import signal
 import threading
 import traceback
@@ -24,8 +23,6 @@ from bench.records.provenance import machine
 from bench.records.record import Status
 
 if TYPE_CHECKING:
-    import torch
-
     from bench.cells.context import Context
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -111,43 +108,17 @@ def open_context(settings: Settings, say: Callable[[Note | Waiting], None]) -> C
     return Context(store, torch.device(settings.device), settings.pool)
 
 
-def make_deterministic(device: torch.device) -> None:
-    """Fixes every source of chance and every choice of kernel, also for plug-ins that forget to."""
-    import numpy as np
-    import torch
-
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # costs time
-    torch.manual_seed(0)
-    random.seed(0)
-    np.random.seed(0)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-
-
 def attempt(task: Task, context: Context) -> Ended | DiskFull:
     """Does a task; whatever it raises becomes a reason."""
-    from bench.cells import cell, stages
+    from bench.cells.cell import Results, run_cell
+    from bench.cells.determinism import make_deterministic
 
     make_deterministic(context.device)
     try:
         with disk(context.store.root):
-            match task.kind:
-                case Kind.CELL:
-                    return Ended(cell.run_cell(task.cell, task.keys, context))
-                case Kind.VICTIM:
-                    context.data(task.cell)
-                    stages.victim(task.cell, task.keys, context)
-                case Kind.EVALUATOR:
-                    context.data(task.cell)
-                    stages.evaluator(task.cell, task.keys, context)
-                case Kind.GENERATOR:
-                    context.data(task.cell)
-                    stages.generator(task.cell, task.keys, context)
+            if task.kind is Kind.CELL:
+                return Ended(run_cell(task.cell, task.keys, context))
+            getattr(Results(task.cell, task.keys, context), task.kind)
         return Ended(None)
     except DiskFullError as error:
         return DiskFull(str(error))

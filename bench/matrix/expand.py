@@ -9,15 +9,14 @@ from itertools import product
 from bench.api.cards import Kind, Value, too_small
 from bench.api.errors import UsageError
 from bench.api.threat import Adversary, Channel
+from bench.channels import channel as leak
+from bench.channels import terms
 from bench.matrix.cells import Cell, Variant
 from bench.matrix.files import Block, Entry, Matrix
 from bench.matrix.filters import Filters, narrowed, parse_variant
 from bench.models.names import SPLIT
 from bench.models.spec import parse_model
 from bench.plugins import attack_card, dataset_card, defense_card, find, resolve
-
-_OF_HALVES = (Channel.SMASHED, Channel.CLIENT_GRADIENTS)
-"""Channels that only networks have which are cut in two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +107,8 @@ def _checked(matrix: Matrix) -> list[_Choice]:
 
 
 def _too_many_classes(choice: _Choice, where: str) -> Iterator[str]:
-    """On the channel ``model`` a release is a class."""
-    if choice.block.channel is not Channel.MODEL:
+    """Where classes are rebuilt a release is a class."""
+    if not terms(choice.block.channel).by_class:
         return
     for dataset in choice.datasets:
         classes = dataset_card(dataset.name).num_classes
@@ -165,17 +164,18 @@ def incompatible(
         if channel not in channels:
             return f"{name} is made for the channel {' and '.join(channels)}"
     spec = parse_model(model)
-    if spec.head not in SPLIT and (channel in _OF_HALVES or guard.needs_split):
+    kind = leak(channel)
+    if spec.head not in SPLIT and (kind.needs_cut or guard.needs_split):
         return f"{model} is not cut into a client's and a server's half"
-    if model in SPLIT and channel is Channel.MODEL:
-        return f"{model} is trained by split learning, in which no classifier is released"
+    if model in SPLIT and kind.refuses_cut:
+        return f"{model} {kind.refuses_cut}"
     if spec.head in SPLIT and not spec.plain:
         return f"{spec.head} is trained by split learning as it is, and takes no options"
     if card.max_batch_size is not None and batch_size > card.max_batch_size:
         return card.max_batch_reason
     if adversary is Adversary.ADAPTIVE and not guard.adaptive_view:
         return "nothing to adapt to"
-    if card.needs_labels and channel is not Channel.SMASHED:  # the server of split learning has them
+    if card.needs_labels and not kind.gives_labels:
         return "needs the private labels, which the protocol does not give"
     return ""
 

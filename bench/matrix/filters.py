@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from bench.api.cards import Value
 from bench.api.errors import UsageError, unknown
-from bench.api.threat import Channel, Checkpoint
+from bench.api.threat import Checkpoint
 from bench.matrix.files import Block
+from bench.search_path import channel_names
 
 _FORM = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<arguments>[^\]]*)\])?")
 
@@ -71,7 +72,7 @@ def narrowed(blocks: Sequence[Block], filters: Filters) -> list[Block]:
         UsageError: there is no such channel or checkpoint.
     """
     for kind, wanted, known in (
-        ("channel", filters.channels, [item.value for item in Channel]),
+        ("channel", filters.channels, [*channel_names()]),
         ("checkpoint", filters.checkpoints, [item.value for item in Checkpoint]),
     ):
         for name in wanted:

@@ -8,6 +8,7 @@ from bench.models.base import Shape, VictimModel
 from bench.models.custom import build_custom, custom_schedule
 from bench.models.names import MODELS
 from bench.models.spec import parse_model
+from bench.models.split import SplitModel
 from bench.models.victims import ARCHITECTURES, Schedule
 
 
@@ -33,3 +34,8 @@ def schedule_of(name: str) -> Schedule:
     if name not in MODELS:
         return custom_schedule(parse_model(name))
     return ARCHITECTURES[name].schedule
+
+
+def is_cut(name: str, *, num_classes: int, image_shape: Shape) -> bool:
+    """Whether a network is cut into a client's and a server's half."""
+    return isinstance(build_model(name, num_classes=num_classes, image_shape=image_shape), SplitModel)

@@ -9,7 +9,6 @@ measured.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
@@ -37,6 +36,7 @@ from bench.records.record_fields import (
     StageKeys,
     Utility,
 )
+from bench.rounding import finite
 
 SCHEMA: Literal[5] = 5
 MAX_BYTES = 5120
@@ -195,11 +195,6 @@ def refuse_newer(content: object, path: Path) -> None:
 def fingerprint(data: bytes) -> str:
     """Ties the pending rows of a cell to the very record that they belong to."""
     return sha256(data)[:16]
-
-
-def finite(value: float) -> float | None:
-    """NaN and infinities are missing values in a record; six digits are all that a metric has."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def means_from(values: Mapping[str, float]) -> Means:

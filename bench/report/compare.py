@@ -17,10 +17,11 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from bench.api.errors import UsageError, unknown
+from bench.channels import terms
+from bench.channels.shared.terms import METRICS, NEAREST, SHARES, direction
 from bench.report.frames import ATTACK, GROUP, IMAGE, ROW, read_results
 from bench.report.statistics import Interval, exact, paired_difference
 from bench.report.statistics.bootstrap import Floats
-from bench.report.terms import METRICS, MODEL, NEAREST, SHARES, direction
 
 LEVEL = 0.05
 Verdict = Literal["better", "worse", "indistinguishable", "identical"]
@@ -76,7 +77,9 @@ class Comparison:
     @property
     def nearest(self) -> bool:
         """Whether the metric is that to the nearest private image in some entry, as on channel ``model``."""
-        return self.metric in NEAREST and any(item.keys["channel"] == MODEL for item in self.differences)
+        return self.metric in NEAREST and any(
+            terms(str(item.keys["channel"])).by_class for item in self.differences
+        )
 
     def count(self, verdict: Verdict) -> int:
         """How many entries have this verdict."""

@@ -6,8 +6,8 @@ import json
 import math
 from typing import Any
 
+from bench.channels.shared.terms import CLASS_METRICS, METRICS
 from bench.matrix.cells import Cell, Variant
-from bench.report.terms import CLASS_METRICS, METRICS
 from bench.text import clean
 
 QUALITY = ["frechet", "frechet_real", "confident", "confident_real", "classes", "diversity"]

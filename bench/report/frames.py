@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from bench.api.errors import UsageError
+from bench.channels.shared.terms import METRICS
 from bench.execute.publication import read_publication
 from bench.records.cell_schema import read_question
 from bench.records.record import SCHEMA, Status, record_bytes, refuse_newer
 from bench.records.rows import CorruptRowsError, read_packed
 from bench.report.badges import read_badges
 from bench.report.flatten import TYPES, flatten
-from bench.report.terms import METRICS
 from bench.text import clean
 
 GROUP = ["channel", "dataset", "model", "checkpoint", "batch_size"]

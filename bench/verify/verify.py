@@ -15,7 +15,6 @@ from pathlib import Path
 from bench.api.errors import BenchError
 from bench.cache.keys import Identity, forget_digests
 from bench.cache.store import Store
-from bench.cells.image_scores import pool_size
 from bench.execute.devices import default_workers, device_class, devices
 from bench.execute.local import LocalExecutor
 from bench.execute.schedule import Schedule
@@ -31,6 +30,9 @@ from bench.verify.collect import Collect, Say
 from bench.verify.contradictions import contradictions, equal
 from bench.verify.cover import cover
 from bench.verify.external_inputs import untrusted
+
+EARLIER = 200
+"""Distractors beside the originals, before records named the size of their pool."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,12 @@ def verify(
         pictures=len(pictures),
         contradicted=tuple(recorded[name].record.asked.title for name in wrong),
     )
+
+
+def pool_size(record: Record) -> int:
+    """Among how many private images a recorded cell was scored."""
+    cell = record.asked
+    return record.pool or EARLIER + cell.releases * cell.batch_size
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def described(device: str) -> dict[str, Any]:
     """The machine, the libraries and the weights of LPIPS."""
     import torch
 
-    from bench.execute.worker import make_deterministic
+    from bench.cells.determinism import make_deterministic
     from bench.metrics.lpips_weights import MissingWeights, find_weights
     from bench.records.provenance import machine, processor, provenance
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.execute.worker import make_deterministic
+from bench.cells.determinism import make_deterministic
 from bench.metrics.pixel import mse, psnr
 from bench.plugins import build_attack
 from benchmarks.attacks import SUCCESS

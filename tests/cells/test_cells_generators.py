@@ -18,11 +18,11 @@ from bench.api.dataset import Data
 from bench.api.defense import DefenseView
 from bench.api.released import ModelObservation
 from bench.cache.store import Store, Stored
-from bench.cells import generators
-from bench.cells.class_scores import class_scores
+from bench.cells import generators, stages
 from bench.cells.context import Context
 from bench.cells.generators import fidelity
-from bench.channels import observe_model
+from bench.channels.model import CHANNEL
+from bench.channels.shared.contract import Attacker
 from bench.matrix.cells import Cell, Variant
 from bench.metrics import PSNR_CAP
 from bench.models.evaluator import Evaluator
@@ -166,26 +166,26 @@ def source(defense: Defense) -> Source:
 
 
 @pytest.fixture
-def asks(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+def asks() -> SimpleNamespace:
     """What the attack's card asks for."""
-    card = SimpleNamespace(needs_auxiliary=False, needs_generator=False)
-    monkeypatch.setattr(observe_model, "attack_card", lambda name: card)
-    return card
+    return SimpleNamespace(needs_auxiliary=False, needs_generator=False, receives_pool=False)
+
+
+def attacker(card: object, adversary: Adversary = Adversary.NAIVE, prior: bool = False) -> Attacker:
+    drawn = generator() if prior else None
+    return Attacker(card=card, adversary=adversary, auxiliary=digits().auxiliary, generator=drawn)  # type: ignore[arg-type]
 
 
 def seen_by(
-    adversary: Adversary = Adversary.NAIVE, *, defense: Defense | None = None, prior: bool = False
+    card: object,
+    adversary: Adversary = Adversary.NAIVE,
+    *,
+    defense: Defense | None = None,
+    prior: bool = False,
 ) -> tuple[ModelObservation, Release]:
     known = source(defense or Viewed())
     release = release_classifier(known)
-    seen = observe_model.observe_model(
-        cell(adversary),
-        source=known,
-        release=release,
-        auxiliary=digits().auxiliary,
-        generator=generator() if prior else None,
-    )
-    return seen, release
+    return CHANNEL.observe(known, release, attacker(card, adversary, prior)), release
 
 
 def tensors(value: object) -> Iterator[Tensor]:
@@ -208,7 +208,7 @@ def tensors(value: object) -> Iterator[Tensor]:
 
 
 def test_the_search_for_tensors_finds_them(asks: SimpleNamespace) -> None:
-    seen, release = seen_by()
+    seen, release = seen_by(asks)
     hidden = [{"here": (release.labels,)}]
     vars(seen.model)["note"] = hidden
     assert any(value is release.labels for value in tensors(seen))
@@ -221,7 +221,7 @@ def test_no_label_and_no_private_image_is_within_reach(
     asks: SimpleNamespace, auxiliary: bool, prior: bool, adversary: Adversary
 ) -> None:
     asks.needs_auxiliary, asks.needs_generator = auxiliary, prior
-    seen, release = seen_by(adversary, prior=prior)
+    seen, release = seen_by(asks, adversary, prior=prior)
     splits = digits()
     found = list(tensors(seen))
     assert len(found) > 10
@@ -239,7 +239,7 @@ def test_no_label_and_no_private_image_is_within_reach(
 
 
 def test_the_targets_are_the_classes_and_not_what_is_shown_of_them(asks: SimpleNamespace) -> None:
-    seen, _ = seen_by()
+    seen, _ = seen_by(asks)
     assert seen.targets.tolist() == seen.ids.tolist() == [0, 1, 2, 3]
     assert (seen.victims, seen.batch_size, seen.num_classes) == (RELEASES, BATCH, 10)
     part = seen.select(torch.tensor([2, 0]))
@@ -247,7 +247,7 @@ def test_the_targets_are_the_classes_and_not_what_is_shown_of_them(asks: SimpleN
 
 
 def test_the_model_is_the_released_one(asks: SimpleNamespace) -> None:
-    seen, release = seen_by()
+    seen, release = seen_by(asks)
     for name, value in seen.model.state_dict().items():
         assert torch.equal(value, release.sent[name][0])
     assert not seen.model.training and not any(value.requires_grad for value in seen.model.parameters())
@@ -258,19 +258,13 @@ def test_the_weights_are_those_that_were_sent(asks: SimpleNamespace) -> None:
     known = source(Viewed())
     release = release_classifier(known)
     sent = {name: 0 * value for name, value in release.sent.items()}
-    seen = observe_model.observe_model(
-        cell(),
-        source=known,
-        release=replace(release, sent=sent),
-        auxiliary=digits().auxiliary,
-        generator=None,
-    )
+    seen = CHANNEL.observe(known, replace(release, sent=sent), attacker(asks))
     assert not any(value.any() for value in seen.model.state_dict().values())
 
 
 def test_only_the_informed_attacker_has_the_defenses_view(asks: SimpleNamespace) -> None:
-    assert seen_by(Adversary.NAIVE)[0].defense is None
-    view = seen_by(Adversary.ADAPTIVE)[0].defense
+    assert seen_by(asks, Adversary.NAIVE)[0].defense is None
+    view = seen_by(asks, Adversary.ADAPTIVE)[0].defense
     assert view is not None and view.parameters == {"strength": 3.0}
 
 
@@ -286,9 +280,9 @@ def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
 
 
 def scores(context: Context, images: Tensor) -> Stored:
-    return class_scores(
-        cell(), context, rebuilt=Stored({"images": images}, {}), judge=Stored(judge(), {"accuracy": 0.25})
-    )
+    judged = Stored(judge(), {"accuracy": 0.25})
+    nothing = Stored({}, {})
+    return stages.scores(cell(), data(), context, nothing, Stored({"images": images}, {}), judged)
 
 
 def test_private_images_score_as_exact_in_their_class_alone(context: Context) -> None:

@@ -15,7 +15,7 @@ import torch
 from bench.api.errors import UsageError
 from bench.cache.keys import Identity, forget_digests
 from bench.cache.store import Store, Stored
-from bench.cells import stages
+from bench.cells.cell import Results as CellResults
 from bench.cells.context import Context
 from bench.execute.control import Control
 from bench.execute.plan import State, check_rows_are_distinct, choose, survey
@@ -311,10 +311,10 @@ def test_a_real_attack_goes_on_from_the_cache_as_if_nothing_had_happened(
     cell = replace(cell, budget=60, releases=2)
     keys, device = Identity("cpu").keys(cell), torch.device("cpu")
     whole = Context(Store(tmp_path / "whole"), device)
-    undisturbed = stages.reconstruction(cell, keys, whole).tensors["images"]
-    for stage in (stages.victim, stages.release, stages.reconstruction):
+    undisturbed = CellResults(cell, keys, whole).reconstruction.tensors["images"]
+    for stage in ("victim", "release", "reconstruction"):
         # A new context each time: as if the run had been killed after every stage.
-        resumed = stage(cell, keys, Context(Store(tmp_path / "resumed"), device))
+        resumed = getattr(CellResults(cell, keys, Context(Store(tmp_path / "resumed"), device)), stage)
     assert resumed.tensors["images"].equal(undisturbed)
 
 

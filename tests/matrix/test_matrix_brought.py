@@ -85,7 +85,7 @@ def test_absent_files_are_refused_where_the_user_names_the_data_set(
 @pytest.mark.parametrize("channel", [Channel.SMASHED, Channel.CLIENT_GRADIENTS])
 def test_networks_of_the_user_are_not_cut_in_two(channel: Channel) -> None:
     cells, _ = chosen("brought_nets:ok")
-    reasons = {cell.incompatible for cell in cells if cell.channel is channel}
+    reasons = {cell.incompatible for cell in cells if cell.channel == channel}
     assert "brought_nets:ok is not cut into a client's and a server's half" in reasons
     assert "" not in reasons
-    assert any(cell.incompatible == "" for cell in cells if cell.channel is Channel.GRADIENTS)
+    assert any(cell.incompatible == "" for cell in cells if cell.channel == Channel.GRADIENTS)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bench.api.cards import Value
 from bench.api.threat import Adversary, Channel, Checkpoint
 from bench.matrix import Cell, Variant
+from bench.search_path import channel_names
 
 _NUMBERS = st.floats(allow_nan=False, allow_infinity=False).map(lambda number: number + 0.0)
 _VALUES: st.SearchStrategy[Value] = st.booleans() | st.integers(-(2**63), 2**63 - 1) | _NUMBERS | st.text()
@@ -26,7 +27,7 @@ CELLS = st.builds(
     dataset=_VARIANTS,
     model=st.text(),
     checkpoint=st.sampled_from(Checkpoint),
-    channel=st.sampled_from(Channel),
+    channel=st.sampled_from([Channel(name) for name in channel_names()]),
     batch_size=st.integers(1, 8),
     releases=st.integers(1, 8),
     epochs=st.none() | st.floats(0.1, 10),

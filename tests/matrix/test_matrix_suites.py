@@ -61,7 +61,7 @@ def test_published_matrices_can_be_judged(name: str) -> None:
         setting = (cell.channel, cell.dataset, cell.model, cell.checkpoint, cell.batch_size)
         rows[setting, cell.defense].add((cell.attack.name, cell.adversary))
         settings[setting].add((cell.attack.name, cell.attack.label))
-        least = 50 if cell.channel is Channel.MODEL else 72
+        least = 50 if cell.channel == Channel.MODEL else 72
         assert cell.releases * len(asked.seeds) >= least and len(asked.seeds) >= 5
     for (setting, defense), met in rows.items():
         suite = judging[str(setting[0])]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.cells.image_scores import EARLIER
 from bench.metrics.pool import PIXELS, POOL, by_digest, others, pool_of
+from bench.verify.verify import EARLIER
 
 IMAGES = torch.rand(300, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 

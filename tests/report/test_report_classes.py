@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.channels.shared.terms import METRICS
 from bench.records import rows
 from bench.records.record_fields import Means, Prior
 from bench.report.analysis.entries import Group
@@ -26,7 +27,6 @@ from bench.report.claims.file import Check
 from bench.report.compare import compare_entries
 from bench.report.findings.findings import findings
 from bench.report.frames import read_results
-from bench.report.terms import METRICS
 from bench.report.writers.changes import compare as changes
 from bench.report.writers.json_table import render as as_json
 from bench.report.writers.latex import render as as_latex

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from bench.channels import terms
+from bench.channels.shared.terms import NEAREST
 from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
 from bench.report.frames import read_results
-from bench.report.terms import NEAREST, terms
 from bench.report.write import write_report
 
 from .conftest import Folder

@@ -1,4 +1,4 @@
-"""The door between victim and attacker: what passes, and what does not."""
+"""What the attacker on gradients may see, and what not."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.api import Adversary, Channel, Checkpoint, GradientObservation, IncompatibleError
+from bench.api import Adversary, Channel, GradientObservation, IncompatibleError
 from bench.api.cards import Kind
 from bench.api.threat import BatchNorm
-from bench.channels.observe import observe
+from bench.channels.shared.contract import Attacker
+from bench.channels.shared.observe import observe_gradients
 from bench.engine import BatchNormStatistics
 from bench.engine.normalisation import batch_norms, batch_statistics
-from bench.matrix.cells import Cell, Variant
 from bench.models.resnet import ResNet18
 from bench.models.victims import ARCHITECTURES
 from bench.plugins import attack_card, build_attack, build_defense, discover
@@ -24,21 +24,8 @@ from tests.engine.observations import DIGITS, batches, digits, observation, weig
 CPU = torch.device("cpu")
 
 
-def cell(attack: str, adversary: Adversary, defense: str) -> Cell:
-    return Cell(
-        dataset=Variant(name="mnist5k", parameters=(), label="mnist5k"),
-        model="lenet",
-        checkpoint=Checkpoint.INITIAL,
-        channel=Channel.GRADIENTS,
-        batch_size=2,
-        releases=3,
-        epochs=None,
-        defense=Variant(name=defense, parameters=(), label=defense),
-        attack=Variant(name=attack, parameters=(), label=attack),
-        adversary=adversary,
-        seed=0,
-        budget=10,
-    )
+def attacker(attack: str, adversary: Adversary) -> Attacker:
+    return Attacker(card=attack_card(attack), adversary=adversary, auxiliary=digits().auxiliary)
 
 
 def source(defense: str) -> Source:
@@ -50,13 +37,7 @@ def source(defense: str) -> Source:
 
 def seen_by(attack: str, adversary: Adversary, defense: str) -> tuple[GradientObservation, Release]:
     release = release_gradients(source(defense))
-    seen = observe(
-        cell(attack, adversary, defense),
-        source=source(defense),
-        release=release,
-        auxiliary=digits().auxiliary,
-    )
-    return seen, release
+    return observe_gradients(source(defense), release, attacker(attack, adversary)), release
 
 
 def tensors(seen: GradientObservation) -> list[Tensor]:
@@ -144,9 +125,8 @@ def test_the_network_decides_what_is_known_of_batch_normalisation(
     if model in narrow:
         monkeypatch.setitem(ARCHITECTURES, model, replace(ARCHITECTURES[model], build=narrow[model]))
     place = replace(source("noise"), model=model, parameters=weights(model, 0))
-    asked = replace(cell("inverting_gradients", Adversary.NAIVE, "noise"), model=model)
     sent = release_gradients(place)
-    seen = observe(asked, source=place, release=sent, auxiliary=digits().auxiliary)
+    seen = observe_gradients(place, sent, attacker("inverting_gradients", Adversary.NAIVE))
     assert seen.threat.batch_norm is MODES[model]
     assert set(seen.gradients) == set(seen.parameters)
     if MODES[model] in (BatchNorm.NONE, BatchNorm.TRAIN):

@@ -14,7 +14,6 @@ from torch.func import functional_call
 from bench.api import (
     Adversary,
     Channel,
-    Checkpoint,
     Defense,
     HookContext,
     ImageSet,
@@ -23,7 +22,7 @@ from bench.api import (
     Splits,
 )
 from bench.api.threat import Access
-from bench.channels.observe_split import observe_weight_gradients
+from bench.channels.shared.halves import observe_weight_gradients
 from bench.engine.gradients import gradient_map, one_hot
 from bench.matrix import Filters, Matrix, expand
 from bench.models.build import schedule_of
@@ -239,12 +238,12 @@ def test_what_passes_the_door_of_weight_gradients(adversary: Adversary, channel:
     from bench.check.materials import material, split_material
 
     place = split_material.source(build_defense("pgsl", {}))
-    halves = (CLIENT, SERVER) if channel is Channel.GRADIENTS else (CLIENT,)
+    halves = (CLIENT, SERVER) if channel == Channel.GRADIENTS else (CLIENT,)
     sent = release_weight_gradients(place, halves=halves)
-    cell = material.small_cell("dlg", place, channel, Checkpoint.INITIAL, adversary)
-    seen = observe_weight_gradients(cell, source=place, release=sent, auxiliary=digits().auxiliary)
+    who = material.attacker(attack_card("dlg"), sent, adversary)
+    seen = observe_weight_gradients(place, sent, who, channel)
     informed = adversary is Adversary.ADAPTIVE
-    assert seen.threat.channel is channel and seen.threat.adversary is adversary and seen.labels is None
+    assert seen.threat.channel == channel and seen.threat.adversary is adversary and seen.labels is None
     assert (seen.defense is not None) == (seen.auxiliary is not None) == seen.threat.auxiliary == informed
     assert all(name.startswith(halves) for name in seen.gradients) and set(seen.gradients) == set(sent.sent)
     assert all(name.startswith((CLIENT, SERVER)) for name in seen.parameters)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.api import Adversary, Channel, Checkpoint, Defense, GradientObservation
-from bench.channels.observe_split import observe_weight_gradients
+from bench.api import Adversary, Channel, Defense, GradientObservation
+from bench.channels.client_gradients import CHANNEL
 from bench.check.materials import material, split_material
 from bench.check.materials.trial import GradientTrial, Trial
 from bench.check.place import Subject
 from bench.models.names import SPLIT
 from bench.plugins import attack_card, build_defense
-from bench.victims.split_releases import CLIENT
-from bench.victims.splitfed import release_weight_gradients
 
 _MODEL = sorted(SPLIT)[0]
 """The sigmoid network, whose gradients tell most."""
@@ -33,14 +31,10 @@ class LeakedTrial(GradientTrial):
         """Through the default strength of the defense."""
         hooks = build_defense(defense, {}) if defense else Defense()
         place = split_material.source(hooks, batch_size=size, model=_MODEL)
-        released = release_weight_gradients(place, halves=(CLIENT,))
-        return observe_weight_gradients(
-            material.small_cell(subject.name, place, self.channel, Checkpoint.INITIAL, adversary),
-            source=place,
-            release=released,
-            pool=material.listed(released),
-            auxiliary=material.few(material.data().splits.auxiliary, split_material.CLIENT_IMAGES),
-            generator=material.prior_of(attack_card(subject.name)),
+        released = CHANNEL.release(place)
+        card = attack_card(subject.name)
+        return CHANNEL.observe(
+            place, released, material.attacker(card, released, adversary, split_material.CLIENT_IMAGES)
         )
 
 

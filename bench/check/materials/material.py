@@ -19,13 +19,12 @@ from bench.api import (
     ImageGenerator,
     ImageSet,
     Splits,
-    ThreatModel,
 )
 from bench.api.cards import AttackCard
-from bench.channels.observe import owns_images, told_apart
+from bench.channels.shared.contract import Attacker
+from bench.channels.shared.observe import observe_gradients
 from bench.check.materials.generator import briefly_trained
 from bench.matrix import load_matrix
-from bench.matrix.cells import Cell, Variant
 from bench.metrics.pool import by_digest
 from bench.models.build import build_model
 from bench.plugins import build_dataset
@@ -70,7 +69,7 @@ def architecture() -> str:
 
 def learner() -> str:
     """The last network that it trains by a federation, which learns in a few rounds."""
-    blocks = [block for block in load_matrix(_MATRIX).block if block.channel is Channel.GRADIENTS]
+    blocks = [block for block in load_matrix(_MATRIX).block if block.channel == Channel.GRADIENTS]
     return blocks[-1].models[-1]
 
 
@@ -106,27 +105,6 @@ def generator(kind: str) -> ImageGenerator:
 def prior_of(card: AttackCard) -> ImageGenerator | None:
     """The generator that an attack of this card searches; None for most."""
     return generator(str(card.parameters["generator"].default)) if card.needs_generator else None
-
-
-def small_cell(
-    attack: str, place: Source, channel: Channel, checkpoint: Checkpoint, adversary: Adversary
-) -> Cell:
-    """A cell in which the attack meets releases from that place."""
-    nobody = Variant(name="", parameters=(), label="")
-    return Cell(
-        dataset=nobody,
-        model=place.model,
-        checkpoint=checkpoint,
-        channel=channel,
-        batch_size=place.batch_size,
-        releases=place.releases,
-        epochs=None,
-        defense=nobody,
-        attack=Variant(name=attack, parameters=(), label=attack),
-        adversary=adversary,
-        seed=0,
-        budget=BUDGET,
-    )
 
 
 def few(part: ImageSet, count: int) -> ImageSet:
@@ -170,33 +148,30 @@ def observation(
 ) -> GradientObservation:
     """What this attack may see of a release: its card decides about labels and auxiliary images."""
     name = model or architecture()
-    victims, batch_size = released.labels.shape
-    network = build_model(name, **shape())
-    mode, gradients, statistics = told_apart(released.sent, network, shared=network.shares_statistics)
-    auxiliary, prior = data().splits.auxiliary, prior_of(card)
-    owned = owns_images(card, None)
-    return GradientObservation(
-        threat=ThreatModel(
-            channel=Channel.GRADIENTS,
-            adversary=adversary,
-            batch_size=batch_size,
-            labels_known=card.needs_labels,
-            auxiliary=owned,
-            generator=prior is not None,
-            batch_norm=mode,
-        ),
-        model=network,
+    releases, batch_size = released.labels.shape
+    place = Source(
+        model=name,
         parameters=round_0(name) if parameters is None else parameters,
-        per_victim_weights=False,
-        gradients=gradients,
-        statistics=statistics,
-        ids=torch.arange(victims),
-        labels=released.labels if card.needs_labels else None,
-        defense=defense.view() if defense and adversary is Adversary.ADAPTIVE else None,
-        auxiliary=few(auxiliary, _AUXILIARY) if owned else None,
-        generator=prior,
-        pool=listed(released) if card.receives_pool else None,
+        private=data().splits.private_train,
+        defense=defense or Defense(),
+        releases=releases,
+        batch_size=batch_size,
+        seed=0,
+        device=CPU,
         **shape(),
+    )
+    seen = observe_gradients(place, released, attacker(card, released, adversary))
+    return replace(seen, labels=released.labels) if card.needs_labels else seen
+
+
+def attacker(card: AttackCard, released: Release, adversary: Adversary, images: int = _AUXILIARY) -> Attacker:
+    """An attacker of this card with a few images, a small generator and a short list."""
+    return Attacker(
+        card=card,
+        adversary=adversary,
+        auxiliary=few(data().splits.auxiliary, images),
+        generator=prior_of(card),
+        pool=listed(released),
     )
 
 

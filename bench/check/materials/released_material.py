@@ -8,8 +8,8 @@ from functools import cache
 
 from torch import Tensor
 
-from bench.api import Adversary, Channel, Checkpoint, Defense, ImageSet, ModelObservation, Splits
-from bench.channels.observe_model import observe_model
+from bench.api import Adversary, Channel, Defense, ImageSet, ModelObservation, Splits
+from bench.channels.model import CHANNEL
 from bench.check.counters import Slopes
 from bench.check.materials import material
 from bench.check.materials.generator import in_double
@@ -81,12 +81,9 @@ def observation(
     subject: Subject, place: Source, *, adversary: Adversary = Adversary.NAIVE
 ) -> ModelObservation:
     """What this attack may see, through the door of a real cell."""
-    return observe_model(
-        material.small_cell(subject.name, place, Channel.MODEL, Checkpoint.TRAINED, adversary),
-        source=place,
-        release=release_classifier(place),
-        auxiliary=material.few(material.data().splits.auxiliary, _AUXILIARY),
-        generator=material.prior_of(card_of(subject)),
+    released = release_classifier(place)
+    return CHANNEL.observe(
+        place, released, material.attacker(card_of(subject), released, adversary, _AUXILIARY)
     )
 
 

@@ -8,8 +8,8 @@ from functools import cache
 
 from torch import Tensor
 
-from bench.api import Adversary, Channel, Checkpoint, Defense, Session, SmashedObservation
-from bench.channels.observe_split import hijacked, observe_split
+from bench.api import Adversary, Checkpoint, Defense, Session, SmashedObservation
+from bench.channels.smashed import CHANNEL
 from bench.check.materials import material
 from bench.models.names import SPLIT
 from bench.plugins import attack_card
@@ -85,23 +85,14 @@ def observation(
     attack: str, place: Source, sent: Release, *, adversary: Adversary = Adversary.NAIVE, few: bool = True
 ) -> SmashedObservation:
     """What this attack may see, through the door of a real cell."""
-    splits = material.data().splits
-    asked = material.small_cell(attack, place, Channel.SMASHED, Checkpoint.INITIAL, adversary)
+    splits, card = material.data().splits, attack_card(attack)
 
     def start() -> HijackedTraining | None:
-        return hijacked(asked, source=place, initial=place.parameters, release=sent, splits=splits)
+        return CHANNEL.session(place, sent, card, initial=place.parameters, splits=splits)
 
-    auxiliary = material.few(splits.auxiliary, CLIENT_IMAGES) if few else splits.auxiliary
-    session = start()
-    seen = observe_split(
-        asked,
-        source=place,
-        release=sent,
-        auxiliary=auxiliary,
-        session=session,
-        generator=material.prior_of(attack_card(attack)),
-        pool=material.listed(sent),
-    )
+    session, images = start(), CLIENT_IMAGES if few else len(splits.auxiliary)
+    who = replace(material.attacker(card, sent, adversary, images), session=session)
+    seen = CHANNEL.observe(place, sent, who)
     return seen if session is None else replace(seen, session=Restarting(session, start))
 
 

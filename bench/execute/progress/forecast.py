@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from statistics import mean
 
-from bench.api.threat import Channel
 from bench.cache.keys import generator_of
+from bench.channels import channel
 from bench.matrix.cells import Cell
 from bench.records.outcome import Keys
 from bench.records.record import Record, Status
@@ -111,7 +111,7 @@ def _ladder(stage: str, cell: Cell) -> list[tuple[_Features, float]]:
     """What a stage's cost depends on, the most telling first, and what seconds are divided by there."""
     data, shape = cell.dataset.label, (cell.model, cell.batch_size)
     where = (*shape, cell.channel)
-    protocol = cell.channel is Channel.MODEL
+    protocol = channel(cell.channel).central
     if stage == "evaluator":
         return [((stage, data), 1.0)]
     if stage == "generator":

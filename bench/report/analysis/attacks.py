@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.channels.shared.terms import SHARES, Rank, direction
 from bench.report.analysis.entries import AttackPlace
 from bench.report.analysis.worst import leak_rank
 from bench.report.frames import ATTACK
 from bench.report.statistics import Interval, exact, mean_ci, paired_difference, places
 from bench.report.statistics.bootstrap import Floats
-from bench.report.terms import SHARES, Rank, direction
 
 
 def rank_attacks(images: Sequence[pd.DataFrame], rank: Rank, key: str) -> tuple[AttackPlace, ...]:

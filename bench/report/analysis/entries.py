@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from bench.channels import terms
+from bench.channels.shared.terms import METRICS, Rank, Terms, direction
 from bench.report.analysis.recovery import Recovery
 from bench.report.analysis.verdict import NO_VERDICT, Verdict
 from bench.report.badges import Badge, least
 from bench.report.statistics import NOTHING, Interval
 from bench.report.statistics import Place as Standing
 from bench.report.tallies import Coverage, Failure, Spread
-from bench.report.terms import METRICS, Rank, Terms, direction, terms
 from bench.report.visible import smallest_visible
 
 SCORES = [*METRICS, "success"]

@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 
 from bench.api.cards import AttackCard, DefenseCard
+from bench.channels import terms
+from bench.channels.shared.terms import Terms, direction
 from bench.report.analysis.entries import AttackEntry, Group
 from bench.report.analysis.generators import FAR, UNSURE, weak
 from bench.report.analysis.worst import paired
 from bench.report.frames import DONE, INCOMPATIBLE
 from bench.report.statistics import certainly_positive
-from bench.report.terms import Terms, direction, terms
 
 LEGEND = {
     "partial": "some cells of this row are not done: its worst case is over fewer images or attacks",

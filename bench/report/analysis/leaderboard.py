@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from bench.channels import terms
+from bench.channels.shared.terms import Rank, Terms
 from bench.matrix import load_matrix
 from bench.matrix.suites import Suite
 from bench.report.analysis.attacks import rank_attacks
@@ -28,7 +30,6 @@ from bench.report.badges import least
 from bench.report.cards import Cards
 from bench.report.frames import DONE, GROUP, KEYS, NAIVE, Results
 from bench.report.tallies import Failure, Spread
-from bench.report.terms import Rank, Terms, terms
 
 _USED = [
     *KEYS, *["attack_name", "defense_name", "budget", "status", "reason", "accuracy", "converged"],

@@ -11,6 +11,7 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
+from bench.channels.shared.terms import SHARES, Rank, Terms, direction, protection
 from bench.report.analysis.entries import HYPERVOLUME_LIMIT, Row, WorstCase
 from bench.report.analysis.worst import strongest_alone
 from bench.report.statistics import (
@@ -24,7 +25,6 @@ from bench.report.statistics import (
     resampled_means,
     summary_ci,
 )
-from bench.report.terms import SHARES, Rank, Terms, direction, protection
 
 _SPAN = 1e-3
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.channels.shared.terms import Rank, Terms, direction
 from bench.report.statistics import NOTHING, Interval, drop_interval, share_interval
-from bench.report.terms import Rank, Terms, direction
 
 if TYPE_CHECKING:
     pass

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from bench.channels.shared.terms import direction
 from bench.report.analysis.entries import Group, Place, Row, WorstCase
 from bench.report.analysis.recovery import drop
 from bench.report.analysis.worst import paired
 from bench.report.statistics import Interval, places
-from bench.report.terms import direction
 
 
 def advantage(own: WorstCase, other: WorstCase, group: Group) -> Interval:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from bench.channels.shared.terms import Rank, Terms
 from bench.matrix.suites import Suite
 from bench.report.analysis.entries import Group, Row
 from bench.report.analysis.owed import missing
@@ -20,7 +21,6 @@ from bench.report.analysis.worst import strongest
 from bench.report.cards import Cards
 from bench.report.frames import DONE, NAIVE
 from bench.report.statistics import NOTHING, Interval
-from bench.report.terms import Rank, Terms
 
 
 class Measured(Protocol):

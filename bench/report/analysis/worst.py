@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from bench.channels.shared.terms import SHARES, TIES, Rank, direction
 from bench.report.analysis.entries import SCORES, SUCCESS_PSNR, AttackEntry, WorstCase
 from bench.report.analysis.recovery import Recovery, recovery
 from bench.report.frames import ATTACK, IMAGE
 from bench.report.statistics import Interval, exact, mean_cis, paired_difference
-from bench.report.terms import SHARES, TIES, Rank, direction
 
 _BEST = [*IMAGE, "slot", "cluster", "lpips", "ssim", "recognised"]
 

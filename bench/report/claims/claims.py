@@ -9,12 +9,12 @@ import pandas as pd
 
 from bench.api.cards import AttackCard, DefenseCard, Kind
 from bench.api.errors import BenchError
+from bench.channels.shared.terms import NEAREST
 from bench.plugins import discover
 from bench.report.analysis.entries import Group
 from bench.report.claims.decision import Verdict, decide, reason
 from bench.report.claims.file import FILE, About, Check, read_checks
 from bench.report.claims.measured import Found, Images, find
-from bench.report.terms import NEAREST
 from bench.report.text import score
 
 WORDS = {

@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.api.cards import Kind
+from bench.channels.shared.terms import SHARES, direction
 from bench.report.analysis.entries import SUCCESS_PSNR, AttackEntry, Group, Row
 from bench.report.claims.file import Check
 from bench.report.statistics import NOTHING, Interval, share_interval
-from bench.report.terms import SHARES, direction
 
 Floats = NDArray[np.float64]
 Images = Mapping[int, pd.DataFrame]

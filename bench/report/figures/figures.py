@@ -17,12 +17,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.channels.shared.terms import leakage, whole_range
 from bench.records.files import write_atomic
 from bench.report.analysis.entries import Group, Row
 from bench.report.figures.signal import Cloud, clouds
 from bench.report.findings.effort import Curve, curves
 from bench.report.frames import Results
-from bench.report.terms import leakage, whole_range
 
 _MARKERS = "osD^vP*Xhp<>d8H"
 _KINDS = ("leakage", "heat", "budget", "signal")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bench.channels.shared.terms import leakage
 from bench.report.analysis.entries import Group, Row
 from bench.report.frames import DONE, Results
 from bench.report.statistics.bootstrap import Floats
-from bench.report.terms import leakage
 
 
 @dataclass(frozen=True)

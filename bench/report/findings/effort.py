@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from bench.channels.shared.terms import leakage
 from bench.report.analysis.entries import Group
 from bench.report.frames import ATTACK, DONE, GROUP, ROW, Results
-from bench.report.terms import leakage
 
 _QUESTION = [*ROW, *ATTACK]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from bench.channels import terms
 from bench.report.analysis.entries import Group, Row
 from bench.report.analysis.verdict import LEAST_CLASSES, LEAST_RELEASES
-from bench.report.terms import MODEL
 
 
 def releases(row: Row) -> int:
@@ -37,4 +37,4 @@ def caveat(settings: Mapping[str, int]) -> str:
 
 def _least(title: str) -> int:
     """How many releases a setting needs: on channel ``model`` a release is a class of one seed."""
-    return LEAST_CLASSES if title.startswith(MODEL) else LEAST_RELEASES
+    return LEAST_CLASSES if terms(title.split(" ")[0]).by_class else LEAST_RELEASES

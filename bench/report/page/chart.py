@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from bench.channels.shared.terms import leakage, whole_range
 from bench.report.analysis.entries import Group, Row
 from bench.report.findings.effort import Curve, Spent
 from bench.report.findings.recovered import recovered
-from bench.report.terms import leakage, whole_range
 from bench.report.text import interval, mean, percent, score
 
 WIDTH, HEIGHT = 640, 420

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.api.cards import AttackCard, DefenseCard
+from bench.channels.shared.terms import Terms
 from bench.report.analysis.entries import AttackEntry, Group, Row
 from bench.report.analysis.reproduce import Commands
 from bench.report.badges import Badge
@@ -18,7 +19,6 @@ from bench.report.claims.claims import Judged
 from bench.report.frames import DONE
 from bench.report.page.album import Album, Sheet
 from bench.report.page.threats import threat_lines
-from bench.report.terms import Terms
 from bench.report.text import MISSING, interval, loss, mean, number, score
 from bench.report.writers.markdown_group import NORMALISED, counts, failures
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
+from bench.channels.shared.terms import NEAREST_PRIVATE
 from bench.report.analysis.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.analysis.flags import legend
 from bench.report.analysis.generators import HEAD, NOTE, digits, priors
@@ -41,7 +42,6 @@ from bench.report.page.album import Album
 from bench.report.page.drawers import Drawers
 from bench.report.page.view import Source, View
 from bench.report.statistics import Interval
-from bench.report.terms import NEAREST_PRIVATE
 from bench.report.text import bounds, number, parts, percent, spread, upper
 from bench.report.writers.claims_page import MEANING as CLAIMS_MEANING
 from bench.report.writers.claims_page import counts as claims_counts

@@ -8,16 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.api.cards import AttackCard
+from bench.channels import channel
+from bench.channels.shared.terms import Terms
 from bench.report.analysis.entries import AttackEntry, Group, Row
-from bench.report.terms import Terms
 from bench.report.text import number, percent
-
-_SEEN = {
-    "gradients": "gradients of one private batch",
-    "model": "the weights of the classifier",
-    "smashed": "activations at the cut (smashed data) of one private batch",
-    "client_gradients": "gradients of the client's half of one private batch",
-}
 
 
 def threat_lines(
@@ -35,7 +29,7 @@ def threat_lines(
     words = group.terms
     knows = "knows the defense and its parameters" if entry.adversary == "adaptive" else "ignores the defense"
     lines = [
-        ["observes", words.blind if entry.floor else _SEEN[group.channel]],
+        ["observes", words.blind if entry.floor else channel(group.channel).observes],
         ["adversary", f"{entry.adversary}: {knows}"],
         ["images per class" if words.by_class else "images per release", str(group.batch_size)],
         ["victim", f"{group.model}, {group.checkpoint} weights, trained under {row.name}"],

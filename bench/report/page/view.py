@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.channels.shared.terms import direction
 from bench.report.analysis.entries import AttackEntry, Group, Row
 from bench.report.analysis.reproduce import Commands
 from bench.report.cards import Cards
@@ -16,7 +17,6 @@ from bench.report.frames import DONE, Results
 from bench.report.page.album import Album, Sheet
 from bench.report.page.chart import Chart, draw, draw_effort
 from bench.report.page.drawers import Drawers
-from bench.report.terms import direction
 from bench.report.writers.changes import Change, Key
 
 

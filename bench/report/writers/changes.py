@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.channels.shared.terms import SHARES, direction
 from bench.report.analysis.entries import Group, Row
 from bench.report.frames import IMAGE
 from bench.report.statistics import NOTHING, Interval, exact, paired_difference
-from bench.report.terms import SHARES, direction
 from bench.report.text import difference
 from bench.report.visible import NEGLIGIBLE, negligible
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bench.channels.shared.terms import NEAREST_PRIVATE, Terms
 from bench.report.analysis.entries import (
     HYPERVOLUME_LIMIT,
     LIMITS,
@@ -23,7 +24,6 @@ from bench.report.findings.evidence import by_setting, caveat
 from bench.report.frames import Results
 from bench.report.statistics import Interval
 from bench.report.tallies import Spread
-from bench.report.terms import NEAREST_PRIVATE, Terms
 from bench.report.writers.changes import Change, Key
 from bench.report.writers.protocol import caption
 

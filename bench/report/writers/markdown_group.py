@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bench.channels.shared.terms import Terms
 from bench.report.analysis.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.analysis.flags import legend
 from bench.report.findings.cross import NOTE as CROSS
@@ -11,7 +12,6 @@ from bench.report.findings.cross import cross
 from bench.report.findings.recovered import DROP, IDENTIFIABLE, UNION, bounded, percent, recovered, share
 from bench.report.findings.recovered import HEAD as RECOVERED
 from bench.report.statistics import Interval
-from bench.report.terms import Terms
 from bench.report.text import interval, loss, markdown, number, score, shorten, spread, strength
 
 NORMALISED = "normalised leakage"

@@ -11,7 +11,6 @@ from bench.report.analysis.entries import Group
 from bench.report.analysis.verdict import INTERVAL
 from bench.report.frames import DONE, Results
 from bench.report.statistics import RESAMPLES
-from bench.report.terms import MODEL
 from bench.report.text import shorten
 
 STRENGTHS = 3
@@ -78,7 +77,7 @@ def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
         "undefended victim, and a defense is within a limit by the upper limit of that loss.",
     ]
     sentences += _pool(cells) + _few_strengths(groups)
-    if any(group.channel == MODEL for group in groups):
+    if any(group.terms.by_class for group in groups):
         sentences += _CLASSES
     sentences += _enlarged(groups)
     if any(group.rank == "ssim" for group in groups):

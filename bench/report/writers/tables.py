@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from bench.channels.shared.terms import CLASS_METRICS, NEAREST_PRIVATE, Terms
 from bench.report.analysis.entries import LIMITS, NO_SCORES, SCORES, AttackEntry, Group, Row
 from bench.report.flatten import OPTIONAL
 from bench.report.frames import GROUP
 from bench.report.statistics import NOTHING, Interval
 from bench.report.tallies import Spread
-from bench.report.terms import CLASS_METRICS, NEAREST_PRIVATE, Terms
 from bench.report.writers.markdown_group import failures
 
 WORST = "worst case"

@@ -1,18 +1,19 @@
 """What the tables measure on each channel, and what they call it.
 
-On the channel ``model`` no private image belongs to a reconstruction: each is set beside the nearest private
-image of the attacked class, and every table says so.
+Where no private image belongs to a reconstruction, as on the channel ``model``, each is set beside the
+nearest private image of the attacked class, and every table says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-Value = TypeVar("Value", float, np.ndarray)
+Value = TypeVar("Value", float, "np.ndarray")
 Rank = Literal["lpips", "ssim", "recognised"]
 """Metrics that may decide which reconstruction is best; 1 is their largest value."""
 LOWER_LEAKS = frozenset({"lpips", "feature_distance"})
@@ -24,7 +25,6 @@ TIES: Mapping[Rank, tuple[str, ...]] = {"lpips": (), "ssim": (), "recognised": (
 CLASS_METRICS = ["recognised5", "feature_distance", "diversity"]
 """Measured on the channel ``model`` alone."""
 METRICS = ["psnr", "ssim", "lpips", "identified", "label_correct", "recognised", *CLASS_METRICS]
-MODEL = "model"
 NEAREST_PRIVATE = "nearest private image of the attacked class"
 """What ``psnr``, ``ssim`` and ``lpips`` are against on the channel ``model``."""
 NEAREST = ("psnr", "ssim", "lpips")
@@ -130,7 +130,7 @@ class Terms:
         return ("" if rank in LOWER_LEAKS else f"1 {minus} ") + self.name(rank)
 
 
-_OF_IMAGES = Terms(
+OF_IMAGES = Terms(
     metrics=("lpips", "ssim", "psnr", "identified", "label_correct", "recognised", "success"),
     worst=("lpips", "ssim", "psnr"),
     ranks=("lpips", "ssim"),
@@ -138,29 +138,3 @@ _OF_IMAGES = Terms(
     normalised=("lpips", "ssim"),
     heads=HEADS,
 )
-_OF_CLASSES = Terms(
-    metrics=("recognised", "recognised5", "feature_distance", "diversity", "lpips", "ssim", "psnr"),
-    worst=("recognised", "lpips", "ssim", "psnr"),
-    ranks=("recognised",),
-    goal="recognised",
-    normalised=("recognised",),
-    heads={
-        **{name: f"nearest-private {HEADS[name]}" for name in NEAREST},
-        "recognised": "evaluator accuracy @1 ↑ %",
-        "recognised5": "evaluator accuracy @5 ↑ %",
-        "feature_distance": "feature distance ↓",
-        "diversity": "diversity ↑",
-    },
-    nearest="nearest-private ",
-    counted="classes x seeds/images",
-    per="image of a class",
-    floor="control",
-    blind="nothing of the attacked class: it is a control",
-    above="nearest private images",
-)
-
-
-def terms(channel: str, lpips_side: int = 0) -> Terms:
-    """The metrics and words of a channel, of images that were enlarged for LPIPS to so many pixels."""
-    words = _OF_CLASSES if channel == MODEL else _OF_IMAGES
-    return words.enlarged(lpips_side) if lpips_side else words
