@@ -17,13 +17,13 @@ from bench.engine import (
     Pixels,
     PixelsAndLabels,
     Stopping,
+    adaptive_loss,
+    chunk_size,
     incomplete,
-    informed,
-    known_targets,
+    pixel_targets,
     private_labels,
     search,
     total_variation,
-    victims_at_once,
 )
 from bench.engine.parametrise import starts
 from bench.engine.precision import in_double
@@ -47,9 +47,9 @@ class DLG(Attack):
         tv: float = 3e-4,
         tv_nats: float = 3000.0,
     ) -> None:
-        """Sets the optimiser, the stopping rule and the weights of the informed attacker's prior."""
+        """Sets the optimiser, the stopping rule and the weights of the adaptive attacker's prior."""
         self.optimiser = LBFGS(history=history, line_search=line_search)
-        self.stopping = Stopping(target=target, progress=progress, hopeless=hopeless)
+        self.stopping = Stopping(target=target, progress=progress, abort_cost=hopeless)
         self.precision = precision
         self.settled = settled
         self.errors = errors
@@ -64,7 +64,7 @@ class DLG(Attack):
         """
         space = InputSpace.of(observation, budget=budget, seed=seed)
         observation = in_double(space.observation) if self.precision == "double" else space.observation
-        matching, likelihood = informed(observation, Euclidean)
+        matching, likelihood = adaptive_loss(observation, Euclidean)
         given = observation.threat.labels_known
         unknowns = self._told(observation) if given else PixelsAndLabels.of(observation)
         weight = self.tv_nats if likelihood else self.tv
@@ -73,7 +73,7 @@ class DLG(Attack):
         stopping = Stopping(progress=1e-2) if likelihood else self.stopping
         settled = 0.0 if likelihood else self.settled
         # A start that ends before its labels are settled is stuck between classes.
-        enough = min(settled, stopping.hopeless) if settled and not given else stopping.hopeless
+        enough = min(settled, stopping.abort_cost) if settled and not given else stopping.abort_cost
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
@@ -93,7 +93,7 @@ class DLG(Attack):
             budget=space.budget,
             failed=lambda cost: cost > enough,
             restarts=self.restarts,
-            chunk=victims_at_once(observation, unknowns=size, pairs=self.optimiser.history),
+            chunk=chunk_size(observation, unknowns=size, pairs=self.optimiser.history),
         )
         images, labels = unknowns.decode(found.point)
         return Reconstruction(
@@ -105,7 +105,7 @@ class DLG(Attack):
 
     def _told(self, seen: GradientObservation) -> Pixels:
         """The unknowns where the labels are given."""
-        return Pixels.told(seen, known_targets(seen, private_labels(seen), errors=self.errors))
+        return Pixels.told(seen, pixel_targets(seen, private_labels(seen), errors=self.errors))
 
     def _finished(
         self, joint: Objective, found: Optimum, rows: Tensor, left: Tensor, stopping: Stopping
@@ -116,7 +116,7 @@ class DLG(Attack):
         """
         part, point = joint.observation.select(rows), found.point[rows]
         images, labels = joint.parametrisation.decode(point)
-        pixels = Pixels.told(part, known_targets(part, labels.argmax(-1), errors=self.errors))
+        pixels = Pixels.told(part, pixel_targets(part, labels.argmax(-1), errors=self.errors))
         alone = Objective(part, pixels, joint.matching, joint.priors)
         spent = found.evaluations[rows]
         # The memory of curvature starts anew, so that its progress is looked at more patiently.

@@ -20,7 +20,7 @@ class Pilot:
     Attributes:
         half: inputs ``[M, ...]`` -> codes ``[M, *Z]``.
         decoder: codes -> images ``[M, C, H, W]``.
-        observation: with the informed attacker's view of the defense.
+        observation: with the adaptive attacker's view of the defense.
         auxiliary: images of the same distribution as the private ones.
         imitation: of the clients' transform of their inputs, where the attacker knows of one.
         generator: of all draws.

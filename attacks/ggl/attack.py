@@ -12,12 +12,12 @@ from bench.engine import (
     Objective,
     Optimum,
     WarmAdam,
+    adaptive_loss,
     assumed,
+    chunk_size,
     imitated,
-    informed,
     private_labels,
     search,
-    victims_at_once,
 )
 from bench.engine.generative import distance, latent_objective, searchable
 from bench.engine.minimisers.evolution import costs_of_many, promising
@@ -66,10 +66,10 @@ class GGL(Attack):
         copies = imitated(observation, seed=seed, number=self.imitations)
         budget = min(budget, self.evaluations)
         own = distance(self.matching, observation)
-        matching, likelihood = informed(observation, own)
+        matching, likelihood = adaptive_loss(observation, own)
         beside = self.kl if copies is None else self.kl_imitated
         divergence = self.kl_nats if likelihood else beside
-        rows = victims_at_once(observation, unknowns=observation.batch_size * prior.latent_size)
+        rows = chunk_size(observation, unknowns=observation.batch_size * prior.latent_size)
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             objective = latent_objective(seen, _labels(seen), matching, divergence, copies)

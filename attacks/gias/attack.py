@@ -14,13 +14,13 @@ from bench.engine import (
     Objective,
     Optimum,
     WarmAdam,
+    adaptive_loss,
     assumed,
+    chunk_size,
     imitated,
-    informed,
     private_labels,
     search,
     total_variation,
-    victims_at_once,
 )
 from bench.engine.generative import distance, latent_objective, searchable
 from bench.engine.gradients import one_hot
@@ -69,9 +69,9 @@ class GIAS(Attack):
         prior = searchable(observation)
         copies = imitated(observation, seed=seed, number=self.imitations)
         own = distance(self.matching, observation)
-        matching, likelihood = informed(observation, own)
+        matching, likelihood = adaptive_loss(observation, own)
         size = sum(value.numel() for value in prior.decoder.parameters())
-        rows = victims_at_once(observation, unknowns=observation.batch_size * prior.latent_size)
+        rows = chunk_size(observation, unknowns=observation.batch_size * prior.latent_size)
         budget = min(budget, self.evaluations)
         first = max(1, round(self.latent_share * budget))
 
@@ -85,7 +85,7 @@ class GIAS(Attack):
             )
             return self._adapted(seen, drawn, matching, likelihood, budget, copies)
 
-        chunk = victims_at_once(observation, unknowns=size)
+        chunk = chunk_size(observation, unknowns=size)
         found = search(observation, attempt, budget=budget, failed=torch.isnan, restarts=0, chunk=chunk)
         return Reconstruction(
             images=found.point.unflatten(1, (observation.batch_size, *observation.image_shape)),

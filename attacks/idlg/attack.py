@@ -13,14 +13,14 @@ from bench.engine import (
     Optimum,
     Pixels,
     Stopping,
+    adaptive_loss,
     assumed,
+    chunk_size,
     incomplete,
-    informed,
-    known_targets,
+    pixel_targets,
     private_labels,
     search,
     total_variation,
-    victims_at_once,
 )
 from bench.engine.parametrise import starts
 from bench.engine.precision import in_double
@@ -43,9 +43,9 @@ class IDLG(Attack):
         tv: float = 3e-4,
         tv_nats: float = 3000.0,
     ) -> None:
-        """Sets the optimiser, the stopping rule and the weights of the informed attacker's prior."""
+        """Sets the optimiser, the stopping rule and the weights of the adaptive attacker's prior."""
         self.optimiser = LBFGS(history=history, line_search=line_search)
-        self.stopping = Stopping(target=target, progress=progress, hopeless=hopeless)
+        self.stopping = Stopping(target=target, progress=progress, abort_cost=hopeless)
         self.precision = precision
         self.errors = errors
         self.restarts = restarts
@@ -66,7 +66,7 @@ class IDLG(Attack):
         labels = private_labels(observation)
         space = InputSpace.of(observation, budget=budget, seed=seed)
         observation = in_double(space.observation) if self.precision == "double" else space.observation
-        matching, likelihood = informed(observation, Euclidean)
+        matching, likelihood = adaptive_loss(observation, Euclidean)
         weight = self.tv_nats if likelihood else self.tv
         priors = ((weight, total_variation),) if incomplete(observation) else ()
         # A likelihood has no known scale.
@@ -74,7 +74,7 @@ class IDLG(Attack):
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             classes = assumed(seen, private_labels(seen), turn=restart)
-            unknowns = Pixels.told(seen, known_targets(seen, classes, errors=self.errors))
+            unknowns = Pixels.told(seen, pixel_targets(seen, classes, errors=self.errors))
             objective = Objective(seen, unknowns, matching, priors)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
             return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
@@ -84,9 +84,9 @@ class IDLG(Attack):
             observation,
             attempt,
             budget=space.budget,
-            failed=lambda cost: cost > stopping.hopeless,
+            failed=lambda cost: cost > stopping.abort_cost,
             restarts=self.restarts,
-            chunk=victims_at_once(observation, unknowns=unknowns.size, pairs=self.optimiser.history),
+            chunk=chunk_size(observation, unknowns=unknowns.size, pairs=self.optimiser.history),
         )
         images, _ = unknowns.decode(found.point)
         return Reconstruction(

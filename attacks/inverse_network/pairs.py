@@ -32,7 +32,7 @@ class Pairs:
     def of(cls, seen: SmashedObservation, query: Query, owned: ImageSet, *, seed: int) -> Pairs:
         """Asks the client once for every image that the attacker owns.
 
-        The naive attacker sends the images as they are. The informed one sends what a client would make of
+        The naive attacker sends the images as they are. The adaptive one sends what a client would make of
         them, by its own copy of the clients' transform.
         """
         device = seen.activations.device

@@ -14,13 +14,13 @@ from bench.engine import (
     Optimum,
     Pixels,
     SignedAdam,
+    adaptive_loss,
     assumed,
-    informed,
-    known_targets,
+    chunk_size,
+    pixel_targets,
     private_labels,
     search,
     total_variation,
-    victims_at_once,
 )
 from bench.engine.minimisers.adam import Fading
 from bench.engine.parametrise import starts
@@ -64,7 +64,7 @@ class InvertingGradients(Attack):
         """
         labels = private_labels(observation)
         space = InputSpace.of(observation, budget=budget, seed=seed)
-        matching, likelihood = informed(observation, Cosine)
+        matching, likelihood = adaptive_loss(observation, Cosine)
         weight = self.tv_nats if likelihood else self.tv_end
         rough = total_variation if likelihood else colour_variation
         priors = ((weight, rough),)
@@ -80,7 +80,7 @@ class InvertingGradients(Attack):
 
         def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
             classes = assumed(seen, private_labels(seen))
-            unknowns = Pixels.told(seen, known_targets(seen, classes, errors=self.errors))
+            unknowns = Pixels.told(seen, pixel_targets(seen, classes, errors=self.errors))
             known = ((self.statistics, BatchNormStatistics(seen)),) if self.statistics else ()
             objective = Objective(seen, unknowns, matching, priors + known)
             start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
@@ -95,7 +95,7 @@ class InvertingGradients(Attack):
             budget=iterations,
             failed=lambda cost: cost.isnan(),
             restarts=0,
-            chunk=victims_at_once(observation, unknowns=whole.size),
+            chunk=chunk_size(observation, unknowns=whole.size),
         )
         images, _ = whole.decode(found.point)
         return Reconstruction(

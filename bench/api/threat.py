@@ -73,7 +73,7 @@ class Access(StrEnum):
             Access.WEIGHTS: "its weights (white box)",
             Access.QUERY: "its answers to images of the attacker",
             Access.ARCHITECTURE: "its layers and their sizes alone",
-            Access.ACTIVE: "its obedience: the attacker is the server of the training",
+            Access.ACTIVE: "its training: the attacker is a malicious server",
         }[self]
 
 

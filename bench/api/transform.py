@@ -1,4 +1,4 @@
-"""What an informed attacker knows of how clients change images before their first layer."""
+"""What an adaptive attacker knows of how clients change images before their first layer."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from bench.cache.store import Stored
 from bench.cells import stages
 from bench.cells.context import Context
 from bench.matrix.cells import Cell
-from bench.records.cell_schema import Question
+from bench.records.cell_schema import CellSchema
 from bench.records.outcome import Keys, Outcome, seeds, stage_keys
 from bench.records.provenance import machine, provenance
 from bench.records.record import SCHEMA, Record, Status, means_from
@@ -106,7 +106,7 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         id=cell.id,
         key=keys.scores,
         stages=stage_keys(keys),
-        cell=Question.model_validate(cell.to_json()),
+        cell=CellSchema.model_validate(cell.to_json()),
         seeds=seeds(cell),
         status=Status.DONE,
         utility=_pick(Utility, victim),

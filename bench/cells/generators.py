@@ -20,7 +20,7 @@ LEAST_CLASSES = 0.5
 
 
 def fidelity(
-    kind: str, samples: Tensor, data: Data, judge: dict[str, Tensor], device: torch.device
+    kind: str, samples: Tensor, data: Data, evaluator: dict[str, Tensor], device: torch.device
 ) -> dict[str, Any]:
     """What is known of a generator's quality, as facts to be stored.
 
@@ -29,7 +29,7 @@ def fidelity(
         samples: ``[M, C, H, W]`` of latents as they came; none is left out.
         data: samples are set beside its auxiliary images, these beside ``private_test``, which the attacker
             never sees: it only says how far apart two sets of real images are.
-        judge: the evaluator's state.
+        evaluator: the evaluator's state.
         device: where to compute.
 
     Raises:
@@ -52,7 +52,7 @@ def fidelity(
         "image_shape": data.dataset.image_shape,
         "device": device,
     }
-    classify, features = load_evaluator(judge, **shape), load_features(judge, **shape)
+    classify, features = load_evaluator(evaluator, **shape), load_features(evaluator, **shape)
     known, other = data.splits.auxiliary.images, data.splits.private_test.images
     found = Fidelity(
         frechet=frechet_distance(features(samples), features(known)),

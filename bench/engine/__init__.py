@@ -17,9 +17,17 @@ from bench.engine.classes import (
     target_probability,
 )
 from bench.engine.generative import GeneratorWeights, Latents, LatentSearch, WarmAdam
-from bench.engine.labels import assumed, count_labels, known_targets, private_labels, single_labels
-from bench.engine.matching import MATCHINGS, Cosine, Euclidean, Matching, TensorCosine, incomplete, informed
-from bench.engine.memory import victims_at_once
+from bench.engine.labels import assumed, count_labels, pixel_targets, private_labels, single_labels
+from bench.engine.matching import (
+    MATCHINGS,
+    Cosine,
+    Euclidean,
+    Matching,
+    TensorCosine,
+    adaptive_loss,
+    incomplete,
+)
+from bench.engine.memory import chunk_size
 from bench.engine.minimisers.adam import SignedAdam
 from bench.engine.minimisers.cgls import cgls
 from bench.engine.minimisers.evolution import EvolutionStrategy
@@ -53,8 +61,10 @@ __all__ = [
     "Stopping",
     "TensorCosine",
     "WarmAdam",
+    "adaptive_loss",
     "assumed",
     "cgls",
+    "chunk_size",
     "count_labels",
     "critic_of",
     "cross_entropy",
@@ -64,9 +74,8 @@ __all__ = [
     "imitations",
     "in_parts",
     "incomplete",
-    "informed",
-    "known_targets",
     "latent_divergence",
+    "pixel_targets",
     "poincare",
     "private_labels",
     "search",
@@ -74,5 +83,4 @@ __all__ = [
     "start_latents",
     "target_probability",
     "total_variation",
-    "victims_at_once",
 ]

@@ -35,7 +35,7 @@ class Features:
     Attributes:
         client: the client's half, inputs ``[M, *S] -> [M, *Z]``.
         seen: ``[M, *Z]``.
-        view: what the informed attacker knows.
+        view: what the adaptive attacker knows.
         sent: bool ``[M, *Z]``, entries that carry information; None where all do.
         gain: by which the defense multiplies the entries that it sends.
         tv: the weight of total variation that stays to the end, per image.

@@ -118,7 +118,7 @@ def single_labels(observation: GradientObservation) -> Tensor:
     return torch.where(alone, labels, UNKNOWN)
 
 
-def known_targets(observation: GradientObservation, labels: Tensor, *, errors: str = READ) -> Tensor:
+def pixel_targets(observation: GradientObservation, labels: Tensor, *, errors: str = READ) -> Tensor:
     """What a search for pixels is told about the outputs: output errors where they can be read, or labels.
 
     For B = 1 the gradient of the last layer's bias is the output error p - y itself. Told so, dummies need

@@ -224,7 +224,7 @@ def incomplete(observation: GradientObservation) -> bool:
     return view.negative_log_likelihood is not None or view.transmitted is not None
 
 
-def informed(
+def adaptive_loss(
     observation: GradientObservation, default: Callable[[Transmitted | None], Matching]
 ) -> tuple[Matching, bool]:
     """The matching loss of an attacker who uses all that it knows about the defense.

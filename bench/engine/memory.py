@@ -36,7 +36,7 @@ def limit() -> int | None:
     return int(text)
 
 
-def victims_at_once(observation: GradientObservation, *, unknowns: int, pairs: int = 0) -> int:
+def chunk_size(observation: GradientObservation, *, unknowns: int, pairs: int = 0) -> int:
     """The size of a chunk: at least one; on a CPU at most :data:`AT_ONCE`, on a GPU what fits.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.api.observation import GradientObservation
 from bench.api.threat import BatchNorm
-from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, told_errors
+from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, logit_gradient_loss
 from bench.engine.matching import Matching
 from bench.engine.parametrise import Parametrisation
 from bench.engine.priors import PerVictim, Prior
@@ -46,7 +46,7 @@ class Objective:
             seen.model,
             seen.parameters,
             per_victim_weights=seen.per_victim_weights,
-            loss=told_errors if self.parametrisation.errors_told else cross_entropy,
+            loss=logit_gradient_loss if self.parametrisation.errors_told else cross_entropy,
             statistics=seen.statistics if evaluating else None,
             batch_loss=seen.loss,
             names=seen.gradients,

@@ -78,7 +78,7 @@ def finish(
         sink.lost(cell, failure)
 
 
-def late(timeout: float | None) -> Failure:
+def timeout_failure(timeout: float | None) -> Failure:
     """What becomes of a task that took too long."""
     return Failure(status=Status.TIMEOUT, reason=f"no result within {timeout:g} s")
 

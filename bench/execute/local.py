@@ -19,7 +19,14 @@ from pathlib import Path
 
 from bench.api.errors import BenchError
 from bench.execute import worker
-from bench.execute.executor import ENVIRONMENT, Sink, cause_of_death, finish, killed_from_outside, late
+from bench.execute.executor import (
+    ENVIRONMENT,
+    Sink,
+    cause_of_death,
+    finish,
+    killed_from_outside,
+    timeout_failure,
+)
 from bench.execute.schedule import Schedule, Task
 from bench.records.files import DiskFullError
 from bench.records.outcome import Failure, Outcome
@@ -213,7 +220,7 @@ class LocalExecutor:
         for one in [one for one in self._workers if one.deadline is not None and one.deadline <= now]:
             one.kill()
             self._workers.remove(one)
-            self._end(one, late(self._timeout), schedule, sink)
+            self._end(one, timeout_failure(self._timeout), schedule, sink)
 
 
 def _start(process: ForkServerProcess) -> None:

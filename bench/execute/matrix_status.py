@@ -18,7 +18,7 @@ from bench.records.results import Results
 
 
 @dataclass(frozen=True)
-class Standing:
+class MatrixStatus:
     """The cells of a matrix beside what a folder holds of them.
 
     Attributes:
@@ -44,7 +44,7 @@ def load(
     *,
     shard: Shard | None = None,
     wanted: Callable[[Cell], bool] | None = None,
-) -> Standing:
+) -> MatrixStatus:
     """Reads a matrix and computes the keys of its cells.
 
     Args:
@@ -61,7 +61,7 @@ def load(
     if shard is not None:
         cells = shard.select(cells)
     identity = Identity(device_class(names))
-    return Standing(cells, {cell.id: identity.keys(cell) for cell in cells}, results)
+    return MatrixStatus(cells, {cell.id: identity.keys(cell) for cell in cells}, results)
 
 
 def counts(states: Mapping[str, State]) -> dict[str, int]:

@@ -14,16 +14,16 @@ from bench.execute.control import Control
 from bench.execute.devices import device_class
 from bench.execute.engines import engine_devices, engine_workers, make_executor
 from bench.execute.executor import Executor
-from bench.execute.matrix_status import Standing, clean, counts, load, status
+from bench.execute.matrix_status import MatrixStatus, clean, counts, load, status
 from bench.execute.plan import PROBLEMS, State, check_rows_are_distinct, choose, first_seed, survey
 from bench.execute.progress import display as make_display
-from bench.execute.progress.dry_run import rehearse
+from bench.execute.progress.dry_run import show_dry_run
 from bench.execute.publication import replaced as replaced_results
 from bench.execute.refresh import Refresher
 from bench.execute.schedule import Schedule
 from bench.execute.shards import Shard
 from bench.matrix import Cell, Filters
-from bench.matrix.user_inputs import build_brought
+from bench.matrix.user_inputs import build_user_inputs
 from bench.records.files import default_cache
 from bench.records.results import Results
 
@@ -111,13 +111,13 @@ def run_matrix(
     """
     shown = make_display(display)
     names = engine_devices(engine, device, address)
-    hands = workers or engine_workers(engine, names)
+    hired = workers or engine_workers(engine, names)
     plan = load(matrix, filters, Results(out, shown.message), names, shard=shard, wanted=wanted)
     found = plan.results.snapshot()
     replaced = check_rows_are_distinct(plan.cells, found.records)
     states = survey(plan.cells, plan.keys, found)
     chosen = choose(plan.cells, states, retry_failed=retry_failed, force=force)
-    build_brought(chosen, filters or Filters())
+    build_user_inputs(chosen, filters or Filters())
     if chosen and (warning := replaced_results(out)):
         shown.message(warning)
     if budget is not None:
@@ -125,12 +125,12 @@ def run_matrix(
         chosen = most_informative_first(chosen, [cell for cell in plan.cells if cell.id not in waiting])
     skipped = len(plan.cells) - len(chosen)
     if dry_run:
-        rehearse(
+        show_dry_run(
             plan,
             chosen,
             states=states,
             device=device_class(names),
-            workers=hands,
+            workers=hired,
             force=force,
             as_json=display == "json",
         )
@@ -139,14 +139,14 @@ def run_matrix(
     plan.results.sweep()
     Store(default_cache()).sweep()
     plan.results.remove(replaced)
-    executor = make_executor(engine, devices=names, workers=hands, timeout=timeout, cache=default_cache())
+    executor = make_executor(engine, devices=names, workers=hired, timeout=timeout, cache=default_cache())
     control = Control(
         plan.results,
         shown,
         Refresher(out),
         total=len(chosen),
         device=names[0],
-        workers=hands,
+        workers=hired,
         first=first_seed(plan.cells, chosen),
     )
     control.learn(found.records.values())
@@ -171,7 +171,7 @@ def run_matrix(
 
 
 def _work(
-    plan: Standing,
+    plan: MatrixStatus,
     chosen: list[Cell],
     control: Control,
     executor: Executor,

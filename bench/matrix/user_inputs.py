@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.api.dataset import Dataset
 
 
-def build_brought(cells: Iterable[Cell], filters: Filters) -> None:
+def build_user_inputs(cells: Iterable[Cell], filters: Filters) -> None:
     """Builds every network, and reads every data set, that the user named.
 
     What ships with the project is not touched: it costs time, and its files may be missing on this machine

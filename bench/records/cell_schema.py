@@ -33,7 +33,7 @@ class Chosen(Part):
     """The swept parameter of a defense; None for everything else."""
 
 
-class Question(Part):
+class CellSchema(Part):
     """What was asked: all that names the cell."""
 
     dataset: Chosen
@@ -71,6 +71,6 @@ def read_question(data: Any) -> Cell:
         ValueError: naming every wrong field.
     """
     try:
-        return Cell.from_json(Question.model_validate(data).model_dump())
+        return Cell.from_json(CellSchema.model_validate(data).model_dump())
     except ValidationError as error:
         raise ValueError("; ".join(explain(error, "cell").splitlines())) from None

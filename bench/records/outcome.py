@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.matrix.cells import Cell
-from bench.records.cell_schema import Question
+from bench.records.cell_schema import CellSchema
 from bench.records.provenance import Machine, provenance
 from bench.records.record import REASON, SCHEMA, TRACEBACK, Record, Status
 from bench.records.record_fields import Seeds, StageKeys
@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a task has no result; of foreign texts it keeps what a record can hold."""
+    """Why a task has no result; of untrusted texts it keeps what a record can hold."""
 
     status: Status
     reason: str
@@ -76,7 +76,7 @@ def failed(cell: Cell, keys: Keys, failure: Failure, *, device: str) -> Outcome:
         id=cell.id,
         key=keys.scores,
         stages=stage_keys(keys),
-        cell=Question.model_validate(cell.to_json()),
+        cell=CellSchema.model_validate(cell.to_json()),
         seeds=seeds(cell),
         status=failure.status,
         reason=failure.reason,

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from bench.api.cards import explain
 from bench.api.errors import BenchError, UsageError
 from bench.matrix.cells import Cell
-from bench.records.cell_schema import Question
+from bench.records.cell_schema import CellSchema
 from bench.records.files import read_regular, sha256
 from bench.records.record_fields import (
     HEX64,
@@ -78,7 +78,7 @@ class Record(Part):
     key: str = Field(pattern=HEX64)
     """Content address of all that went into this cell; another one today means that the record is stale."""
     stages: StageKeys
-    cell: Question
+    cell: CellSchema
     seeds: Seeds
     status: Status
     """``done``, ``failed``, ``timeout``, ``oom`` or ``incompatible``."""

@@ -1,4 +1,4 @@
-"""Numbers and foreign text, ready to print."""
+"""Numbers and untrusted text, ready to print."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|~#!$])")
 
 
 def markdown(text: object) -> str:
-    """Escapes foreign text for a Markdown table cell: it cannot become markup, a link or another column."""
+    """Escapes untrusted text for a Markdown table cell: it cannot become markup, a link or another column."""
     safe = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     safe = _MARKDOWN.sub(r"\\\1", safe)
     return safe.replace("://", "&#58;//").replace("@", "&#64;").replace("www.", "www&#46;")
@@ -38,7 +38,7 @@ _LATEX = {
 
 
 def latex(text: object) -> str:
-    """Escapes foreign text for LaTeX; what pdfLaTeX may not know loses its accent or becomes ?."""
+    """Escapes untrusted text for LaTeX; what pdfLaTeX may not know loses its accent or becomes ?."""
     return "".join(_LATEX.get(char) or _ascii(char) for char in clean(text))
 
 

@@ -19,7 +19,7 @@ MAX_SHIFT = 2
 
 
 def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch moved by up to MAX_SHIFT pixels, so that the judge tolerates a misplaced reconstruction."""
+    """The batch moved by up to MAX_SHIFT pixels, so that it tolerates misplaced reconstructions."""
     down, right = (
         int(torch.randint(-MAX_SHIFT, MAX_SHIFT + 1, (1,), generator=generator).item()) for _ in range(2)
     )

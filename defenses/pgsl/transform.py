@@ -1,4 +1,4 @@
-"""What an informed attacker knows of the clients' transform, and its own copy of it."""
+"""What an adaptive attacker knows of the clients' transform, and its own copy of it."""
 
 from __future__ import annotations
 

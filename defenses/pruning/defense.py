@@ -24,7 +24,7 @@ class Pruning(Defense):
         return {name: self._largest(value) for name, value in gradients.items()}
 
     def view(self) -> DefenseView | None:
-        """Zeros were not sent: an informed attacker matches the other entries only."""
+        """Zeros were not sent: an adaptive attacker matches the other entries only."""
         return DefenseView(
             parameters={"ratio": self.ratio},
             transmitted=lambda observed: {name: value != 0 for name, value in observed.items()},

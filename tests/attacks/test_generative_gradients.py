@@ -148,7 +148,7 @@ def test_a_small_memory_changes_nothing(name: str, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("defense", "parameters"), [("noise", {"sigma": 0.003}), ("pruning", {"ratio": 0.9})]
 )
-def test_an_informed_attacker_uses_the_defense(name: str, defense: str, parameters: dict[str, Any]) -> None:
+def test_an_adaptive_attacker_uses_the_defense(name: str, defense: str, parameters: dict[str, Any]) -> None:
     """It minimises another cost than a naive one does, and still finds something of the images."""
     shield = build_defense(defense, parameters)
     images, labels = drawn(3)

@@ -163,7 +163,7 @@ def test_what_the_card_asks_for_is_needed() -> None:
 
 @pytest.mark.parametrize("name", ["query_free", "fsha"])
 @pytest.mark.parametrize("defense", ["activation_noise", "dropout"])
-def test_the_informed_attacker_does_something_else(name: str, defense: str) -> None:
+def test_the_adaptive_attacker_does_something_else(name: str, defense: str) -> None:
     hooks = build_defense(defense, {})
     naive = run(name, case(name, victims=2, defense=hooks).seen, budget=8)
     known = run(name, case(name, victims=2, defense=hooks, adversary=Adversary.ADAPTIVE).seen, budget=8)
@@ -178,7 +178,7 @@ def test_one_clone_serves_all_releases() -> None:
     assert not torch.allclose(together[1:2], alone)
 
 
-# --------------------------------------------------------------------------- the informed attacker's distance
+# --------------------------------------------------------------------------- the adaptive attacker's distance
 
 
 def seen_under(view: DefenseView | None, activations: Tensor) -> SmashedObservation:

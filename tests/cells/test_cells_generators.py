@@ -151,7 +151,7 @@ def cell(adversary: Adversary = Adversary.NAIVE) -> Cell:
 
 
 class Viewed(Defense):
-    """A defense that an informed attacker can adapt to."""
+    """A defense that an adaptive attacker can adapt to."""
 
     def view(self) -> DefenseView:
         return DefenseView(parameters={"strength": 3.0})
@@ -262,7 +262,7 @@ def test_the_weights_are_those_that_were_sent(asks: SimpleNamespace) -> None:
     assert not any(value.any() for value in seen.model.state_dict().values())
 
 
-def test_only_the_informed_attacker_has_the_defenses_view(asks: SimpleNamespace) -> None:
+def test_only_the_adaptive_attacker_has_the_defenses_view(asks: SimpleNamespace) -> None:
     assert seen_by(asks, Adversary.NAIVE)[0].defense is None
     view = seen_by(asks, Adversary.ADAPTIVE)[0].defense
     assert view is not None and view.parameters == {"strength": 3.0}

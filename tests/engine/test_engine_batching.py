@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bench.api import Attack, GradientObservation, Reconstruction, UsageError, per_victim
 from bench.engine import Cosine, InputSpace, Objective, Pixels, SignedAdam
-from bench.engine.memory import LIMIT, bytes_per_victim, victims_at_once
+from bench.engine.memory import LIMIT, bytes_per_victim, chunk_size
 from bench.engine.parametrise import starts
 from bench.plugins import build_attack
 from tests.engine.devices import moved
@@ -75,7 +75,7 @@ def test_chunks_do_not_matter(
 ) -> None:
     per_victim = bytes_per_victim(seen, unknowns=1034, pairs=100)
     monkeypatch.setenv(LIMIT, str(4 * per_victim + 1))
-    assert victims_at_once(seen, unknowns=1034, pairs=100) == 4
+    assert chunk_size(seen, unknowns=1034, pairs=100) == 4
     got = searched_in_double(build_attack("dlg", {}), seen)
     assert_same(got, reference, torch.arange(6))
 
@@ -150,7 +150,7 @@ def test_a_gpu_finds_what_a_cpu_finds(
     attack: str, seen: GradientObservation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = moved(seen, "cuda")
-    chunk = victims_at_once(there, unknowns=1034, pairs=100)
+    chunk = chunk_size(there, unknowns=1034, pairs=100)
     assert chunk == there.victims
     want = build_attack(attack, {}).reconstruct(seen, budget=BUDGET, seed=0)
     got = build_attack(attack, {}).reconstruct(there, budget=BUDGET, seed=0)
@@ -168,11 +168,11 @@ def test_a_limit_that_is_no_number_of_bytes_is_named(
 ) -> None:
     monkeypatch.setenv(LIMIT, text)
     with pytest.raises(UsageError, match=LIMIT):
-        victims_at_once(seen, unknowns=1034)
+        chunk_size(seen, unknowns=1034)
 
 
 def test_one_victim_is_attacked_however_small_the_limit(
     seen: GradientObservation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LIMIT, "1")
-    assert victims_at_once(seen, unknowns=1034) == 1
+    assert chunk_size(seen, unknowns=1034) == 1

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.engine import Cosine, Euclidean, Matching, Objective, Pixels, PixelsAndLabels, total_variation
-from bench.engine.gradients import cross_entropy, gradient_map, one_hot, told_errors
+from bench.engine.gradients import cross_entropy, gradient_map, logit_gradient_loss, one_hot
 from tests.engine.observations import batches, observation, plain_gradients
 
 VICTIMS = 3
@@ -167,7 +167,7 @@ def test_cross_entropy_gradient_is_finite_for_enormous_scores() -> None:
     assert slope.isfinite().all()
 
 
-@pytest.mark.parametrize("loss", [cross_entropy, told_errors])
+@pytest.mark.parametrize("loss", [cross_entropy, logit_gradient_loss])
 def test_a_target_that_adds_up_to_zero_is_the_slope_whatever_the_scores(
     loss: Callable[[Tensor, Tensor], Tensor],
 ) -> None:

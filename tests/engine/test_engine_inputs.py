@@ -1,4 +1,4 @@
-"""An informed attacker searches what clients compute on, and pays for the way back to images."""
+"""An adaptive attacker searches what clients compute on, and pays for the way back to images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.plugins import build_defense
 from tests.engine.observations import batches, digits, observation
 
 
-def informed(defense: str, **changes: Any) -> Any:
+def adaptive_loss(defense: str, **changes: Any) -> Any:
     seen = observation("lenet", *batches(2, 1), seeds=1)
     threat = replace(seen.threat, adversary=Adversary.ADAPTIVE)
     return replace(seen, threat=threat, defense=build_defense(defense, {}).view(), **changes)
@@ -22,7 +22,7 @@ def informed(defense: str, **changes: Any) -> Any:
 
 @pytest.mark.parametrize("defense", ["none", "noise", "pruning"])
 def test_without_a_transform_nothing_changes(defense: str) -> None:
-    seen = informed(defense)
+    seen = adaptive_loss(defense)
     space = InputSpace.of(seen, budget=70, seed=0)
     assert space.observation is seen and space.budget == 70 and space.learning == 0
     found = torch.randn(2, 1, *seen.image_shape)
@@ -35,7 +35,7 @@ def test_a_known_transform_is_searched_and_undone_within_the_budget() -> None:
     owned = digits().auxiliary
     few = replace(owned, images=owned.images[:40], labels=owned.labels[:40])
     defense = build_defense("pgsl", {"surrogate_epochs": 1})
-    seen = replace(informed("none", auxiliary=few), defense=defense.view())
+    seen = replace(adaptive_loss("none", auxiliary=few), defense=defense.view())
     space = InputSpace.of(seen, budget=50, seed=0)
     assert space.observation.image_shape == (5, 16, 16) and seen.image_shape == (1, 32, 32)
     assert space.budget + space.learning == 50 and 0 < space.learning <= 20
@@ -49,19 +49,19 @@ def test_a_known_transform_is_searched_and_undone_within_the_budget() -> None:
 
 
 def test_a_transform_cannot_be_undone_without_images_of_ones_own() -> None:
-    seen = replace(informed("none"), defense=build_defense("pgsl", {}).view())
+    seen = replace(adaptive_loss("none"), defense=build_defense("pgsl", {}).view())
     with pytest.raises(IncompatibleError, match="auxiliary images are needed"):
         InputSpace.of(seen, budget=50, seed=0)
 
 
 def test_copies_are_learned_only_where_a_transform_is_known() -> None:
-    assert imitated(informed("noise"), seed=0) is None
+    assert imitated(adaptive_loss("noise"), seed=0) is None
     shield = build_defense("pgsl", {"surrogate_epochs": 1}).view()
     with pytest.raises(IncompatibleError, match="auxiliary images are needed"):
-        imitated(replace(informed("none"), defense=shield), seed=0)
+        imitated(replace(adaptive_loss("none"), defense=shield), seed=0)
     owned = digits().auxiliary
     few = replace(owned, images=owned.images[:40], labels=owned.labels[:40])
-    seen = replace(informed("none", auxiliary=few), defense=shield)
+    seen = replace(adaptive_loss("none", auxiliary=few), defense=shield)
     copies, again = imitated(seen, seed=0, number=2), imitated(seen, seed=0, number=2)
     assert copies is not None and again is not None and len(copies) == 2
     images, labels = batches(2, 1)

@@ -19,7 +19,7 @@ from bench.engine import (
     PixelsAndLabels,
     assumed,
     count_labels,
-    known_targets,
+    pixel_targets,
     private_labels,
     single_labels,
 )
@@ -182,7 +182,7 @@ def test_the_output_error_of_an_intact_release_is_read(name: str, scale: float) 
     model = drawn(name, 0)
     model.load_state_dict(dict(seen.parameters))
     want = model(images.flatten(0, 1)).softmax(-1).unsqueeze(1) - one_hot(labels, 10)
-    told = known_targets(seen, 0 * labels)  # the labels do not matter
+    told = pixel_targets(seen, 0 * labels)  # the labels do not matter
     torch.testing.assert_close(told, -scale * want, rtol=1e-3, atol=scale * 1e-5)
     points = images.flatten(1).clone()
     cost, _ = Objective(seen, Pixels.told(seen, told), Euclidean())(points)
@@ -192,7 +192,7 @@ def test_the_output_error_of_an_intact_release_is_read(name: str, scale: float) 
 def test_the_slope_of_a_known_error_is_that_of_finite_differences() -> None:
     images, labels = batches(2, 1)
     seen = observation("lenet", images, labels, seeds=[4, 5], dtype=torch.float64)
-    objective = Objective(seen, Pixels.told(seen, known_targets(seen, labels)), Euclidean())
+    objective = Objective(seen, Pixels.told(seen, pixel_targets(seen, labels)), Euclidean())
     generator = torch.Generator().manual_seed(0)
     point, way = (torch.rand(2, 1024, generator=generator, dtype=torch.float64) for _ in range(2))
     _, slope = objective(point)
@@ -204,7 +204,7 @@ def test_known_errors_cost_what_they_cost_among_victims_whose_labels_alone_are_k
     """The loss is another one where every error of the batch is known."""
     images, labels = batches(3, 1)
     seen = observation("lenet", images, labels, dtype=torch.float64)
-    told = known_targets(seen, labels)
+    told = pixel_targets(seen, labels)
     mixed = told.clone()
     mixed[1] = one_hot(labels[1], 10, torch.float64)
     every, some = Pixels.told(seen, told), Pixels.told(seen, mixed)
@@ -229,16 +229,16 @@ def test_what_is_no_output_error_is_not_taken_for_one() -> None:
     bias[2] = 0
     harmed = replace(seen, gradients={**seen.gradients, "classifier.bias": bias})
     hard = one_hot(labels, 10)
-    told = known_targets(harmed, labels)
+    told = pixel_targets(harmed, labels)
     assert torch.equal(told[:3], hard[:3])
-    assert torch.equal(told[3], known_targets(seen, labels)[3]) and told[3].sum().abs() < 1e-6
-    assert torch.equal(known_targets(seen, labels, errors="dummy"), hard)
+    assert torch.equal(told[3], pixel_targets(seen, labels)[3]) and told[3].sum().abs() < 1e-6
+    assert torch.equal(pixel_targets(seen, labels, errors="dummy"), hard)
 
 
 def test_errors_are_read_where_they_are_those_of_one_image_and_of_the_score_alone() -> None:
     images, labels = batches(2, 3, seed=4)
     seen = observation("lenet", images, labels)
-    assert torch.equal(known_targets(seen, labels), one_hot(labels, 10))
+    assert torch.equal(pixel_targets(seen, labels), one_hot(labels, 10))
     single = observation("lenet", images[:, :1], labels[:, :1])
     hard = one_hot(labels[:, :1], 10)
     own = replace(single, loss=lambda weights, still, images, targets: images.sum())
@@ -246,7 +246,7 @@ def test_errors_are_read_where_they_are_those_of_one_image_and_of_the_score_alon
     sure = replace(single, model=_Sure(single.model), parameters=_inside(single.parameters))
     sure = replace(sure, gradients=_inside(single.gradients))
     for other in (own, replace(single, gradients=without), sure):
-        assert torch.equal(known_targets(other, labels[:, :1]), hard)
+        assert torch.equal(pixel_targets(other, labels[:, :1]), hard)
 
 
 class _Sure(nn.Module):
@@ -298,4 +298,4 @@ def test_a_network_that_ends_in_a_convolution_has_its_errors_read() -> None:
     release = [plain_gradients(model, seen.parameters, images[i], labels[i]) for i in range(2)]
     seen = replace(seen, gradients={name: torch.stack([one[name] for one in release]) for name in release[0]})
     want = model(images.flatten(0, 1)).softmax(-1).unsqueeze(1) - one_hot(labels, 10)
-    torch.testing.assert_close(known_targets(seen, labels), -want, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(pixel_targets(seen, labels), -want, rtol=1e-3, atol=1e-5)

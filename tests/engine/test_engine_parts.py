@@ -15,7 +15,7 @@ from bench.engine import (
     Pixels,
     PixelsAndLabels,
     TensorCosine,
-    informed,
+    adaptive_loss,
     total_variation,
 )
 from bench.engine.matching import Matching, Transmitted
@@ -189,13 +189,13 @@ def test_outside_box_by_hand() -> None:
     assert outside_box(image).tolist() == pytest.approx([(1 + 4) / 4])
 
 
-def test_informed_uses_all_that_is_known_of_the_defense() -> None:
+def test_the_adaptive_loss_uses_all_that_is_known_of_the_defense() -> None:
     seen = observation("lenet", *batches(1, 1))
 
     def likelihood(candidate: Gradients, observed: Gradients) -> Tensor:
         return torch.zeros(1)
 
-    naive, is_likelihood = informed(seen, Euclidean)
+    naive, is_likelihood = adaptive_loss(seen, Euclidean)
     assert naive == Euclidean(None) and not is_likelihood
     cases = [
         (DefenseView(), Euclidean(None), False),
@@ -205,7 +205,7 @@ def test_informed_uses_all_that_is_known_of_the_defense() -> None:
     ]
     adaptive = replace(seen.threat, adversary=Adversary.ADAPTIVE)
     for view, want, is_density in cases:
-        assert informed(replace(seen, threat=adaptive, defense=view), Euclidean) == (want, is_density)
+        assert adaptive_loss(replace(seen, threat=adaptive, defense=view), Euclidean) == (want, is_density)
 
 
 def test_unknowns_decode_to_images_and_probabilities() -> None:

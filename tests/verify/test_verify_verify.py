@@ -29,7 +29,7 @@ from bench.execute.schedule import Schedule
 from bench.matrix.cells import Cell, Variant
 from bench.matrix.expand import variant
 from bench.plugins import discover
-from bench.records.cell_schema import Question
+from bench.records.cell_schema import CellSchema
 from bench.records.outcome import Keys, Outcome
 from bench.records.record import read_record
 from bench.records.results import Results
@@ -350,7 +350,7 @@ def _strange(copy: World, **changes: object) -> None:
     """Adds a record whose key is today's and whose cell names something of its author's own."""
     first = next(o for o in Results(copy.out).outcomes() if o.record.status == "done")
     cell = replace(first.record.asked, **changes)  # type: ignore[arg-type]
-    question = Question.model_validate(cell.to_json())
+    question = CellSchema.model_validate(cell.to_json())
     key = Identity("cpu").keys(cell).scores
     record = first.record.model_copy(update={"cell": question, "id": cell.id, "key": key})
     rows = tuple((*key_of(cell), *row[len(KEYS) :]) for row in first.rows)

@@ -78,7 +78,7 @@ def test_pruning_does_not_hide_that_a_client_diverged() -> None:
         assert not sent[0].isfinite().all() and not sent[1].isfinite().all()
 
 
-def test_pruning_shows_the_informed_attacker_what_was_sent() -> None:
+def test_pruning_shows_the_adaptive_attacker_what_was_sent() -> None:
     defense = build_defense("pruning", {"ratio": 0.9})
     sent = defense.gradients(gradients(1, *SHAPES), context())
     view = defense.view()

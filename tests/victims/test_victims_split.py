@@ -242,9 +242,9 @@ def test_what_passes_the_door_of_weight_gradients(adversary: Adversary, channel:
     sent = release_weight_gradients(place, halves=halves)
     who = material.attacker(attack_card("dlg"), sent, adversary)
     seen = observe_weight_gradients(place, sent, who, channel)
-    informed = adversary is Adversary.ADAPTIVE
+    adaptive = adversary is Adversary.ADAPTIVE
     assert seen.threat.channel == channel and seen.threat.adversary is adversary and seen.labels is None
-    assert (seen.defense is not None) == (seen.auxiliary is not None) == seen.threat.auxiliary == informed
+    assert (seen.defense is not None) == (seen.auxiliary is not None) == seen.threat.auxiliary == adaptive
     assert all(name.startswith(halves) for name in seen.gradients) and set(seen.gradients) == set(sent.sent)
     assert all(name.startswith((CLIENT, SERVER)) for name in seen.parameters)
     secret = {k: v for k, v in place.parameters.items() if k.startswith("surrogate") and v.std() > 0}

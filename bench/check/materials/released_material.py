@@ -80,7 +80,7 @@ def source(
 def observation(
     subject: Subject, place: Source, *, adversary: Adversary = Adversary.NAIVE
 ) -> ModelObservation:
-    """What this attack may see, through the door of a real cell."""
+    """What this attack may see, built as in a real cell."""
     released = release_classifier(place)
     return CHANNEL.observe(
         place, released, material.attacker(card_of(subject), released, adversary, _AUXILIARY)

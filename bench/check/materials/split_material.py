@@ -84,7 +84,7 @@ def released(place: Source) -> Release:
 def observation(
     attack: str, place: Source, sent: Release, *, adversary: Adversary = Adversary.NAIVE, few: bool = True
 ) -> SmashedObservation:
-    """What this attack may see, through the door of a real cell."""
+    """What this attack may see, built as in a real cell."""
     splits, card = material.data().splits, attack_card(attack)
 
     def start() -> HijackedTraining | None:

@@ -143,7 +143,7 @@ class LBFGS:
         stuck = look & (slots.cost > (1 - stopping.progress) * slots.seen_cost)
         slots.seen_cost = torch.where(look, slots.cost, slots.seen_cost)
         slots.seen_at = torch.where(look, slots.spent, slots.seen_at)
-        lost = (slots.spent >= stopping.chance) & (slots.cost > stopping.hopeless)
+        lost = (slots.spent >= stopping.chance) & (slots.cost > stopping.abort_cost)
         ended = (slots.cost <= stopping.target) | (slots.spent >= budget) | stuck | lost
         slots.done = slots.done | ended | (slots.trials > MAX_TRIALS) | ~torch.isfinite(slots.cost)
 

@@ -31,13 +31,13 @@ class Stopping:
         target: a cost below which the victim is reconstructed; it leaves the batch.
         patience: evaluations between two looks at the progress.
         progress: a victim stops if its cost fell by less than this share since the last look.
-        hopeless: a cost that a start on its way to success has left behind after ``chance`` evaluations.
-        chance: evaluations after which a victim above ``hopeless`` stops, so that its budget is left for
+        abort_cost: a cost that a start on its way to success has left behind after ``chance`` evaluations.
+        chance: evaluations after which a victim above ``abort_cost`` stops, so that its budget is left for
             another start.
     """
 
     target: float = 0.0
     patience: int = 40
     progress: float = 5e-2
-    hopeless: float = math.inf
+    abort_cost: float = math.inf
     chance: int = 80

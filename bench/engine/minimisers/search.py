@@ -32,7 +32,7 @@ def search(
         budget: evaluations per victim over all its attempts.
         failed: costs ``[N]`` -> bool ``[N]``, by what the attacker sees.
         restarts: further attempts that a victim may have.
-        chunk: victims in one graph, see :func:`~bench.engine.memory.victims_at_once`.
+        chunk: victims in one graph, see :func:`~bench.engine.memory.chunk_size`.
         reserve: the smallest share of the budget that is worth another attempt.
 
     Returns:

@@ -15,7 +15,7 @@ def transmission_gain(view: DefenseView, released: Tensor) -> float:
     """What is sent of activations that are all one, on average; 1 where the attacker cannot try it.
 
     Args:
-        view: what the informed attacker knows.
+        view: what the adaptive attacker knows.
         released: ``[N, B, *Z]``, a release; only its shape counts.
     """
     if view.release is None or view.transmitted is None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.cache.store import Store
-from bench.execute.matrix_status import Standing, counts
+from bench.execute.matrix_status import MatrixStatus, counts
 from bench.execute.plan import State
 from bench.execute.progress.display import counted, duration
 from bench.execute.progress.forecast import Estimate, Forecast
@@ -20,8 +20,8 @@ from bench.text import clean
 PUBLISHED = Path("results")
 
 
-def rehearse(
-    standing: Standing,
+def show_dry_run(
+    standing: MatrixStatus,
     chosen: Sequence[Cell],
     *,
     states: Mapping[str, State],

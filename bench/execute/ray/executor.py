@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.api.errors import BenchError
 from bench.execute import worker
-from bench.execute.executor import Sink, finish, late
+from bench.execute.executor import Sink, finish, timeout_failure
 from bench.execute.ray.cluster import gpu_share, resources
 from bench.execute.schedule import Kind, Schedule, Task
 from bench.records.files import DiskFullError
@@ -234,7 +234,7 @@ class RayExecutor:
         now = time.monotonic()
         for slot in [one for one in self._slots if one.deadline is not None and one.deadline <= now]:
             self._discard(slot)
-            self._end(slot, late(self._timeout), schedule, sink)
+            self._end(slot, timeout_failure(self._timeout), schedule, sink)
 
 
 def _cause_of_death(text: str) -> Failure:

@@ -69,7 +69,7 @@ def _save(group: Group, figure: Figure) -> bytes:
 
 
 def _plain(text: str) -> str:
-    """Foreign text without the dollar signs that would start a formula."""
+    """Untrusted text without the dollar signs that would start a formula."""
     return text.replace("$", r"\$")
 
 

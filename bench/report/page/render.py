@@ -165,7 +165,7 @@ def _plain(value: Interval, digits: int) -> tuple[str, str]:
 
 
 def _breaks(text: str, tight: bool = True) -> Markup:
-    """Foreign text that may break after the signs inside long labels; ``tight`` keeps a strength whole."""
+    """Untrusted text that may break after the signs inside long labels; ``tight`` keeps a strength whole."""
     glue = "\N{NO-BREAK SPACE}"
     text = text.replace(" = ", f"{glue}={glue}") if tight else text
     return Markup(re.sub(rf"([/\[=,_](?![ {glue}]))", r"\1<wbr>", str(escape(text))))

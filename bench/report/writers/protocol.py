@@ -54,7 +54,7 @@ _CLASSES = (
 
 
 def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
-    """The protocol as sentences of plain text; foreign text in them is not yet escaped."""
+    """The protocol as sentences of plain text; untrusted text in them is not yet escaped."""
     cells = results.cells
     if cells.empty:
         return ["No record was found."]

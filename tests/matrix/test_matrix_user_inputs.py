@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from bench.api import Channel, UsageError
 from bench.cli.main import main
 from bench.matrix import Cell, Filters, expand, load_matrix
-from bench.matrix.user_inputs import build_brought
+from bench.matrix.user_inputs import build_user_inputs
 from tests.victims.test_victims_folder import photographs
 
 NETS = """
@@ -49,11 +49,11 @@ def chosen(*models: str, **more: tuple[str, ...]) -> tuple[list[Cell], Filters]:
 )
 def test_a_network_that_cannot_be_used_is_refused_at_once(model: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        build_brought(*chosen(model))
+        build_user_inputs(*chosen(model))
 
 
 def test_a_sound_network_passes() -> None:
-    build_brought(*chosen("brought_nets:ok", "lenet[learning_rate=0.5]"))
+    build_user_inputs(*chosen("brought_nets:ok", "lenet[learning_rate=0.5]"))
 
 
 def test_nothing_is_written_when_a_run_is_refused(folder: Path) -> None:
@@ -65,10 +65,10 @@ def test_nothing_is_written_when_a_run_is_refused(folder: Path) -> None:
 def test_images_that_cannot_be_used_are_refused_at_once(folder: Path) -> None:
     photographs(folder / "few", 12)
     with pytest.raises(UsageError, match="12 distinct images, 250 are the least"):
-        build_brought(*chosen(datasets=("folder[path=few]",)))
+        build_user_inputs(*chosen(datasets=("folder[path=few]",)))
     (folder / "few" / "class0" / "torn.png").write_bytes(b"no image")
     with pytest.raises(UsageError, match=r"torn\.png cannot be read as an image"):
-        build_brought(*chosen(datasets=("folder[path=few]",)))
+        build_user_inputs(*chosen(datasets=("folder[path=few]",)))
 
 
 def test_absent_files_are_refused_where_the_user_names_the_data_set(
@@ -78,8 +78,8 @@ def test_absent_files_are_refused_where_the_user_names_the_data_set(
     monkeypatch.setattr(module, "DEBIAN", folder)
     cells, filters = chosen(datasets=("fashion_mnist",))
     with pytest.raises(UsageError, match="there is neither"):
-        build_brought(cells, filters)
-    build_brought(cells, Filters())  # a matrix that has it anyway runs its other cells
+        build_user_inputs(cells, filters)
+    build_user_inputs(cells, Filters())  # a matrix that has it anyway runs its other cells
 
 
 @pytest.mark.parametrize("channel", [Channel.SMASHED, Channel.CLIENT_GRADIENTS])
