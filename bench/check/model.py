@@ -26,7 +26,7 @@ def check_model(name: str) -> Checklist:
         name: what ``-m`` would take.
     """
     spec = parse_model(name)
-    place = spec.script or (module_file(spec.function[0], name) if spec.function else "bench/models")
+    place = spec.exported or (module_file(spec.function[0], name) if spec.function else "bench/models")
     return Checklist(kind="model", name=name, folder=str(place), items=tuple(_items(name)))
 
 

@@ -82,7 +82,7 @@ def _is_model(target: str) -> bool:
     from bench.models.names import MODELS
 
     head = target.partition("[")[0]
-    return ":" in head or head.endswith((".pt", ".pth", ".ts")) or head in MODELS
+    return ":" in head or head.endswith(".pt2") or head in MODELS
 
 
 def tell(promise: str) -> None:

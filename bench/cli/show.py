@@ -57,7 +57,7 @@ def _model_options(name: str) -> Pairs:
 
     yield "your weights", f"{name}[weights=FILE], a state dict"
     yield "schedule", f"{name}[{', '.join(f'{key}=...' for key in SCHEDULE)}]"
-    yield "your network", "module:function, or a TorchScript file"
+    yield "your network", "module:function, or a file of torch.export"
     yield "prove it", f"bench check {name}"
 
 

@@ -1,4 +1,4 @@
-"""The user's own victim: a function that builds it, a TorchScript file, or weights of a known network."""
+"""The user's own victim: a function that builds it, an exported network, or weights of a known network."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from torch.func import functional_call, grad, vmap
 
 from bench.api.errors import UsageError
 from bench.models.base import Shape, VictimModel
+from bench.models.exported import load_exported
 from bench.models.names import MODELS
-from bench.models.script import load_script
 from bench.models.spec import ModelSpec
 from bench.models.victims import ARCHITECTURES, Schedule
 
@@ -71,7 +71,7 @@ def build_custom(spec: ModelSpec, *, num_classes: int, image_shape: Shape) -> Vi
         network = build()
     if spec.weights:
         _load(network, spec.weights, spec.text)
-    keeps = spec.weights is not None or spec.script is not None
+    keeps = spec.weights is not None or spec.exported is not None
     model = UserModel(network, None if keeps else build)
     question = (spec, num_classes, image_shape)
     if question not in _sound:
@@ -96,8 +96,8 @@ def custom_schedule(spec: ModelSpec) -> Schedule:
 def _builder(spec: ModelSpec, num_classes: int, image_shape: Shape) -> Callable[[], nn.Module]:
     if spec.head in MODELS:
         return lambda: ARCHITECTURES[spec.head].build(num_classes, image_shape)
-    if script := spec.script:
-        return lambda: load_script(script)
+    if exported := spec.exported:
+        return lambda: load_exported(exported)
     function = _function(spec)
 
     def build() -> nn.Module:

@@ -1,6 +1,6 @@
 """How a victim's architecture is written down: one of ours, a function of the user, or a file. No torch.
 
-``lenet``, ``package.module:function``, ``network.pt`` (TorchScript), each with options in brackets:
+``lenet``, ``package.module:function``, ``network.pt2`` (torch.export), each with options in brackets:
 ``lenet[weights=start.pt]``, ``nets:mlp[learning_rate=0.05,epochs=5]``.
 """
 
@@ -18,10 +18,10 @@ from bench.api.errors import UsageError, unknown
 from bench.models.names import MODELS
 
 SCHEDULE = ("epochs", "images_per_round", "learning_rate", "momentum", "weight_decay", "clip_norm")
-_FILES = (".pt", ".pth", ".ts")
+_FILE = ".pt2"
 _FORM = re.compile(r"(?P<head>[^\[\]]+)(\[(?P<options>[^\[\]]*)\])?")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_HELP = "write one of {known}, module:function, or a TorchScript file that ends in .pt, .pth or .ts"
+_HELP = "write one of {known}, module:function, or a file of torch.export that ends in .pt2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class ModelSpec:
         return (module, name) if colon and self.head not in MODELS else None
 
     @property
-    def script(self) -> Path | None:
-        """The TorchScript file, if there is one."""
+    def exported(self) -> Path | None:
+        """The file of ``torch.export``, if there is one."""
         return Path(self.head) if self.head not in MODELS and self.function is None else None
 
     def sources(self) -> list[Path]:
@@ -66,7 +66,7 @@ class ModelSpec:
 
     def files(self) -> list[Path]:
         """The user's data files: their content is part of a result's identity."""
-        return [path for path in (self.script, self.weights) if path is not None]
+        return [path for path in (self.exported, self.weights) if path is not None]
 
 
 def parse_model(text: str, *, where: str = "") -> ModelSpec:
@@ -87,8 +87,8 @@ def parse_model(text: str, *, where: str = "") -> ModelSpec:
     spec = ModelSpec(text=text, head=match["head"].strip(), weights=weights, schedule=schedule)
     if spec.head not in MODELS:
         _check_head(spec, where)
-    if spec.script and spec.weights:
-        raise UsageError(f"{prefix}model {text!r}: a TorchScript file holds its weights; leave weights= out")
+    if spec.exported and spec.weights:
+        raise UsageError(f"{prefix}model {text!r}: an exported network holds its weights; leave weights= out")
     for path in spec.files():
         if not path.is_file():
             raise UsageError(f"{prefix}model {text!r}: there is no file {path} (seen from {Path.cwd()})")
@@ -103,7 +103,7 @@ def _check_head(spec: ModelSpec, where: str) -> None:
                 f"{prefix}model {spec.text!r}: {spec.head!r} is not module:function; {_known_forms()}"
             )
         module_file(spec.head.partition(":")[0], spec.text)
-    elif not spec.head.endswith(_FILES):
+    elif not spec.head.endswith(_FILE):
         error = unknown("model", spec.head, MODELS, where=where)
         raise error if "did you mean" in str(error) else UsageError(f"{error}; {_known_forms()}")
 

@@ -17,7 +17,7 @@ from bench.check.run import check as run_check
 from bench.check.run import promises
 from bench.cli.main import main
 from bench.plugins import FOLDERS
-from bench.search_path import ENVIRONMENT_VARIABLE
+from bench.search_path import ENVIRONMENT_VARIABLE, channel_names
 from tests.victims.test_victims_folder import photographs
 
 BROKEN = Path(__file__).parents[1] / "check" / "broken"
@@ -171,7 +171,7 @@ def test_a_defense_of_leaked_gradients_begins_with_the_activations(
 
 def test_a_new_plugin_is_made_for_the_channel_that_was_asked_for(tmp_path: Path) -> None:
     kinds: tuple[Kind, ...] = ("attack", "defense")
-    for kind, channel in product(kinds, Channel):
+    for kind, channel in product(kinds, map(Channel, channel_names())):
         if (kind, channel) == ("defense", Channel.CLIENT_GRADIENTS):
             continue
         name = f"my_{channel}"

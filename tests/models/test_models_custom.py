@@ -1,11 +1,9 @@
-"""Victims of the user: a function, a TorchScript file, a state dict; and what each mistake says."""
+"""Victims of the user: a function, an exported network, a state dict; and what each mistake says."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -134,11 +132,8 @@ def test_a_state_dict_is_the_weights_of_round_0(folder: Path) -> None:
     assert torch.equal(build("convnet[weights=nested.pt]")(images), known(images))
 
 
-@pytest.mark.parametrize("how", ["script", "trace"])
 @pytest.mark.parametrize("function", ["small", "normed"])
-def test_a_torchscript_file_has_the_gradients_of_its_source(folder: Path, how: str, function: str) -> None:
-    from torch.func import functional_call as call
-
+def test_an_exported_network_has_the_gradients_of_its_source(folder: Path, function: str) -> None:
     sys.path.insert(0, str(folder))
     try:
         import nets
@@ -148,26 +143,21 @@ def test_a_torchscript_file_has_the_gradients_of_its_source(folder: Path, how: s
     source = getattr(nets, function)(num_classes=10, image_shape=GREY)
     source(torch.rand(8, *GREY))  # measures the statistics of BatchNorm
     source.eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        make: Callable[..., torch.jit.ScriptModule] = torch.jit.script
-        script = make(source) if how == "script" else torch.jit.trace(source, torch.rand(2, *GREY))
-        script.save("net.pt")
-    model = build("net.pt")
+    free = ({0: torch.export.Dim("B")},)
+    torch.export.save(torch.export.export(source, (torch.rand(2, *GREY),), dynamic_shapes=free), "net.pt2")
+    model = build("net.pt2")
     images = torch.rand(2, 1, *GREY)
-    assert torch.equal(model(images[:, 0]), source(images[:, 0]))
+    torch.testing.assert_close(model(images[:, 0]), source(images[:, 0]))
     ours = {name: value.detach() for name, value in model.named_parameters()}
     own = {name: value.detach() for name, value in source.named_parameters()}
-    renamed = {name.removeprefix("network."): value for name, value in ours.items()}
-    assert {name.replace(".", "_") for name in own} == set(renamed)
+    assert [name.removeprefix("network.graph.") for name in ours] == [*own]
     mine, theirs = gradients(model, ours, images), gradients(source, own, images)
-    order = [[name.replace(".", "_") for name in own].index(name) for name in renamed]
-    for left, right in zip(mine, [theirs[i] for i in order] + theirs[-1:], strict=True):
+    for left, right in zip(mine, theirs, strict=True):
         torch.testing.assert_close(left, right)
     with pytest.raises(UsageError, match=r"fails on images \(2, 3, 16, 16\)"):
-        build_model("net.pt", num_classes=10, image_shape=(3, 16, 16))
+        build_model("net.pt2", num_classes=10, image_shape=(3, 16, 16))
     zero = {name: torch.zeros_like(value) for name, value in ours.items()}
-    assert call(model, zero, (images[:, 0],)).abs().max() == 0, "weights of a script can be replaced"
+    assert functional_call(model, zero, (images[:, 0],)).abs().max() == 0, "its weights can be replaced"
     assert functional_call(model, ours, (images[:, 0],)).abs().max() > 0
 
 
@@ -204,7 +194,7 @@ def test_the_schedule_is_ours_with_the_users_changes(folder: Path) -> None:
         ),
         ("nets:", "is not module:function"),
         ("nowhere:net", "there is no module nowhere on Python's path or in"),
-        ("gone.pt", "there is no file gone.pt"),
+        ("gone.pt2", "there is no file gone.pt2"),
         ("lenet[weights=gone.pt]", "there is no file gone.pt"),
         ("lenet[weigths=x.pt]", "did you mean 'weights'"),
         ("nets:small[learning_rate=fast]", "learning_rate: 'fast' is no number"),
@@ -233,15 +223,17 @@ def test_a_wrong_name_is_refused_before_anything_runs(folder: Path, name: str, m
         ("nets:colour", r"fails on images \(2, 1, 16, 16\): RuntimeError"),
         ("nets:infinite", "scores of plain images are not finite"),
         ("nets:stateful", "cannot be computed for many victims at once"),
-        ("junk.pt", "the file is no TorchScript"),
+        ("junk.pt2", "the file is no exported network"),
         ("lenet[weights=junk.pt]", "junk.pt is no state dict"),
         ("nets:small[weights=lenet.pt]", "lenet.pt does not fit: .*body.0.weight has shape"),
-        ("lenet.pt", r"lenet\[weights=FILE\]"),
+        ("lenet.pt2", r"lenet\[weights=FILE\]"),
     ],
 )
 def test_a_network_that_cannot_be_a_victim_says_why(folder: Path, name: str, message: str) -> None:
-    Path("junk.pt").write_bytes(b"not a file of torch")
-    torch.save(build_model("lenet", num_classes=10, image_shape=GREY).state_dict(), "lenet.pt")
+    for junk in ("junk.pt", "junk.pt2"):
+        Path(junk).write_bytes(b"not a file of torch")
+    for file in ("lenet.pt", "lenet.pt2"):
+        torch.save(build_model("lenet", num_classes=10, image_shape=GREY).state_dict(), file)
     with pytest.raises(UsageError, match=message):
         build(name)
 

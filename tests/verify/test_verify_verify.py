@@ -401,14 +401,14 @@ def test_a_plug_in_of_the_working_folder_is_left_alone_unless_the_user_trusts_it
 
 
 def test_a_folder_of_foreign_networks_only_says_how_to_verify_it(copy: World, tmp_path: Path) -> None:
-    torch.save({}, tmp_path / "net.pt")
-    _strange(copy, model=str(tmp_path / "net.pt"))
+    torch.save({}, tmp_path / "net.pt2")
+    _strange(copy, model=str(tmp_path / "net.pt2"))
     for record in copy.records():
-        if not record["cell"]["model"].endswith("net.pt"):
+        if not record["cell"]["model"].endswith("net.pt2"):
             (copy.out / "records" / f"{record['id']}.json").unlink()
     result = _verify(copy)
     assert result.exit_code == 1
-    assert f"none of 1 done cells can be verified: they load {tmp_path / 'net.pt'}, or" in result.stderr
+    assert f"none of 1 done cells can be verified: they load {tmp_path / 'net.pt2'}, or" in result.stderr
     assert "If you trust these: --trust TEXT for each" in result.stderr
 
 
