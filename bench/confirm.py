@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bench.execute.options import RunOptions
 from bench.execute.plan import PROBLEMS, State
 from bench.execute.run import RunSummary, run_matrix
 from bench.matrix import Cell, Filters, load_matrix
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from bench.report.findings.confirmation import Named
 
 
-def run_confirmed(matrix: str, *, out: Path, filters: Filters, **options: Any) -> RunSummary:
+def run_confirmed(
+    matrix: str, *, out: Path, filters: Filters, options: RunOptions | None = None
+) -> RunSummary:
     """Runs a matrix; when it is whole, runs what confirms its tables, and writes these again.
 
     Only a whole matrix names defenses: with filters, a shard, a budget or failed cells nothing is confirmed.
@@ -24,23 +27,22 @@ def run_confirmed(matrix: str, *, out: Path, filters: Filters, **options: Any) -
         matrix: name or file.
         out: the results folder; the fresh seeds go into ``confirmation/`` below it.
         filters: restrictions.
-        options: further arguments of :func:`bench.execute.run.run_matrix`.
+        options: how.
 
     Returns:
         The summary of both.
     """
-    summary = run_matrix(matrix, out=out, filters=filters, **options)
+    how = options or RunOptions()
+    summary = run_matrix(matrix, out=out, filters=filters, options=how)
     seeds = load_matrix(matrix).confirmation
     left = {str(state) for state in (State.MISSING, State.STALE, *PROBLEMS)} & {*summary.counts}
-    parts = [options.get(name) for name in ("shard", "dry_run", "budget")]
-    partial = filters != Filters() or any(parts) or left
-    if not seeds or partial or summary.interrupted:
+    if not seeds or filters != Filters() or how.partial or left or summary.interrupted:
         return summary
-    return _confirm(matrix, tuple(seeds), out, summary, options)
+    return _confirm(matrix, tuple(seeds), out, summary, how)
 
 
 def _confirm(
-    matrix: str, seeds: tuple[int, ...], out: Path, summary: RunSummary, options: dict[str, Any]
+    matrix: str, seeds: tuple[int, ...], out: Path, summary: RunSummary, options: RunOptions
 ) -> RunSummary:
     from bench.report.analysis.leaderboard import build
     from bench.report.findings.confirmation import named
@@ -51,7 +53,7 @@ def _confirm(
     if not rows:
         return summary
     fresh, filters = out / CONFIRMATION, Filters(seeds=seeds)
-    found = run_matrix(matrix, out=fresh, filters=filters, wanted=_among(rows), **options)
+    found = run_matrix(matrix, out=fresh, filters=filters, wanted=_among(rows), options=options)
     if found.ran:
         write_report(out)
     states = {*summary.counts, *found.counts}

@@ -59,6 +59,7 @@ def run_matrix(
     Raises:
         UsageError: there is no such matrix, plug-in, model or parameter.
     """
+    from bench.execute.options import RunOptions
     from bench.execute.run import run_matrix as run
     from bench.matrix import Filters, load_matrix
     from bench.records.results import RUNS
@@ -72,7 +73,8 @@ def run_matrix(
         seeds=tuple(seeds),
         limit=limit,
     )
-    run(matrix, out=folder, filters=chosen, device=device, workers=workers, timeout=timeout, display=display)
+    how = RunOptions(device=device, workers=workers, timeout=timeout, display=display)
+    run(matrix, out=folder, filters=chosen, options=how)
     return load_records(folder)
 
 

@@ -144,11 +144,13 @@ FIELDS = {"seeds": "[0]", "budget": "4", "releases": "2", "checkpoints": '["init
 RUN = """
 import json, sys
 from pathlib import Path
+from bench.execute.options import RunOptions
 from bench.execute.run import run_matrix
 from bench.execute.shards import parse_shard
 a = json.loads(sys.argv[1])
 shard = parse_shard(a.pop("shard")) if "shard" in a else None
-sys.exit(run_matrix(a.pop("matrix"), out=Path(a.pop("out")), device="cpu", shard=shard, **a).exit_code)
+matrix, out = a.pop("matrix"), Path(a.pop("out"))
+sys.exit(run_matrix(matrix, out=out, options=RunOptions(device="cpu", shard=shard, **a)).exit_code)
 """
 
 

@@ -73,6 +73,7 @@ def audit(
     )
     from bench.audit.verdict import audited
     from bench.check.run import check
+    from bench.execute.options import RunOptions
     from bench.execute.run import run_matrix
     from bench.matrix import Filters, load_matrix
     from bench.report.analysis.leaderboard import build
@@ -92,7 +93,10 @@ def audit(
         if warning := too_small(planned_releases(suite, filters)):
             click.echo(printable(warning), err=True)
         summary = run_matrix(
-            matrix, out=folder, filters=filters, device=device, workers=workers, display=display
+            matrix,
+            out=folder,
+            filters=filters,
+            options=RunOptions(device=device, workers=workers, display=display),
         )
         results = read_results(folder)
         found = Audit(

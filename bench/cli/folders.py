@@ -34,8 +34,8 @@ def merge(directories: tuple[Path, ...], out: Path) -> None:
     Of a cell that is there several times a result wins over a failure, then the newest. DIRECTORIES stay as
     they are.
     """
-    from bench.execute.merge import merge as put_together
-    from bench.execute.publication import replaced
+    from bench.execute.folder.merge import merge as put_together
+    from bench.execute.folder.publication import replaced
 
     if warning := replaced(out):
         click.echo(clean_text(warning), err=True)
@@ -56,9 +56,9 @@ def clean(directory: Path, matrix: str | None, dry_run: bool, yes: bool) -> None
 
     Such are left behind when a matrix is edited, or by filters that brought plug-ins of one's own.
     """
-    from bench.execute.matrix_status import clean as take_out
-    from bench.execute.matrix_status import strangers
-    from bench.execute.publication import replaced
+    from bench.execute.folder.matrix_status import clean as take_out
+    from bench.execute.folder.matrix_status import strangers
+    from bench.execute.folder.publication import replaced
 
     name = matrix or directory.resolve().name
     found = strangers(name, directory)

@@ -18,8 +18,8 @@ def publish(directory: Path, matrix: str | None, device: str) -> None:
     all records name, or today's, if no cell is stale with its code. Pictures of data sets that may not be
     shown are taken out of DIRECTORY.
     """
-    from bench.execute.publication import publish as pin
-    from bench.execute.publication import withhold
+    from bench.execute.folder.publication import publish as pin
+    from bench.execute.folder.publication import withhold
 
     found = pin(directory, matrix or directory.resolve().name, device=device)
     click.echo(found.title)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,13 +169,12 @@ def run(
     continues.
     """
     from bench.confirm import run_confirmed
+    from bench.execute.options import RunOptions
     from bench.matrix import Filters, load_matrix
     from bench.records.results import RUNS
 
     if address is not None and engine != "ray":
         raise click.UsageError("--address needs --engine ray")
-    if memory is not None:
-        os.environ["BENCH_MEMORY"] = str(memory)  # workers inherit it; the engine reads it
     part = "" if shard is None else f".shard-{shard}"
     summary = run_confirmed(
         matrix,
@@ -191,16 +189,19 @@ def run(
             seeds=seeds,
             limit=limit,
         ),
-        device=device,
-        engine=engine,
-        address=address,
-        workers=workers,
-        timeout=timeout,
-        budget=budget,
-        shard=shard,
-        retry_failed=retry_failed,
-        force=force,
-        display=display,
-        dry_run=dry_run,
+        options=RunOptions(
+            device=device,
+            engine=engine,
+            address=address,
+            workers=workers,
+            timeout=timeout,
+            budget=budget,
+            memory=memory,
+            shard=shard,
+            retry_failed=retry_failed,
+            force=force,
+            display=display,
+            dry_run=dry_run,
+        ),
     )
     click.get_current_context().exit(summary.exit_code)

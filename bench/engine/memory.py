@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bench.api.errors import UsageError
 from bench.api.observation import GradientObservation
 
-LIMIT = "BENCH_MEMORY"
-"""Environment variable: bytes that the attack of one worker may take; unset or empty: no limit."""
 AT_ONCE = 64
 """Beyond this, larger batches of victims gain nothing on a CPU."""
 SHARE = 0.8
@@ -22,18 +17,13 @@ _ACTIVATION_COPIES = 14
 _POINT_COPIES = 24
 
 
-def limit() -> int | None:
-    """The limit in bytes.
+_limit: int | None = None
 
-    Raises:
-        UsageError: the variable holds no positive whole number.
-    """
-    text = os.environ.get(LIMIT, "")
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) == 0:
-        raise UsageError(f"{LIMIT}={text!r}: expected a positive number of bytes")
-    return int(text)
+
+def set_limit(size: int | None) -> None:
+    """Sets the bytes that an attack in this process may take; None sets no limit."""
+    global _limit
+    _limit = size
 
 
 def chunk_size(observation: GradientObservation, *, unknowns: int, pairs: int = 0) -> int:
@@ -44,7 +34,7 @@ def chunk_size(observation: GradientObservation, *, unknowns: int, pairs: int = 
         unknowns: D, numbers that are searched for each victim.
         pairs: what the optimiser remembers of each victim, in pairs of such vectors.
     """
-    most, device = limit(), observation.reference.device
+    most, device = _limit, observation.reference.device
     cap = observation.victims if device.type == "cuda" else AT_ONCE
     if most is None and device.type == "cuda":
         most = int(SHARE * torch.cuda.mem_get_info(device)[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from bench.execute.progress.display import Display, Progress, duration
@@ -157,6 +157,10 @@ class Control:
     def lost(self, task: Task, failure: Failure, seconds: float = 0.0) -> None:
         """A cell has no result: its record says why."""
         self.settle(failed(task.cell, task.keys, failure, device=self._device), seconds)
+
+    def finish(self, counts: Mapping[str, int], seconds: float) -> None:
+        """Shows how the run ended."""
+        self._display.finish(counts, seconds)
 
     def note(self, text: str) -> None:
         """Passes on what a worker or the store says."""

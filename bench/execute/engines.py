@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from bench.api.errors import UsageError
 from bench.execute.devices import default_workers, devices
 from bench.execute.executor import Executor
 from bench.execute.local import LocalExecutor
+from bench.execute.options import RunOptions
 
 ENGINES = ("local", "ray")
 
@@ -35,33 +37,26 @@ def engine_workers(engine: str, names: list[str]) -> int:
     return max(1, int(resources().get("CPU", 1)))
 
 
-def make_executor(
-    engine: str,
-    *,
-    devices: list[str],
-    workers: int,
-    timeout: float | None,
-    cache: Path,
-) -> Executor:
-    """The executor of a name in :data:`ENGINES`.
+def make_executor(options: RunOptions, *, devices: list[str], workers: int, cache: Path) -> Executor:
+    """The executor of an engine in :data:`ENGINES`.
 
     Args:
-        engine: which one.
+        options: name the engine, the limit of time and of memory.
         devices: names of the devices that the workers share.
         workers: how many at most.
-        timeout: seconds that one task may take; None sets no limit.
         cache: folder of the store.
 
     Raises:
         UsageError: there is no such engine.
     """
-    if engine == "local":
-        return LocalExecutor(devices=devices, workers=workers, timeout=timeout, cache=cache)
-    if engine == "ray":
+    limits: dict[str, Any] = {"timeout": options.timeout, "memory": options.memory}
+    if options.engine == "local":
+        return LocalExecutor(devices=devices, workers=workers, cache=cache, **limits)
+    if options.engine == "ray":
         from bench.execute.ray.executor import RayExecutor
 
-        return RayExecutor(devices=devices, workers=workers, timeout=timeout, cache=cache)
-    raise UsageError(f"engine {engine!r}: write {' or '.join(ENGINES)}")
+        return RayExecutor(devices=devices, workers=workers, cache=cache, **limits)
+    raise UsageError(f"engine {options.engine!r}: write {' or '.join(ENGINES)}")
 
 
 def _cluster_devices(text: str, address: str | None) -> list[str]:

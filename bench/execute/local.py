@@ -68,6 +68,7 @@ class LocalExecutor:
         timeout: seconds that one task may take; None sets no limit.
         cache: folder of the store.
         pool: see :class:`~bench.cells.context.Context`.
+        memory: bytes that an attack in one worker may take; None sets no limit.
     """
 
     def __init__(
@@ -78,11 +79,13 @@ class LocalExecutor:
         timeout: float | None,
         cache: Path,
         pool: int | None = None,
+        memory: int | None = None,
     ) -> None:
         self._places = [devices[number % len(devices)] for number in range(workers)]
         self._timeout = timeout
         self._cache = cache
         self._pool = pool
+        self._memory = memory
         self._workers: list[_Worker] = []
         self._lost: Counter[Task] = Counter()
 
@@ -134,6 +137,7 @@ class LocalExecutor:
             cache=self._cache,
             environment={k: v for k, v in os.environ.items() if k in ENVIRONMENT or k.startswith(_PASSED_ON)},
             pool=self._pool,
+            memory=self._memory,
         )
         process = context.Process(target=worker.main, args=(theirs, settings), daemon=True)
         _start(process)

@@ -14,17 +14,18 @@ from bench.execute.control import Control
 from bench.execute.devices import device_class
 from bench.execute.engines import engine_devices, engine_workers, make_executor
 from bench.execute.executor import Executor
-from bench.execute.matrix_status import MatrixStatus, clean, counts, load, status
+from bench.execute.folder.matrix_status import MatrixStatus, clean, counts, load, status
+from bench.execute.folder.publication import replaced as replaced_results
+from bench.execute.options import RunOptions
 from bench.execute.plan import PROBLEMS, State, check_rows_are_distinct, choose, first_seed, survey
 from bench.execute.progress import display as make_display
 from bench.execute.progress.dry_run import show_dry_run
-from bench.execute.publication import replaced as replaced_results
 from bench.execute.refresh import Refresher
 from bench.execute.schedule import Schedule
-from bench.execute.shards import Shard
 from bench.matrix import Cell, Filters
 from bench.matrix.user_inputs import build_user_inputs
 from bench.records.files import default_cache
+from bench.records.record import Record
 from bench.records.results import Results
 
 __all__ = ["RunSummary", "clean", "run_matrix", "status"]
@@ -73,93 +74,78 @@ def run_matrix(
     *,
     out: Path,
     filters: Filters | None = None,
-    device: str = "auto",
-    engine: str = "local",
-    address: str | None = None,
-    workers: int | None = None,
-    timeout: float | None = None,
-    budget: float | None = None,
-    shard: Shard | None = None,
+    options: RunOptions | None = None,
     wanted: Callable[[Cell], bool] | None = None,
-    retry_failed: bool = False,
-    force: bool = False,
-    display: str = "auto",
-    dry_run: bool = False,
 ) -> RunSummary:
-    """Settles every cell of a matrix that is not settled yet, and writes the tables.
+    """Completes every cell of a matrix that is not completed yet, and writes the tables.
 
     Args:
         matrix: name (``full``, ``full@4``) or a path ending in ``.toml``.
         out: the results folder; what is finished there is not run again.
         filters: restrictions.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:0,1``.
-        engine: ``local``, or ``ray`` for a cluster.
-        address: of the cluster; without one a cluster is started on this machine.
-        workers: processes; one per core, or per GPU, unless given.
-        timeout: seconds that one task may take.
-        budget: seconds for the whole run, the most informative cells first; what is left is missing.
-        shard: only one part of the cells.
+        options: how.
         wanted: only these cells.
-        retry_failed: run cells again that failed, timed out or ran out of memory.
-        force: run all selected cells again, their victims included.
-        display: ``auto``, ``rich``, ``plain`` or ``json``.
-        dry_run: only say what would run.
 
     Raises:
         UsageError: the arguments do not make sense together.
         DiskFullError: there is no space left; everything finished is kept.
     """
-    shown = make_display(display)
-    names = engine_devices(engine, device, address)
-    hired = workers or engine_workers(engine, names)
-    plan = load(matrix, filters, Results(out, shown.message), names, shard=shard, wanted=wanted)
+    how = options or RunOptions()
+    shown = make_display(how.display)
+    names = engine_devices(how.engine, how.device, how.address)
+    workers = how.workers or engine_workers(how.engine, names)
+    plan = load(matrix, filters, Results(out, shown.message), names, shard=how.shard, wanted=wanted)
     found = plan.results.snapshot()
     replaced = check_rows_are_distinct(plan.cells, found.records)
     states = survey(plan.cells, plan.keys, found)
-    chosen = choose(plan.cells, states, retry_failed=retry_failed, force=force)
+    chosen = choose(plan.cells, states, retry_failed=how.retry_failed, force=how.force)
     build_user_inputs(chosen, filters or Filters())
     if chosen and (warning := replaced_results(out)):
         shown.message(warning)
-    if budget is not None:
+    if how.budget is not None:
         waiting = {cell.id for cell in chosen}
         chosen = most_informative_first(chosen, [cell for cell in plan.cells if cell.id not in waiting])
     skipped = len(plan.cells) - len(chosen)
-    if dry_run:
+    if how.dry_run:
+        kind, as_json = device_class(names), how.display == "json"
         show_dry_run(
-            plan,
-            chosen,
-            states=states,
-            device=device_class(names),
-            workers=hired,
-            force=force,
-            as_json=display == "json",
+            plan, chosen, states=states, device=kind, workers=workers, force=how.force, as_json=as_json
         )
         return RunSummary(counts=counts(states), ran=0, skipped=skipped)
-    start = time.monotonic()
     plan.results.sweep()
     Store(default_cache()).sweep()
     plan.results.remove(replaced)
-    executor = make_executor(engine, devices=names, workers=hired, timeout=timeout, cache=default_cache())
+    first = first_seed(plan.cells, chosen)
     control = Control(
-        plan.results,
-        shown,
-        Refresher(out),
-        total=len(chosen),
-        device=names[0],
-        workers=hired,
-        first=first_seed(plan.cells, chosen),
+        plan.results, shown, Refresher(out), total=len(chosen), device=names[0], workers=workers, first=first
     )
     control.learn(found.records.values())
     shown.start(counts(states), control.progress())
+    executor = make_executor(how, devices=names, workers=workers, cache=default_cache())
+    return _run(plan, chosen, control, executor, how, before=found.records, skipped=skipped)
+
+
+def _run(
+    plan: MatrixStatus,
+    chosen: list[Cell],
+    control: Control,
+    executor: Executor,
+    how: RunOptions,
+    *,
+    before: Mapping[str, Record],
+    skipped: int,
+) -> RunSummary:
+    """Runs the chosen cells, then writes the tables and says how it ended."""
+    start = time.monotonic()
     with control:
-        locks = CellLocks(plan.results, found.records, control.settled_elsewhere)
-        _work(plan, chosen, control, executor, locks, force=force, budget=budget)
+        locks = CellLocks(plan.results, before, control.settled_elsewhere)
+        _work(plan, chosen, control, executor, locks, force=how.force, budget=how.budget)
     tables = control.write_tables()
     now, seconds = counts(plan.states()), time.monotonic() - start
     left = len(chosen) - control.settled - control.elsewhere
-    if budget is not None and left and not control.interrupted:
-        shown.message(f"the budget is spent: {left} cells are left; the same command continues")
-    shown.finish(now, seconds)
+    if how.budget is not None and left and not control.interrupted:
+        control.note(f"the budget is spent: {left} cells are left; the same command continues")
+    control.finish(now, seconds)
     return RunSummary(
         counts=now,
         ran=control.settled,

@@ -37,6 +37,7 @@ class Settings:
     cache: Path
     environment: dict[str, str]
     pool: int | None = None
+    memory: int | None = None
 
 
 # What a worker tells its parent.
@@ -99,7 +100,9 @@ def open_context(settings: Settings, say: Callable[[Note | Waiting], None]) -> C
 
     from bench.cache.store import Store
     from bench.cells.context import Context
+    from bench.engine.memory import set_limit
 
+    set_limit(settings.memory)
     store = Store(
         settings.cache,
         warn=lambda text: say(Note(text)),

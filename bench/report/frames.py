@@ -13,7 +13,7 @@ import pandas as pd
 
 from bench.api.errors import UsageError
 from bench.channels.shared.terms import METRICS
-from bench.execute.publication import read_publication
+from bench.execute.folder.publication import read_publication
 from bench.records.cell_schema import read_question
 from bench.records.record import SCHEMA, Status, record_bytes, refuse_newer
 from bench.records.rows import CorruptRowsError, read_packed

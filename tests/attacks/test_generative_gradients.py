@@ -140,7 +140,7 @@ def test_the_budget_holds(name: str, more: dict[str, Any], budget: int) -> None:
 def test_a_small_memory_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = seen_by(*drawn(3))
     large = rebuild(name, seen, budget=20)
-    monkeypatch.setenv("BENCH_MEMORY", "1")
+    monkeypatch.setattr("bench.engine.memory._limit", 1)
     torch.testing.assert_close(rebuild(name, seen, budget=20).images, large.images, atol=1e-3, rtol=1e-3)
 
 

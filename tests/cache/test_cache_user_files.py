@@ -12,6 +12,7 @@ import torch
 
 from bench.api import UsageError
 from bench.cache.keys import Identity, forget_digests
+from bench.execute.options import RunOptions
 from bench.execute.run import run_matrix
 from bench.matrix import Cell, Filters, expand, load_matrix
 from bench.models.build import build_model
@@ -76,9 +77,7 @@ def test_a_matrix_runs_on_the_users_network_and_images(cell: Cell, tmp_path: Pat
         "smoke",
         out=tmp_path / "out",
         filters=replace(CHOICE, limit=1),
-        device="cpu",
-        workers=1,
-        display="plain",
+        options=RunOptions(device="cpu", workers=1, display="plain"),
     )
     assert summary.exit_code == 0
     (record,) = (json.loads(path.read_text()) for path in (tmp_path / "out" / "records").glob("*.json"))

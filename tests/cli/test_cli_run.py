@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,24 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli.main import main
+from bench.execute.options import RunOptions
 from bench.execute.shards import Shard
 from bench.matrix import Filters
 from tests.api.plugin_folders import BLOCK, Folders
 
-DEFAULTS: dict[str, Any] = {
-    "filters": Filters(),
-    "device": "auto",
-    "engine": "local",
-    "address": None,
-    "workers": None,
-    "timeout": None,
-    "budget": None,
-    "shard": None,
-    "retry_failed": False,
-    "force": False,
-    "display": "auto",
-    "dry_run": False,
-}
+DEFAULTS: dict[str, Any] = {"filters": Filters(), "options": RunOptions()}
 
 
 class Recorder:
@@ -64,7 +51,7 @@ def test_every_option_arrives(runner: Recorder) -> None:
     options = "-a guess[steps=3] -a other -d blur -D dots -m lenet --seeds 3,1,3 --limit 5 --out there"
     more = "--device cuda:0,1 -j 2 --timeout 1.5 --retry-failed --force --dry-run --display json"
     where = "--channel smashed --channel model --checkpoint trained"
-    scale = "--engine ray --address 10.0.0.1:6379 --budget 1h30m --shard 2/8"
+    scale = "--engine ray --address 10.0.0.1:6379 --budget 1h30m --memory 1.5G --shard 2/8"
     assert (
         run("--matrix", "mine", *options.split(), *more.split(), *where.split(), *scale.split()).exit_code
         == 0
@@ -79,21 +66,21 @@ def test_every_option_arrives(runner: Recorder) -> None:
         seeds=(3, 1),
         limit=5,
     )
-    expected = {
-        "out": Path("there"),
-        "filters": filters,
-        "device": "cuda:0,1",
-        "engine": "ray",
-        "address": "10.0.0.1:6379",
-        "workers": 2,
-        "timeout": 1.5,
-        "budget": 5400.0,
-        "shard": Shard(2, 8),
-        "retry_failed": True,
-        "force": True,
-        "display": "json",
-        "dry_run": True,
-    }
+    how = RunOptions(
+        device="cuda:0,1",
+        engine="ray",
+        address="10.0.0.1:6379",
+        workers=2,
+        timeout=1.5,
+        budget=5400.0,
+        memory=3 * 2**29,
+        shard=Shard(2, 8),
+        retry_failed=True,
+        force=True,
+        display="json",
+        dry_run=True,
+    )
+    expected = {"out": Path("there"), "filters": filters, "options": how}
     assert runner.asked == [("mine", expected)]
 
 
@@ -201,12 +188,3 @@ def test_a_size_without_its_unit_is_a_clear_error(folders: Folders, tmp_path: Pa
     result = run("--matrix", folders.matrix(), "--out", tmp_path / "out", f"--memory={text}")
     assert result.exit_code == 2
     assert f"memory {text!r}: write a size with its unit, like 500M or 2G" in result.stderr
-
-
-def test_a_memory_limit_reaches_the_engine_in_bytes(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCH_MEMORY", "")  # so that it is restored
-    result = run("--matrix", folders.matrix(), "--out", tmp_path / "out", "--dry-run", "--memory", "1.5G")
-    assert result.exit_code == 0
-    assert os.environ["BENCH_MEMORY"] == str(3 * 2**29)

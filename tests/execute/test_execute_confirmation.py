@@ -12,6 +12,7 @@ from bench.api.errors import UsageError
 from bench.cache.keys import Identity
 from bench.confirm import run_confirmed
 from bench.execute.control import Control
+from bench.execute.options import RunOptions
 from bench.execute.plan import first_seed
 from bench.execute.progress import display as make_display
 from bench.matrix import Cell, Filters, load_matrix
@@ -33,14 +34,14 @@ def test_the_rows_on_top_are_measured_on_fresh_seeds(
 ) -> None:
     matrix = str(world.matrix("guess", seeds="[0]\nconfirmation = [7, 8]"))
     monkeypatch.setattr("bench.report.findings.confirmation.named", lambda groups: (TOP,))
-    options = {"device": "cpu", "display": "plain", "workers": 2}
-    part = run_confirmed(matrix, out=world.out, filters=Filters(checkpoints=("initial",)), **options)
+    options = RunOptions(device="cpu", display="plain", workers=2)
+    part = run_confirmed(matrix, out=world.out, filters=Filters(checkpoints=("initial",)), options=options)
     assert part.ran == 1 and not (world.out / CONFIRMATION).exists(), "a part of a matrix names nothing"
-    whole = run_confirmed(matrix, out=world.out, filters=Filters(), **options)
+    whole = run_confirmed(matrix, out=world.out, filters=Filters(), options=options)
     assert whole.ran == 3 and whole.exit_code == 0
     assert _asked(world.out) == {(0, "initial"), (0, "trained")}
     assert _asked(world.out / CONFIRMATION) == {(7, "trained"), (8, "trained")}
-    assert run_confirmed(matrix, out=world.out, filters=Filters(), **options).ran == 0
+    assert run_confirmed(matrix, out=world.out, filters=Filters(), options=options).ran == 0
 
 
 def test_fresh_seeds_are_none_of_the_matrix(world: World) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.api.errors import UsageError
-from bench.execute.matrix_status import clean, strangers
-from bench.execute.merge import merge
+from bench.execute.folder.matrix_status import clean, strangers
+from bench.execute.folder.merge import merge
 from bench.records.results import Results
 from bench.report.write import write_report
 from tests.world import World, build_world

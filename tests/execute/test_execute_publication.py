@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from bench.cache.keys import Identity
 from bench.cli.main import main
-from bench.execute import publication
-from bench.execute.publication import FILE, digest, pin, publish, read_publication, withhold
+from bench.execute.folder import publication
+from bench.execute.folder.publication import FILE, digest, pin, publish, read_publication, withhold
 from bench.matrix import Cell
 from bench.records.outcome import Failure, Outcome, failed
 from bench.records.record import Status
@@ -87,9 +87,9 @@ def test_only_what_one_commit_has_measured_whole_is_published(
     world: World, cells: list[Cell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix = recorded(world, cells, COMMIT, OTHER)
-    monkeypatch.setattr("bench.execute.publication.code_commit", lambda: ("c" * 40, False))
+    monkeypatch.setattr("bench.execute.folder.publication.code_commit", lambda: ("c" * 40, False))
     assert publish(world.out, str(matrix), device="cpu").commit == "c" * 40, "no cell is stale: today's code"
-    monkeypatch.setattr("bench.execute.publication.code_commit", lambda: ("c" * 40, True))
+    monkeypatch.setattr("bench.execute.folder.publication.code_commit", lambda: ("c" * 40, True))
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
     assert result.exit_code == 2 and "not committed: commit it, then publish" in result.stderr
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.cache.keys import Identity
-from bench.execute.merge import merge
+from bench.execute.folder.merge import merge
 from bench.matrix import Cell
 from bench.records import rows
 from bench.records.files import DiskFullError, read_regular, write_atomic

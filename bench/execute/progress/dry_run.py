@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.cache.store import Store
-from bench.execute.matrix_status import MatrixStatus, counts
+from bench.execute.folder.matrix_status import MatrixStatus, counts
 from bench.execute.plan import State
 from bench.execute.progress.display import counted, duration
 from bench.execute.progress.forecast import Estimate, Forecast

@@ -53,10 +53,19 @@ class RayExecutor:
         workers: how many at most.
         timeout: seconds that one task may take; None sets no limit.
         cache: folder of the store, on every node.
+        memory: bytes that an attack in one worker may take; None sets no limit.
     """
 
-    def __init__(self, *, devices: list[str], workers: int, timeout: float | None, cache: Path) -> None:
-        self._settings = worker.Settings(device=devices[0], cache=cache, environment={})
+    def __init__(
+        self,
+        *,
+        devices: list[str],
+        workers: int,
+        timeout: float | None,
+        cache: Path,
+        memory: int | None = None,
+    ) -> None:
+        self._settings = worker.Settings(device=devices[0], cache=cache, environment={}, memory=memory)
         self._workers = workers
         self._timeout = timeout
         self._slots: list[_Slot] = []

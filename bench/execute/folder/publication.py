@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from bench.api.cards import explain
 from bench.api.errors import UsageError
 from bench.execute.devices import devices
-from bench.execute.matrix_status import load
+from bench.execute.folder.matrix_status import load
 from bench.execute.plan import State
 from bench.matrix import Filters, expand, load_matrix
 from bench.plugins import dataset_card

@@ -1,0 +1,1 @@
+"""A results folder against its matrix: how far it is, put together of parts, pinned to a commit."""
