@@ -37,6 +37,8 @@ class Tiny(Dataset):
 
 ATTACK = """
 import os
+import resource
+import subprocess
 import time
 import zlib
 from pathlib import Path
@@ -91,6 +93,14 @@ class Toy(Attack):
                 images = images * float("nan")
             case "some":
                 images[0] = float("nan")
+            case "double":
+                torch.set_default_dtype(torch.float64)
+            case "limit":
+                resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+            case "patch":
+                torch.nn.functional.cross_entropy = None
+            case "fork":
+                subprocess.Popen(["sleep", "301"])
         return Reconstruction(
             images=images, cost=torch.ones(n), evaluations=torch.full((n,), budget), labels=None
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from io import TextIOWrapper
 from typing import Any
@@ -76,6 +77,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal without UTF-8 shows "?", it does not crash
             stream.reconfigure(errors="replace")
+    mask = os.umask(0)
+    os.umask(mask & 0o077)  # whatever it hides from others: we must be able to read what we write
 
 
 COMMANDS = (

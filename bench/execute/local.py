@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections import Counter
 from contextlib import suppress
@@ -53,10 +54,17 @@ class _Worker:
     exhausted: bool = False
 
     def kill(self) -> None:
-        """Ends it at once; it may be inside native code that listens to nothing."""
+        """Ends it at once, with all that it has started; native code may listen to nothing else."""
+        self.end_group()
         self.process.kill()
         self.process.join()
         self.channel.close()
+
+    def end_group(self) -> None:
+        """Ends what a plug-in has started in it: a worker leads a process group of its own."""
+        if self.process.pid is not None:
+            with suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
 
 class LocalExecutor:
@@ -164,7 +172,7 @@ class LocalExecutor:
             if isinstance(event, int) and (one := sentinels[event]) in self._workers:
                 self._bury(one, schedule, sink)
         for one in [one for one in self._workers if one.exhausted]:
-            one.kill()  # a fresh process gets its memory back from the system, this one may not
+            one.kill()  # a fresh process has its memory back from the system, and nothing of a plug-in in it
             self._workers.remove(one)
 
     def _receive(self, one: _Worker, schedule: Schedule, sink: Sink) -> None:
@@ -191,8 +199,8 @@ class LocalExecutor:
                 one.deadline = limit
             case worker.DiskFull(text):
                 raise DiskFullError(text)
-            case worker.Ended(result):
-                one.exhausted = isinstance(result, Failure) and result.status is Status.OOM
+            case worker.Ended(result, spoiled):
+                one.exhausted = spoiled or (isinstance(result, Failure) and result.status is Status.OOM)
                 self._end(one, result, schedule, sink)
 
     def _end(self, one: _Worker, result: Outcome | Failure | None, schedule: Schedule, sink: Sink) -> None:
@@ -204,6 +212,7 @@ class LocalExecutor:
     def _bury(self, one: _Worker, schedule: Schedule, sink: Sink) -> None:
         """A worker is gone: its task gets another one, unless it seems to be what ends them."""
         self._receive(one, schedule, sink)
+        one.end_group()
         one.process.join()
         code = one.process.exitcode
         self._workers.remove(one)

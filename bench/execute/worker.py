@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.api.errors import BenchError, IncompatibleError
 from bench.cells.memory import limit_memory
+from bench.execute.process_state import changes, children, process_state
 from bench.execute.schedule import Kind, Task
 from bench.records.files import DiskFullError, disk
 from bench.records.outcome import Failure, Outcome
@@ -69,9 +70,15 @@ class DiskFull:
 
 @dataclass(frozen=True)
 class Ended:
-    """The task is over; a victim or an evaluator has no outcome, its result is in the store."""
+    """The task is over; a victim or an evaluator has no outcome, its result is in the store.
+
+    Attributes:
+        result: what came of it.
+        spoiled: the process is no longer what it was: nothing else may run in it.
+    """
 
     result: Outcome | Failure | None
+    spoiled: bool = False
 
 
 Report = Ready | Note | Waiting | DiskFull | Ended
@@ -112,11 +119,23 @@ def open_context(settings: Settings, say: Callable[[Note | Waiting], None]) -> C
 
 
 def attempt(task: Task, context: Context) -> Ended | DiskFull:
-    """Does a task; whatever it raises becomes a reason."""
-    from bench.cells.cell import Results, run_cell
+    """Does a task; whatever it raises becomes a reason, and what it leaves running is ended."""
     from bench.cells.determinism import make_deterministic
 
     make_deterministic(context.device)
+    before, own = process_state(), children()
+    found = _attempt(task, context)
+    left = [number for number in children() if number not in own]
+    for number in left:
+        with suppress(OSError):
+            os.kill(number, signal.SIGKILL)
+    spoiled = bool(left or changes(before, process_state()))
+    return replace(found, spoiled=True) if spoiled and isinstance(found, Ended) else found
+
+
+def _attempt(task: Task, context: Context) -> Ended | DiskFull:
+    from bench.cells.cell import Results, run_cell
+
     try:
         with disk(context.store.root):
             if task.kind is Kind.CELL:
@@ -152,7 +171,9 @@ def _message(error: BaseException) -> str:
 
 
 def _live_and_die_with_the_parent() -> None:
-    """Ctrl-C is the parent's business; its death, however sudden, is ours too."""
+    """Ctrl-C is the parent's business; its death, however sudden, is ours too, and that of all we started."""
+    with suppress(OSError):
+        os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(OSError, AttributeError):  # Linux: also when a plug-in never gives the interpreter back
@@ -165,4 +186,6 @@ def _watch_parent() -> None:
     if parent is None:
         return
     connection.wait([parent.sentinel])
+    with suppress(OSError):
+        os.killpg(os.getpgid(0), signal.SIGKILL)  # whatever a plug-in has started, and this process
     os._exit(1)

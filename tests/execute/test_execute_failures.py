@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -174,3 +176,38 @@ def test_wrong_arguments_are_explained(arguments: dict[str, str], message: str) 
 
     with pytest.raises(UsageError, match=message):
         devices(arguments["device"]) if "device" in arguments else display(arguments["display"])
+
+
+@pytest.mark.parametrize("act", ["double", "limit", "patch"])
+def test_what_a_plugin_changes_of_its_process_reaches_no_other_cell(world: World, act: str) -> None:
+    world.matrix(act, "guess", seeds="[0, 1]")
+    world.run(workers=1)  # the cell itself may fail of what it did
+    clean = build_world(world.root.parent / "clean")
+    clean.matrix("guess", seeds="[0, 1]")
+    assert clean.run(workers=1).returncode == 0
+
+    def rebuilt(one: World) -> dict[str, str]:
+        guesses = [item for item in one.records() if ["act", "guess"] in item["cell"]["attack"]["parameters"]]
+        assert {item["status"] for item in guesses} == {"done"}
+        return {item["id"]: item["reconstruction_sha256"] for item in guesses}
+
+    assert rebuilt(world) == rebuilt(clean)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+def test_what_a_plugin_starts_does_not_outlive_its_cell(world: World) -> None:
+    world.matrix("fork", "guess", checkpoints='["trained"]')
+    result = world.run(workers=1)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert not alive(f"BENCH_CACHE={world.cache}")
+
+
+def test_an_odd_umask_leaves_files_that_can_be_read(world: World) -> None:
+    world.matrix("guess", checkpoints='["trained"]')
+    _, environment = world.command()
+    arguments = ["--matrix", str(world.root / "tiny.toml"), "--out", str(world.out), "--display", "plain"]
+    script = f"umask 777; exec {sys.executable} -m bench.cli.main run {' '.join(arguments)}"
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(path.stat().st_mode & 0o600 == 0o600 for path in world.cache.rglob("*") if path.is_file())
+    assert len(world.records()) == 1

@@ -192,7 +192,9 @@ class RayExecutor:
         elif isinstance(report, worker.DiskFull):
             raise DiskFullError(report.text)
         else:
-            exhausted = isinstance(report.result, Failure) and report.result.status is Status.OOM
+            exhausted = report.spoiled or (
+                isinstance(report.result, Failure) and report.result.status is Status.OOM
+            )
             if exhausted:  # a fresh process gets its memory back from the system, this one may not
                 self._discard(slot)
             self._end(slot, report.result, schedule, sink)

@@ -1,0 +1,80 @@
+"""What a plug-in may change of the process that it runs in, and leave to the cells that follow.
+
+A worker that was changed is not used again.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+_WATCHED = ("builtins", "math", "numpy", "os", "random", "time", "torch", "torch.nn", "torch.nn.functional")
+_LIMITS = tuple(sorted(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")))
+_KINDS = (FunctionType, BuiltinFunctionType, type)
+
+
+def process_state() -> dict[str, Any]:
+    """The state of this process, to be compared with that of another moment.
+
+    Returns:
+        By name: torch's defaults, limits, signal handlers, environment, paths, and by module the functions
+        and classes of the libraries that compute and of this project.
+    """
+    import torch
+
+    mask = os.umask(0)
+    os.umask(mask)
+    return {
+        "default dtype": torch.get_default_dtype(),
+        "default device": str(torch.get_default_device()),
+        "gradients": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+        "limits": [resource.getrlimit(number) for number in _LIMITS],
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "streams": (id(sys.stdout), id(sys.stderr)),
+        "umask": mask,
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "path": list(sys.path),
+        "recursion": sys.getrecursionlimit(),
+        "modules": {name: _names(vars(module)) for name, module in _modules()},
+        "tensors": {kind.__name__: _names(vars(kind)) for kind in (torch.Tensor, torch.nn.Module)},
+    }
+
+
+def _modules() -> list[tuple[str, ModuleType]]:
+    own = [name for name in sys.modules if name.startswith("bench.") and not name.startswith(_PLUGINS)]
+    known = ((name, sys.modules.get(name)) for name in (*_WATCHED, *own))
+    return [(name, module) for name, module in known if isinstance(module, ModuleType)]
+
+
+_PLUGINS = ("bench.attacks", "bench.defenses", "bench.datasets")
+
+
+def _names(space: Any) -> dict[str, int]:
+    return {name: id(value) for name, value in dict(space).items() if isinstance(value, _KINDS)}
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
+    """What differs, by name; modules and names that have come since are no change."""
+    found = [name for name in before if name not in ("modules", "tensors") and before[name] != after[name]]
+    for part in ("modules", "tensors"):
+        for module, names in before[part].items():
+            now = after[part].get(module, {})
+            found += [f"{module}.{name}" for name, value in names.items() if now.get(name) != value]
+    return tuple(found)
+
+
+def children() -> list[int]:
+    """The processes that this one has started and that live, where the system tells."""
+    found: list[int] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        try:
+            found += [int(number) for number in path.read_text().split()]
+        except OSError:
+            continue
+    return found
