@@ -241,10 +241,7 @@ class Group:
         return max(limit, 0.0 if math.isnan(self.resolution) else self.resolution)
 
     def admitted(self, row: Row, limit: float) -> bool:
-        """Whether a defense costs no more than a limit: by the upper limit of its loss.
-
-        Of a single seed, which has no limit, the loss itself decides; no row of a single seed is tested.
-        """
+        """Whether a defense costs no more than a limit: the upper limit of its loss, of one seed the loss."""
         cost = row.loss.upper if row.loss.seeds > 1 else row.loss.mean
         return cost <= self.bound(limit) + 1e-9
 
