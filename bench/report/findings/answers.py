@@ -109,7 +109,7 @@ def _held(found: Sequence[Answer], word: Word) -> str:
     """The settings in which the best defense hides, or reduces, what is recovered, with its counts."""
     mine = [
         f"{item.place.row.name} on {item.group.title}, {with_undefended(item.place.row, item.group)}"
-        f"{again(item.confirmation, ', ', awaited=item.awaited)}"
+        f"{again(item.confirmation, word, ', ', awaited=item.awaited)}"
         for item in found
         if item.place is not None and item.word is word
     ]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from bench.report.analysis.entries import Group, Row
+from bench.report.analysis.verdict import Word
 from bench.report.statistics import Interval
 from bench.report.text import MISSING, bounds, number
 
@@ -70,11 +71,14 @@ def with_undefended(row: Row | None, group: Group) -> str:
     return own if group.baseline is None else f"{own}; undefended {recovered(group.baseline, group)}"
 
 
-def again(found: tuple[Group, Row] | None, before: str = "", *, awaited: bool = False) -> str:
-    """What fresh seeds say: ``on 5 fresh seeds 24 of 75; undefended 75 of 75: reduces``.
+def again(
+    found: tuple[Group, Row] | None, word: Word | None, before: str = "", *, awaited: bool = False
+) -> str:
+    """What fresh seeds say: ``confirmed on 5 fresh seeds: 24 of 75``.
 
     Args:
         found: group and row on those seeds; None where it was not measured.
+        word: what the row says; where the fresh seeds say another, that stands there with its undefended row.
         before: stands before the text.
         awaited: the matrix asks for fresh seeds. Without it, what was not measured gives an empty text.
     """
@@ -82,6 +86,8 @@ def again(found: tuple[Group, Row] | None, before: str = "", *, awaited: bool = 
         return f"{before}not yet confirmed on fresh seeds" if awaited else ""
     group, row = found
     seeds = f"{row.utility.seeds} fresh seed{'s' * (row.utility.seeds != 1)}"
+    if row.verdict.word is word:
+        return f"{before}confirmed on {seeds}: {recovered(row, group)}"
     return f"{before}on {seeds} {with_undefended(row, group)}: {row.verdict.shown}"
 
 

@@ -97,7 +97,7 @@ def _glance_row(group: Group, limit: float) -> list[str]:
     return [
         markdown(group.title),
         f"{head}{name} {flags(row.headline)}".rstrip() + rivals,
-        recovered(row, group) + again(found.confirmation, "; ", awaited=found.awaited),
+        recovered(row, group) + again(found.confirmation, found.word, "; ", awaited=found.awaited),
         recovered(group.baseline, group) if group.baseline else "–",
         loss(row.loss),
         markdown(row.verdict.shown),
