@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from bench.api.cards import Value
 from bench.api.errors import UsageError
-from bench.channels import terms
+from bench.channels import of_classes
 from bench.matrix import Filters, Matrix, expand
 from bench.plugins import defense_card
 from bench.report.analysis.entries import title
@@ -117,4 +117,4 @@ def too_small(planned: Mapping[str, Mapping[int, int]]) -> str:
 
 
 def _least(place: str) -> int:
-    return LEAST_CLASSES if terms(place.split(" ")[0]).by_class else LEAST_RELEASES
+    return LEAST_CLASSES if of_classes(place) else LEAST_RELEASES

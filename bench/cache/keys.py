@@ -43,13 +43,13 @@ _PROSE = {
 """Fields of a card that change no result; parameters enter with their values."""
 
 
-def _roots(stage: str, channel: str) -> tuple[Entry | Path, ...]:
-    """Where a stage enters the code; what that imports is found by reading it."""
+def _roots(stage: str, name: str) -> tuple[Entry | Path, ...]:
+    """Where a stage of a channel enters the code; what that imports is found by reading it."""
     own = Entry(PACKAGE / "cells" / "stages.py", stage)
-    shared = (PACKAGE / "cells" / "determinism.py",)
-    path = channel_file(channel)
-    known = (Entry(path, f"CHANNEL.{name}") for name in _BY_CHANNEL.get(stage, ()))
-    return (own, *shared, *(entry for entry in known if entry.exists))
+    shared = PACKAGE / "cells" / "determinism.py"
+    place = channel_file(channel(name).trains_as or name if stage == "victim" else name)
+    methods = (Entry(place, f"CHANNEL.{method}") for method in _BY_CHANNEL.get(stage, ()))
+    return (own, shared, *(entry for entry in methods if entry.exists))
 
 
 @cache

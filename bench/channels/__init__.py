@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.search_path import channel_folders
+from bench.search_path import channel_folders, channel_names
 
 if TYPE_CHECKING:
     from bench.channels.shared.contract import ChannelKind
@@ -45,3 +45,9 @@ def terms(name: str, lpips_side: int = 0) -> Terms:
     """The metrics and words of a channel, of images that were enlarged for LPIPS to so many pixels."""
     words = channel(name).terms
     return words.enlarged(lpips_side) if lpips_side else words
+
+
+def of_classes(title: str) -> bool:
+    """Whether classes are rebuilt in the setting of a title, which begins with the name of its channel."""
+    name = title.partition(" ")[0]
+    return name in channel_names() and channel(name).terms.by_class

@@ -22,12 +22,13 @@ class ClientGradientsChannel(ChannelKind):
     observes = "gradients of the client's half of one private batch"
     public = "architecture, weights of both halves, batch size, classes, image shape"
     needs_cut = True
+    trains_as = "gradients"
 
     def train(self, training: Training) -> Victim:
-        """SplitFed."""
-        from bench.victims.splitfed import train_splitfed
+        """As for the gradients of both halves."""
+        from bench.channels.gradients import CHANNEL as GRADIENTS
 
-        return train_splitfed(batch_size=training.batch_size, **training.shared)
+        return GRADIENTS.train(training)
 
     def release(self, source: Source) -> Release:
         """The gradients of the client's half, through the defense."""

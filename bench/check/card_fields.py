@@ -17,6 +17,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from bench.api import card_parts, cards
+from bench.api.threat import Channel
+from bench.search_path import channel_names
 from bench.text import rewritten
 
 _TABLES: dict[str, type[BaseModel]] = {
@@ -87,8 +89,9 @@ def _type(annotation: Any) -> str:
         return "tables"
     if origin is Literal:
         return " or ".join(f'`"{item}"`' for item in inner)
-    if issubclass(annotation, StrEnum):
-        return ", ".join(f'`"{item}"`' for item in annotation)
+    if annotation is Channel or issubclass(annotation, StrEnum):
+        values = channel_names() if annotation is Channel else annotation
+        return ", ".join(f'`"{item}"`' for item in values)
     return "table" if issubclass(annotation, BaseModel) else _NAMES[annotation]
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from bench.api.threat import Channel
 from bench.records.record import Record
 from bench.records.record_fields import Part
 from bench.text import rewritten
@@ -87,7 +88,7 @@ def _name(item: Any) -> str:
         return "list"
     if _part(item) is not None or get_origin(item) is dict:
         return "object"
-    if isinstance(item, type) and issubclass(item, StrEnum):
+    if isinstance(item, type) and issubclass(item, StrEnum | Channel):
         return "text"
     return {"str": "text", "float": "number", "int": "whole number", "bool": "true or false"}[item.__name__]
 

@@ -35,7 +35,7 @@ FAULTS: dict[str, dict[str, str]] = {
     "attacks/misses_its_floor": {"floor": r"reaches \d+\.\d dB PSNR .* its card promises 45 dB"},
     "attacks/refuses_nothing": {"incompatible": r"B = 2: works, though max_batch_size in the card"},
     "attacks/asks_the_harness": {"imports": r"attack\.py, line \d+, imports bench\.plugins"},
-    "attacks/helper_asks": {"imports": r"^parts/helper\.py, line 3, imports bench\.runs\.observe$"},
+    "attacks/helper_asks": {"imports": r"^parts/helper\.py, line 3, imports bench\.cells\.stages$"},
     "attacks/other_defaults": {"constructor": r"steps is 20 in attack\.py and 10 in card\.toml"},
     "attacks/mixes_classes": {"batching": r"class 0 of 3 is rebuilt otherwise alone"},
     "attacks/forgets_the_batch": {

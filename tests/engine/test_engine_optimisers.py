@@ -252,11 +252,11 @@ def test_adam_survives_rows_without_a_value() -> None:
     assert found.cost[1] < 1e-3
 
 
-def test_lbfgs_gives_a_hopeless_row_up_after_its_chance() -> None:
+def test_lbfgs_gives_a_row_up_after_its_chance() -> None:
     """Two rows that fall alike; one of them cannot come below 5."""
     lifted = on(2, lambda point, rows: rosenbrock(point, rows) + 5.0 * (rows == 1))
     start = torch.full((2, 6), -1.0, dtype=torch.float64)
-    stopping = Stopping(patience=10**9, hopeless=4.0, chance=30)
+    stopping = Stopping(patience=10**9, abort_cost=4.0, chance=30)
     found = LBFGS().minimise(lifted, start, budget=budgets(50, 50), stopping=stopping)
     assert found.evaluations[1] == 30 < found.evaluations[0]
 

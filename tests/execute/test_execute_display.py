@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from bench.execute.plan import State
+from bench.execute.progress import display
 from bench.execute.progress.bar import Bar
-from bench.execute.progress.display import Progress, display
+from bench.execute.progress.display import Progress
 from bench.execute.progress.dry_run import _line
 from bench.execute.progress.forecast import Estimate
 from bench.matrix import Cell

@@ -172,7 +172,7 @@ def test_a_broken_victim_fails_its_cells_once(world: World) -> None:
 def test_wrong_arguments_are_explained(arguments: dict[str, str], message: str) -> None:
     from bench.api.errors import UsageError
     from bench.execute.devices import devices
-    from bench.execute.progress.display import display
+    from bench.execute.progress import display
 
     with pytest.raises(UsageError, match=message):
         devices(arguments["device"]) if "device" in arguments else display(arguments["display"])

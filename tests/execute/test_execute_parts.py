@@ -46,7 +46,7 @@ def _failed(cell: Cell, failure: Failure = FAILURE) -> Outcome:
 def test_an_edited_attack_makes_exactly_its_reconstructions_stale(world: World, cells: list[Cell]) -> None:
     before = {cell.id: Identity("cpu").keys(cell) for cell in cells}
     path = world.root / "plugins/attacks/other/attack.py"
-    path.write_text(path.read_text() + "# edited\n")
+    path.write_text(path.read_text() + "EDITED = 1\n")
     forget_digests()
     for cell in cells:
         old, new = before[cell.id], Identity("cpu").keys(cell)
@@ -342,7 +342,7 @@ def test_time_left_comes_from_what_tasks_took(cells: list[Cell]) -> None:
 
 
 def test_the_bar_draws(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.execute.progress.display import display
+    from bench.execute.progress import display
 
     bar: Any = display("rich")
     bar.start({"missing": 2}, Progress(total=2))

@@ -45,7 +45,7 @@ def test_a_published_folder_is_no_longer_compared_with_todays_code(world: World,
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
     assert (result.exit_code, result.stdout) == (0, f"tiny@1, published at {COMMIT[:10]}\n")
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
-        code.write("# edited\n")
+        code.write("EDITED = 1\n")
     now = bench("status", world.out)
     assert now.exit_code == 0, now.output
     title, *rows = now.stdout.splitlines()
@@ -93,13 +93,13 @@ def test_only_what_one_commit_has_measured_whole_is_published(
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
     assert result.exit_code == 2 and "not committed: commit it, then publish" in result.stderr
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
-        code.write("# edited\n")
+        code.write("EDITED = 1\n")
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
     assert result.exit_code == 2
     assert "records are of 2 commits" in result.stderr and f"{_of_the_toy(cells)} are stale" in result.stderr
     recorded(world, cells, COMMIT, dirty=True)
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
-        code.write("# again\n")
+        code.write("AGAIN = 1\n")
     assert bench("publish", world.out, "--matrix", matrix, "--device", "cpu").exit_code == 2
 
     recorded(world, cells, COMMIT)
@@ -120,7 +120,7 @@ def test_the_fresh_seeds_are_published_with_the_rest(world: World, cells: list[C
     assert not found.stands(world.out)
     recorded(world, cells[:1], OTHER, out=fresh)
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
-        code.write("# edited\n")
+        code.write("EDITED = 1\n")
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
     assert result.exit_code == 2 and "records are of 2 commits" in result.stderr
 
@@ -135,7 +135,7 @@ def test_a_run_into_a_published_folder_says_so(world: World, cells: list[Cell]) 
     again = world.run()
     assert "published" not in again.stdout + again.stderr, "nothing is measured"
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
-        code.write("# edited\n")
+        code.write("EDITED = 1\n")
     moved = world.run()
     assert f"{found.title}: what is written now replaces published results" in moved.stdout + moved.stderr
     still = read_publication(world.out)

@@ -428,7 +428,7 @@ def test_reconstructions_that_are_not_those_of_the_record_do_not_count(copy: Wor
 
 def test_what_other_code_has_measured_is_measured_again_with_todays(copy: World) -> None:
     code = copy.root / "plugins/attacks/toy/attack.py"
-    code.write_text(ATTACK + "# edited\n")
+    code.write_text(ATTACK + "EDITED = 1\n")
     result = _verify(copy)
     assert result.exit_code == 0, result.output
     assert "4 done cells were measured with other code" in result.stdout

@@ -160,6 +160,7 @@ class ChannelKind(ABC):
         refuses_cut: why a network that is cut has it not; empty if it has.
         gives_labels: the protocol gives the private labels to the attacker.
         central: one owner trains on all private images, so that no batch size enters the training.
+        trains_as: the channel whose victims serve this one, too; empty if it has its own.
     """
 
     terms: ClassVar[Terms]
@@ -169,6 +170,7 @@ class ChannelKind(ABC):
     refuses_cut: ClassVar[str] = ""
     gives_labels: ClassVar[bool] = False
     central: ClassVar[bool] = False
+    trains_as: ClassVar[str] = ""
 
     @abstractmethod
     def train(self, training: Training) -> Victim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bench.channels import terms
+from bench.channels import of_classes
 from bench.report.analysis.entries import Group, Row
 from bench.report.analysis.verdict import LEAST_CLASSES, LEAST_RELEASES
 
@@ -37,4 +37,4 @@ def caveat(settings: Mapping[str, int]) -> str:
 
 def _least(title: str) -> int:
     """How many releases a setting needs: on channel ``model`` a release is a class of one seed."""
-    return LEAST_CLASSES if terms(title.split(" ")[0]).by_class else LEAST_RELEASES
+    return LEAST_CLASSES if of_classes(title) else LEAST_RELEASES
