@@ -17,7 +17,6 @@ top-level packages called `attacks` or `datasets`.
 
 import os
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,6 +72,8 @@ def entry_folders(kind: str) -> tuple[tuple[Path, ...], dict[str, str]]:
     Returns:
         The folders, sorted by the names of their entry points, and what is wrong with the others by name.
     """
+    from importlib.metadata import entry_points  # late: `bench --help` must answer at once
+
     folders: list[Path] = []
     problems: dict[str, str] = {}
     for point in sorted(entry_points(group=f"bench.{kind}")):
