@@ -118,7 +118,7 @@ def planned(cell: Cell, sides: dict[str, int]) -> dict[str, Any]:
     here = {"status": UNMEASURED, "reason": UNREACHED}
     return {
         "key": cell.id,
-        "channel": str(cell.channel.value),
+        "channel": str(cell.channel),
         "model": cell.model,
         "checkpoint": str(cell.checkpoint.value),
         "batch_size": cell.batch_size,
