@@ -1,4 +1,4 @@
-"""Python files as code: what runs, without comments, docstrings and annotations, and what it imports."""
+"""Python files as code: their tokens without comments and docstrings, and what they import where they run."""
 
 from __future__ import annotations
 

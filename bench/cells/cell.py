@@ -12,10 +12,9 @@ from bench.cache.store import Stored
 from bench.cells import stages
 from bench.cells.context import Context
 from bench.matrix.cells import Cell
-from bench.records.cell_schema import CellSchema
-from bench.records.outcome import Keys, Outcome, seeds, stage_keys
+from bench.records.outcome import Keys, Outcome, named
 from bench.records.provenance import machine, provenance
-from bench.records.record import SCHEMA, Record, Status, means_from
+from bench.records.record import Record, Status, means_from
 from bench.records.record_fields import AttackCost, Means, Memory, Prior, ReleaseHealth, Seconds, Utility
 from bench.records.rows import image_rows
 from bench.records.sheet import sheet
@@ -102,12 +101,7 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
     if generator is not None:
         found["generator"] = generator
     record = Record(
-        schema=SCHEMA,
-        id=cell.id,
-        key=keys.scores,
-        stages=stage_keys(keys),
-        cell=CellSchema.model_validate(cell.to_json()),
-        seeds=seeds(cell),
+        **named(cell, keys),
         status=Status.DONE,
         utility=_pick(Utility, victim),
         attack=_pick(AttackCost, reconstruction),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bench.matrix.cells import Cell
 from bench.records.cell_schema import CellSchema
@@ -69,15 +70,22 @@ def seeds(cell: Cell) -> Seeds:
     return Seeds(attack=derive_seed(cell.seed, "attack"), pool=derive_seed(cell.seed, "pool"))
 
 
+def named(cell: Cell, keys: Keys) -> dict[str, Any]:
+    """What every record of a cell begins with, whatever came of it."""
+    return {
+        "schema": SCHEMA,
+        "id": cell.id,
+        "key": keys.scores,
+        "stages": stage_keys(keys),
+        "cell": CellSchema.model_validate(cell.to_json()),
+        "seeds": seeds(cell),
+    }
+
+
 def failed(cell: Cell, keys: Keys, failure: Failure, *, device: str) -> Outcome:
     """The outcome of a cell that could not be measured; ``device`` is for a failure that names no machine."""
     record = Record(
-        schema=SCHEMA,
-        id=cell.id,
-        key=keys.scores,
-        stages=stage_keys(keys),
-        cell=CellSchema.model_validate(cell.to_json()),
-        seeds=seeds(cell),
+        **named(cell, keys),
         status=failure.status,
         reason=failure.reason,
         traceback=failure.traceback,

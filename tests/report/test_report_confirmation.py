@@ -16,6 +16,7 @@ from bench.report.cards import Cards
 from bench.report.findings.answers import answer, sentence
 from bench.report.findings.confirmation import build_confirmed, named
 from bench.report.frames import read_results
+from bench.report.statistics import Interval
 from bench.report.write import write_report
 from tests.report.conftest import Folder as Records
 from tests.report.test_report_verdict import SUITE, fill
@@ -85,3 +86,17 @@ def test_the_matrix_says_whether_fresh_seeds_are_asked(folder: Folder, cards: Ca
     for matrix in ("full@4", "generative@2", ""):
         asks = bool(matrix and load_matrix(matrix).confirmation)
         assert [group.confirmable for group in build(results, cards, matrix=matrix)] == [asks]
+
+
+def test_what_a_list_gives_away_stands_beside_the_name_on_top(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    cards.judging = {"gradients": SUITE}  # type: ignore[attr-defined]
+    fill(folder)
+    (group,) = build(read_results(folder.write(tmp_path)), cards)
+    place = answer(group, 1.0).place
+    assert place is not None and "re-identifiable" not in sentence([group], 1.0)
+    verdict = replace(place.row.verdict, identifiable=Interval(0.2, 0.1, 0.3, 75, 75, 0))
+    named_too = replace(place, row=replace(place.row, verdict=verdict))
+    told = replace(group, places={1.0: (named_too, *group.places[1.0][1:])})
+    assert "20 % re-identifiable" in sentence([told], 1.0)

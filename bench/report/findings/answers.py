@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.report.analysis.entries import Group, Place, Row
 from bench.report.analysis.recovery import drop
 from bench.report.analysis.verdict import Word
-from bench.report.findings.recovered import again, with_undefended
+from bench.report.findings.recovered import again, identifiable, recovered, undefended
 from bench.report.statistics import Interval
 
 _NUMBERS = {1.0: "one point", 5.0: "five points"}
@@ -108,8 +108,9 @@ def sentence(groups: Sequence[Group], limit: float) -> str:
 def _held(found: Sequence[Answer], word: Word) -> str:
     """The settings in which the best defense hides, or reduces, what is recovered, with its counts."""
     mine = [
-        f"{item.place.row.name} on {item.group.title}, {with_undefended(item.place.row, item.group)}"
-        f"{again(item.confirmation, word, ', ', awaited=item.awaited)}"
+        f"{item.place.row.name} on {item.group.title}, {recovered(item.place.row, item.group)}"
+        f"{identifiable(item.place.row, ', ')}{undefended(item.group, '; ')}"
+        f"{again(item.confirmation, word, '; ', awaited=item.awaited)}"
         for item in found
         if item.place is not None and item.word is word
     ]

@@ -65,10 +65,20 @@ def recovered(row: Row | None, group: Group) -> str:
     return f"{percents(row.verdict.recovered)[0]} %" if group.terms.by_class else count(row.verdict.recovered)
 
 
+def undefended(group: Group, before: str = "") -> str:
+    """The undefended victim's: ``undefended 33 of 33``; empty where there is none."""
+    return "" if group.baseline is None else f"{before}undefended {recovered(group.baseline, group)}"
+
+
 def with_undefended(row: Row | None, group: Group) -> str:
     """The same beside the undefended victim's: ``25 of 33; undefended 33 of 33``."""
-    own = recovered(row, group)
-    return own if group.baseline is None else f"{own}; undefended {recovered(group.baseline, group)}"
+    return recovered(row, group) + undefended(group, "; ")
+
+
+def identifiable(row: Row, before: str = "") -> str:
+    """What a list of all private images gives away: ``20 % re-identifiable``; empty without a list."""
+    found = row.verdict.identifiable
+    return f"{before}{percents(found)[0]} % re-identifiable" if found.n_images else ""
 
 
 def again(
