@@ -24,7 +24,10 @@ VICTIM = ["channel", "dataset", "model", "batch_size"]
 PLACE = ["seed", "release", "image"]
 FORMATS = {"psnr": (1, 1), "ssim": (1, 3), "lpips": (1, 3), "feature_distance": (1, 2), "diversity": (1, 2)}
 SHARES = {"identified", "label_correct", "recognised", "recognised5", "success"}
-ANSWERS = {"answer-recovered", "answer-drop", "answer-word", "undefended-recovered", "cost", "lead"}
+ANSWERS = {
+    *("answer-recovered", "answer-drop", "answer-word", "answer-identifiable"),
+    *("undefended-recovered", "cost", "lead"),
+}
 """What the cards of the answers say."""
 Numbers = tuple[float, float, float]
 
@@ -730,6 +733,8 @@ def _answer(folder: Folder, group: str, limit: float, kind: str) -> str:
         return folder.counted(group, best)
     if kind == "answer-drop":
         return percents(folder.drop(group, best))
+    if kind == "answer-identifiable":
+        return percents(folder.identifiable(group, best))
     if kind == "answer-word":
         return folder.word(group, best)
     if kind == "cost":
