@@ -16,7 +16,7 @@ from bench.records.outcome import Keys, Outcome, named
 from bench.records.provenance import machine, provenance
 from bench.records.record import Record, Status, means_from
 from bench.records.record_fields import AttackCost, Means, Memory, Prior, ReleaseHealth, Seconds, Utility
-from bench.records.rows import image_rows
+from bench.records.rows import digest, image_rows
 from bench.records.sheet import sheet
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
     }
     if generator is not None:
         found["generator"] = generator
+    rows = tuple(image_rows(cell, scores.tensors))
     record = Record(
         **named(cell, keys),
         status=Status.DONE,
@@ -117,13 +118,14 @@ def run_cell(cell: Cell, keys: Keys, context: Context) -> Outcome:
         seconds=Seconds(**{name: stage.meta["seconds"] for name, stage in found.items()}),
         peak_memory_mb=reconstruction.meta["peak_memory_mb"],
         memory_mb=Memory(**{name: stage.meta["peak_memory_mb"] for name, stage in found.items()}),
+        rows_sha256=digest(rows),
         reconstruction_sha256=context.store.checksum("reconstruction", keys.reconstruction),
         provenance=provenance(machine(context.device)),
     )
     picture = sheet(
         _shown(release, scores, context.data(cell)), reconstruction.tensors["images"], scores.tensors["order"]
     )
-    return Outcome(record, tuple(image_rows(cell, scores.tensors)), picture)
+    return Outcome(record, rows, picture)
 
 
 def _pick(part: type[PartT], stored: Stored) -> PartT:

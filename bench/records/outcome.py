@@ -10,7 +10,7 @@ from bench.records.cell_schema import CellSchema
 from bench.records.provenance import Machine, provenance
 from bench.records.record import REASON, SCHEMA, TRACEBACK, Record, Status
 from bench.records.record_fields import Seeds, StageKeys
-from bench.records.rows import Row, failure_row
+from bench.records.rows import Row, digest, failure_row
 from bench.seeds import derive_seed
 from bench.text import storable
 
@@ -84,11 +84,13 @@ def named(cell: Cell, keys: Keys) -> dict[str, Any]:
 
 def failed(cell: Cell, keys: Keys, failure: Failure, *, device: str) -> Outcome:
     """The outcome of a cell that could not be measured; ``device`` is for a failure that names no machine."""
+    rows = (failure_row(cell, failure.status, failure.reason),)
     record = Record(
         **named(cell, keys),
         status=failure.status,
         reason=failure.reason,
         traceback=failure.traceback,
+        rows_sha256=digest(rows),
         provenance=provenance(failure.machine or Machine(device=device)),
     )
-    return Outcome(record, (failure_row(cell, failure.status, failure.reason),))
+    return Outcome(record, rows)

@@ -111,6 +111,8 @@ class Record(Part):
     memory_mb: Memory = Memory()
     reconstruction_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """Checksum of the stored reconstructions; empty if there are none."""
+    rows_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """Checksum of the cell's rows of ``images.csv.gz``; empty in records of a time that kept none."""
     provenance: Provenance
 
     @cached_property

@@ -31,6 +31,7 @@ from bench.records.rows import (
     CorruptRowsError,
     Row,
     decode,
+    digest,
     encode,
     key_of,
     pack,
@@ -56,11 +57,6 @@ class Snapshot:
 
     records: dict[str, Record]
     rows: Counter[Row]
-
-
-def _place(record: Record, mark: str) -> tuple[Row, str]:
-    """The key of a record's rows, and the name of the file in which they wait."""
-    return key_of(record.asked), f"{record.id}.{mark}.csv"
 
 
 def _writer_lives(path: Path) -> bool:
@@ -101,7 +97,7 @@ class Results:
             NewerRecordError: a newer version of this package has written here; so do all that follow.
         """
         sound = list(self._sound_records())
-        table = self._table([_place(record, mark) for record, mark in sound])
+        table = self._table(sound)
         return Snapshot(
             records={record.id: record for record, _ in sound},
             rows=Counter({key: len(rows) for key, rows in table.items()}),
@@ -122,7 +118,7 @@ class Results:
     def whole(self) -> Iterator[tuple[Record, tuple[Row, ...]]]:
         """The record and the rows of every cell that has all of its rows; reads only."""
         sound = list(self._sound_records())
-        table = self._table([_place(record, mark) for record, mark in sound])
+        table = self._table(sound)
         for record, _ in sound:
             cell = record.asked
             rows = table.get(key_of(cell), [])
@@ -158,8 +154,8 @@ class Results:
             return
         with self._locked():
             waiting = list(self._pending.glob("*.csv"))
-            known = [_place(record, mark) for record, mark in self._sound_records()]
-            packed = pack(row for rows in self._table(known).values() for row in rows)
+            table = self._table(list(self._sound_records()))
+            packed = pack(row for rows in table.values() for row in rows)
             if not self._images.is_file() or self._images.read_bytes() != packed:
                 write_atomic(self._images, packed)
             for path in waiting:
@@ -202,17 +198,23 @@ class Results:
             except OSError as error:
                 self._warn(f"{path}: cannot be read ({error.strerror}), does not count; make it readable")
 
-    def _table(self, known: list[tuple[Row, str]]) -> Table:
-        """All rows that a record stands behind: the folded ones, replaced by the waiting ones."""
+    def _table(self, known: list[tuple[Record, str]]) -> Table:
+        """All rows that a record stands behind: the folded ones, replaced by the waiting ones.
+
+        Rows that are not those of which the record holds the checksum are none.
+        """
         table: Table = {}
         for row in self._folded():
             table.setdefault(row[: len(KEYS)], []).append(row)
         kept: Table = {}
-        for key, name in known:
-            rows = self._waiting(self._pending / name)
+        for record, mark in known:
+            key = key_of(record.asked)
+            rows = self._waiting(self._pending / f"{record.id}.{mark}.csv")
             if rows is None:
-                rows = table.get(key)
-            if rows:
+                rows = table.get(key, [])
+            if record.rows_sha256 not in ("", digest(rows)):
+                self._warn(f"{self.folder}: {record.asked.title}: its rows are not those of its record; {FIX}")
+            elif rows:
                 kept[key] = rows
         return kept
 

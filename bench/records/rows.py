@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from bench.api.errors import BenchError
 from bench.matrix.cells import Cell
-from bench.records.files import read_regular
+from bench.records.files import read_regular, sha256
 from bench.records.record import Status
 from bench.text import clean
 
@@ -140,6 +140,11 @@ def decode(data: bytes, name: str) -> list[Row]:
         if len(line) != len(COLUMNS):
             raise CorruptRowsError(f"{name}: line {number} has {len(line)} columns, expected {len(COLUMNS)}")
     return lines[1:]
+
+
+def digest(rows: Iterable[Row]) -> str:
+    """What a record keeps of the rows of its cell, which lie in another file: their checksum in this order."""
+    return sha256("\n".join("\x1f".join(row) for row in rows).encode())
 
 
 def pack(rows: Iterable[Row]) -> bytes:
