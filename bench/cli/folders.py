@@ -35,7 +35,7 @@ def merge(directories: tuple[Path, ...], out: Path) -> None:
     they are.
     """
     from bench.execute.folder.merge import merge as put_together
-    from bench.execute.folder.publication import replaced
+    from bench.records.publication import replaced
 
     if warning := replaced(out):
         click.echo(clean_text(warning), err=True)
@@ -58,7 +58,7 @@ def clean(directory: Path, matrix: str | None, dry_run: bool, yes: bool) -> None
     """
     from bench.execute.folder.matrix_status import clean as take_out
     from bench.execute.folder.matrix_status import strangers
-    from bench.execute.folder.publication import replaced
+    from bench.records.publication import replaced
 
     name = matrix or directory.resolve().name
     found = strangers(name, directory)

@@ -24,9 +24,10 @@ def status(directory: Path | None, matrix: str | None, device: str) -> None:
     folder publishes is named with its commit, and its cells are counted as they were
     published. With --matrix they are counted against today's code.
     """
-    from bench.execute.folder.publication import counted, read_publication
+    from bench.execute.folder.publication import counted
     from bench.execute.run import status as count
     from bench.matrix import load_matrix
+    from bench.records.publication import read_publication
     from bench.records.results import RUNS
 
     published = read_publication(directory) if directory else None

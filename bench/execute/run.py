@@ -15,7 +15,6 @@ from bench.execute.devices import device_class
 from bench.execute.engines import engine_devices, engine_workers, make_executor
 from bench.execute.executor import Executor
 from bench.execute.folder.matrix_status import MatrixStatus, clean, counts, load, status
-from bench.execute.folder.publication import replaced as replaced_results
 from bench.execute.options import RunOptions
 from bench.execute.plan import PROBLEMS, State, check_rows_are_distinct, choose, first_seed, survey
 from bench.execute.progress import display as make_display
@@ -25,6 +24,7 @@ from bench.execute.schedule import Schedule
 from bench.matrix import Cell, Filters
 from bench.matrix.user_inputs import build_user_inputs
 from bench.records.files import default_cache
+from bench.records.publication import replaced as replaced_results
 from bench.records.record import Record
 from bench.records.results import Results
 
@@ -95,8 +95,8 @@ def run_matrix(
     names = engine_devices(how.engine, how.device, how.address)
     workers = how.workers or engine_workers(how.engine, names)
     plan = load(matrix, filters, Results(out, shown.message), names, shard=how.shard, wanted=wanted)
-    found = plan.results.snapshot()
-    replaced = check_rows_are_distinct(plan.cells, found.records)
+    found = plan.results.records()
+    replaced = check_rows_are_distinct(plan.cells, found)
     states = survey(plan.cells, plan.keys, found)
     chosen = choose(plan.cells, states, retry_failed=how.retry_failed, force=how.force)
     build_user_inputs(chosen, filters or Filters())
@@ -119,10 +119,10 @@ def run_matrix(
     control = Control(
         plan.results, shown, Refresher(out), total=len(chosen), device=names[0], workers=workers, first=first
     )
-    control.learn(found.records.values())
+    control.learn(found.values())
     shown.start(counts(states), control.progress())
     executor = make_executor(how, devices=names, workers=workers, cache=default_cache())
-    return _run(plan, chosen, control, executor, how, before=found.records, skipped=skipped)
+    return _run(plan, chosen, control, executor, how, before=found, skipped=skipped)
 
 
 def _run(

@@ -8,10 +8,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.records.files import default_cache, disk, read_regular, sha256, write_atomic
@@ -28,6 +26,7 @@ from bench.records.record import (
 from bench.records.rows import (
     KEYS,
     MOST_BYTES,
+    PLACE,
     CorruptRowsError,
     Row,
     decode,
@@ -42,21 +41,27 @@ RUNS = Path("runs")
 """Below it, every run that names no folder has its own: published results are written only by name."""
 CONFIRMATION = "confirmation"
 """In a results folder: the records of the fresh seeds, a results folder of their own."""
-Table = dict[Row, list[Row]]
+FIX = "bench run measures what is missing again"
 _MOST_SHEET = 1 << 24
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The content of a results folder.
+def parts(folder: Path) -> tuple[Path, ...]:
+    """A results folder, and that of its fresh seeds where it has one."""
+    fresh = folder / CONFIRMATION
+    return (folder, fresh) if (fresh / "records").is_dir() else (folder,)
 
-    Attributes:
-        records: the sound ones, by cell id.
-        rows: how many rows each cell has, folded or waiting.
-    """
 
-    records: dict[str, Record]
-    rows: Counter[Row]
+def _places(rows: Iterable[Row]) -> list[Row]:
+    """Release and image of each row, in order."""
+    return sorted(row[len(KEYS) : len(KEYS) + len(PLACE)] for row in rows)
+
+
+def _expected(record: Record) -> list[Row]:
+    """What :func:`_places` must be of a record's rows."""
+    if record.status is not Status.DONE:
+        return [("", "")]
+    cell = record.asked
+    return sorted((str(n), str(b)) for n in range(cell.releases) for b in range(cell.batch_size))
 
 
 def _writer_lives(path: Path) -> bool:
@@ -90,18 +95,17 @@ class Results:
         self._tell = warn
         self._told: set[str] = set()
 
-    def snapshot(self) -> Snapshot:
-        """What there is now; reads only. Damaged files count as not there.
+    def sound(self) -> dict[str, Record]:
+        """Every record that can be read, by cell id, whether or not its rows are there.
 
         Raises:
             NewerRecordError: a newer version of this package has written here; so do all that follow.
         """
-        sound = list(self._sound_records())
-        table = self._table(sound)
-        return Snapshot(
-            records={record.id: record for record, _ in sound},
-            rows=Counter({key: len(rows) for key, rows in table.items()}),
-        )
+        return {record.id: record for record, _ in self._sound_records()}
+
+    def records(self) -> dict[str, Record]:
+        """The record of every cell that is whole, by cell id."""
+        return {record.id: record for record, _ in self.whole()}
 
     def record(self, name: str) -> Record | None:
         """The record of a cell as it is now; None if there is none, or none that can be trusted."""
@@ -116,17 +120,25 @@ class Results:
             yield Outcome(record, rows, self._sheet(record.id))
 
     def whole(self) -> Iterator[tuple[Record, tuple[Row, ...]]]:
-        """The record and the rows of every cell that has all of its rows; reads only."""
-        sound = list(self._sound_records())
-        table = self._table(sound)
-        for record, _ in sound:
-            cell = record.asked
-            rows = table.get(key_of(cell), [])
-            expected = cell.releases * cell.batch_size if record.status is Status.DONE else 1
-            if len(rows) != expected:
-                self._warn(f"{self.folder}: {cell.title}: {len(rows)} rows, expected {expected}; left out")
-                continue
-            yield record, tuple(rows)
+        """The record and the rows of every cell of which nothing is missing or altered; reads only.
+
+        Its rows are the folded ones, or those that wait.
+        """
+        folded: dict[Row, list[Row]] = {}
+        for row in self._folded():
+            folded.setdefault(row[: len(KEYS)], []).append(row)
+        wrong: list[str] = []
+        for record, mark in self._sound_records():
+            rows = self._waiting(self._pending / f"{record.id}.{mark}.csv")
+            if rows is None:
+                rows = folded.get(key_of(record.asked), [])
+            if _places(rows) == _expected(record) and record.rows_sha256 in ("", digest(rows)):
+                yield record, tuple(rows)
+            else:
+                wrong.append(record.asked.title)
+        if wrong:
+            count = f"cells whose rows are missing or not those that were measured: {len(wrong)}"
+            self._warn(f"{self._images}: {count} (the first: {wrong[0]}); {FIX}")
 
     def commit(self, outcome: Outcome) -> None:
         """Writes a cell: sheet, rows, and last the record. Whatever was there of the same cell is replaced.
@@ -154,8 +166,7 @@ class Results:
             return
         with self._locked():
             waiting = list(self._pending.glob("*.csv"))
-            table = self._table(list(self._sound_records()))
-            packed = pack(row for rows in table.values() for row in rows)
+            packed = pack(row for _, rows in self.whole() for row in rows)
             if not self._images.is_file() or self._images.read_bytes() != packed:
                 write_atomic(self._images, packed)
             for path in waiting:
@@ -194,29 +205,9 @@ class Results:
             except FileNotFoundError:
                 continue  # another process has just removed it
             except CorruptRecordError as error:
-                self._warn(f"{error}\n{path}: damaged, does not count; bench run measures its cell again")
+                self._warn(f"{error}\n{path}: damaged, does not count; {FIX}")
             except OSError as error:
                 self._warn(f"{path}: cannot be read ({error.strerror}), does not count; make it readable")
-
-    def _table(self, known: list[tuple[Record, str]]) -> Table:
-        """All rows that a record stands behind: the folded ones, replaced by the waiting ones.
-
-        Rows that are not those of which the record holds the checksum are none.
-        """
-        table: Table = {}
-        for row in self._folded():
-            table.setdefault(row[: len(KEYS)], []).append(row)
-        kept: Table = {}
-        for record, mark in known:
-            key = key_of(record.asked)
-            rows = self._waiting(self._pending / f"{record.id}.{mark}.csv")
-            if rows is None:
-                rows = table.get(key, [])
-            if record.rows_sha256 not in ("", digest(rows)):
-                self._warn(f"{self.folder}: {record.asked.title}: its rows are not those of its record; {FIX}")
-            elif rows:
-                kept[key] = rows
-        return kept
 
     def _folded(self) -> list[Row]:
         try:
@@ -224,7 +215,7 @@ class Results:
         except FileNotFoundError:
             return []
         except CorruptRowsError as error:
-            self._warn(f"{error}\n{self._images}: damaged, its cells are run again")
+            self._warn(f"{error}\n{self._images}: damaged, {FIX}")
             return []
 
     def _waiting(self, path: Path) -> list[Row] | None:
@@ -233,7 +224,7 @@ class Results:
         except FileNotFoundError:
             return None
         except (CorruptRowsError, OSError) as error:
-            self._warn(f"{error}\n{path}: damaged, its cell is run again")
+            self._warn(f"{error}\n{path}: damaged, {FIX}")
             return None
 
     def _sheet(self, name: str) -> bytes | None:

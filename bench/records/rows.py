@@ -143,7 +143,7 @@ def decode(data: bytes, name: str) -> list[Row]:
 
 
 def digest(rows: Iterable[Row]) -> str:
-    """What a record keeps of the rows of its cell, which lie in another file: their checksum in this order."""
+    """The checksum of rows in this order, which a record keeps as its rows lie in another file."""
     return sha256("\n".join("\x1f".join(row) for row in rows).encode())
 
 

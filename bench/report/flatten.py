@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.channels.shared.terms import CLASS_METRICS, METRICS
 from bench.matrix.cells import Cell, Variant
+from bench.records.record import Record
 from bench.text import clean
 
 QUALITY = ["frechet", "frechet_real", "confident", "confident_real", "classes", "diversity"]
@@ -66,43 +67,27 @@ OPTIONAL = [
 """Columns that a folder does without where no record has anything in them."""
 
 
-def _number(value: object) -> float:
-    if not isinstance(value, int | float):
-        return math.nan
-    return float(value) if math.isfinite(value) else math.nan
-
-
-def flatten(record: dict[str, Any]) -> dict[str, Any]:
-    """The row of one record.
-
-    Raises:
-        KeyError, TypeError, ValueError, AttributeError, OverflowError: it is no record.
-    """
-    cell = Cell.from_json(record["cell"])
-    status = record["status"]
-    if not isinstance(status, str) or not status:
-        raise ValueError("status is not a word")
-    row = _asked(cell) | {
-        "id": clean(record.get("id") or cell.id),
-        "key": clean(record.get("key") or ""),
-        "status": clean(status),
-        "reason": clean(record.get("reason") or ""),
-    }
+def flatten(record: Record) -> dict[str, Any]:
+    """The row of one record; texts are cleaned, what is not there is NaN."""
+    content = record.model_dump(mode="json")
+    row = _asked(record.asked) | {name: clean(content[name]) for name in ("id", "key", "status", "reason")}
     for part, names in _NUMBERS.items():
-        values = record.get(part) or {}
+        values = content[part] or {}
         row |= {_PREFIX[part] + name: _number(values.get(name)) for name in names}
-    row["generator_kind"] = clean((record.get("generator") or {}).get("kind") or "")
-    row["generator_key"] = clean((record.get("stages") or {}).get("generator") or "")
-    told = (record.get("utility") or {}).get("details") or {}
-    row["details"] = {clean(name): _number(value) for name, value in told.items()}
-    row["signal"] = [_number(value) for value in (record.get("release") or {}).get("signal") or []]
-    row["pool"] = _number(record.get("pool"))
-    row["evaluator_accuracy"] = _number(record.get("evaluator_accuracy"))
-    row["lpips_status"] = clean(record.get("lpips_status") or "")
-    row["lpips_side"] = _number(record.get("lpips_side") or None)
-    row["peak_memory_mb"] = _number(record.get("peak_memory_mb"))
-    provenance = record.get("provenance") or {}
-    return row | {name: clean(provenance.get(name, "")) for name in _PROVENANCE}
+    utility, release = content["utility"] or {}, content["release"] or {}
+    row["generator_kind"] = clean((content["generator"] or {}).get("kind", ""))
+    row["generator_key"] = content["stages"]["generator"]
+    row["details"] = {clean(name): _number(value) for name, value in utility.get("details", {}).items()}
+    row["signal"] = [_number(value) for value in release.get("signal") or []]
+    for name in ("pool", "evaluator_accuracy", "peak_memory_mb"):
+        row[name] = _number(content[name])
+    row["lpips_status"] = clean(content["lpips_status"])
+    row["lpips_side"] = _number(content["lpips_side"] or None)
+    return row | {name: clean(content["provenance"][name]) for name in _PROVENANCE}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _asked(cell: Cell) -> dict[str, Any]:

@@ -90,13 +90,13 @@ def test_records_say_what_is_wrong_with_them(world: World, cells: list[Cell]) ->
         read_record(path)
     assert f"{path}: status: " in str(error.value)
     assert f"{path}: seconds.victim: " in str(error.value)
-    assert Results(world.out).snapshot().records == {}
+    assert Results(world.out).sound() == {}
 
 
 def test_rows_survive_a_crash_between_their_record_and_the_fold(world: World, cells: list[Cell]) -> None:
     results = Results(world.out)
     results.commit(_failed(cells[0]))
-    assert results.snapshot().rows.total() == 1, "rows that wait count"
+    assert len(results.records()) == 1, "rows that wait count"
     results.fold()
     results.commit(_failed(cells[1]))
     # A crash before the record was replaced: the rows that wait belong to a record that never came.
@@ -137,7 +137,7 @@ def test_the_plan_runs_what_is_missing_or_stale(world: World, cells: list[Cell])
     results.commit(_failed(cells[0]))
     results.commit(failed(cells[1], replace(keys[cells[1].id], scores="0" * 64), FAILURE, device="cpu"))
     results.commit(_failed(cells[2], Failure(status=Status.INCOMPATIBLE, reason="no")))
-    states = survey(cells, keys, results.snapshot())
+    states = survey(cells, keys, results.records())
     assert [states[c.id] for c in cells[:4]] == [State.FAILED, State.STALE, State.INCOMPATIBLE, State.MISSING]
     assert choose(cells, states, retry_failed=False, force=False) == [cells[1], *cells[3:]]
     assert choose(cells, states, retry_failed=True, force=False) == [*cells[:2], *cells[3:]]

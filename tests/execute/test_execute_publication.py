@@ -11,9 +11,10 @@ from click.testing import CliRunner, Result
 from bench.cache.keys import Identity
 from bench.cli.main import main
 from bench.execute.folder import publication
-from bench.execute.folder.publication import FILE, digest, pin, publish, read_publication, withhold
+from bench.execute.folder.publication import publish, withhold
 from bench.matrix import Cell
 from bench.records.outcome import Failure, Outcome, failed
+from bench.records.publication import FILE, digest, pin, read_publication
 from bench.records.record import Status
 from bench.records.results import CONFIRMATION, Results
 from tests.world import World

@@ -161,7 +161,7 @@ def test_what_another_run_has_settled_or_works_on_is_not_handed_out(world: World
         results.commit(failed(cell, keys[cell.id], failure, device="cpu"))
 
     fail(cells[0], "before this run began")  # it is to be retried
-    before = results.snapshot().records
+    before = results.records()
     settled: list[str] = []
     ours, theirs = (CellLocks(results, before, lambda record: settled.append(record.id)) for _ in range(2))
     schedule = Schedule(

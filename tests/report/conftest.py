@@ -47,6 +47,7 @@ COLUMNS = [
     ],
     *["status", "reason"],
 ]
+STAGES = ["victim", "evaluator", "release", "reconstruction"]
 CLASS_COLUMNS = ["recognised5", "feature_distance", "diversity"]
 """Of channel ``model`` alone."""
 
@@ -166,16 +167,15 @@ class Folder:
             self.images.append(key | place | scores | known)
 
     def write(self, directory: Path, *, shuffle: int | None = None) -> Path:
-        """Writes the folder; with ``shuffle`` in another order and with other file names."""
+        """Writes the folder; with ``shuffle`` in another order."""
         records, images = list(self.records), list(self.images)
         if shuffle is not None:
             generator = np.random.default_rng(shuffle)
             records = [records[i] for i in generator.permutation(len(records))]
             images = [images[i] for i in generator.permutation(len(images))]
         (directory / "records").mkdir(parents=True, exist_ok=True)
-        for number, item in enumerate(records):
-            name = item["id"] if shuffle is None else f"{number:05d}"
-            (directory / "records" / f"{name}.json").write_text(json.dumps(item))
+        for item in records:
+            (directory / "records" / f"{item['id']}.json").write_text(json.dumps(item))
         with gzip.open(directory / "images.csv.gz", "wt", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
             writer.writeheader()
@@ -200,7 +200,7 @@ def keys(cell: Cell) -> dict[str, Any]:
         "attack": cell.attack.label,
         "adversary": str(cell.adversary),
         "defense": cell.defense.label,
-        "strength": "" if cell.strength is None else cell.strength,
+        "strength": "" if cell.strength is None else f"{cell.strength:.6g}",
         "seed": cell.seed,
         "budget": cell.budget,
     }
@@ -214,6 +214,8 @@ def record(cell: Cell, status: str, reason: str, accuracy: float | None) -> dict
         "schema": SCHEMA,
         "id": cell.id,
         "key": "0" * 64,
+        "stages": {"generator": ""} | dict.fromkeys(STAGES, "1" * 64),
+        "seeds": {"attack": 1, "pool": 2},
         "cell": cell.to_json(),
         "status": status,
         "reason": reason,
@@ -228,8 +230,8 @@ def record(cell: Cell, status: str, reason: str, accuracy: float | None) -> dict
         "peak_memory_mb": 512.0,
         "provenance": {
             "commit": "0123456789abcdef", "dirty": False, "python": "3.11", "torch": "2.9.0",
-            "torchvision": "0.24.0", "numpy": "2.0", "lpips": "0.1.4", "bench": "0.1.0", "device": "cpu",
-            "threads": 1, "platform": "linux", "finished": f"2030-01-01T00:00:{cell.seed:02d}",
+            "torchvision": "0.24.0", "numpy": "2.0", "scipy": "1", "cma": "4", "lpips": "0.1.4",
+            "bench": "0.1.0", "device": "cpu", "threads": 1, "platform": "linux", "finished": f"2030-01-01T00:00:{cell.seed:02d}",
         },
     }  # fmt: skip
 

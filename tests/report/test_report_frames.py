@@ -24,7 +24,7 @@ def test_rows_that_are_gone_are_missed(lost: int, matrix: Callable[..., Folder],
     lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
     path.write_bytes(gzip.compress("".join(lines[:-lost]).encode()))
     (problem,) = read_results(directory).problems
-    assert problem.startswith("done cells without a row for each of their images: 1;")
+    assert problem.startswith("images.csv.gz: ") and ": 1 (the first: " in problem
 
 
 def test_no_text_of_a_table_is_a_formula() -> None:

@@ -33,7 +33,7 @@ class MatrixStatus:
 
     def states(self) -> dict[str, State]:
         """The state of each cell now, by id."""
-        return survey(self.cells, self.keys, self.results.snapshot())
+        return survey(self.cells, self.keys, self.results.records())
 
 
 def load(
@@ -88,7 +88,7 @@ def strangers(matrix: str, out: Path) -> dict[str, str]:
     wanted = {cell.id for cell in expand(asked)}
     if asked.confirmation:
         wanted |= {cell.id for cell in expand(asked, Filters(seeds=tuple(asked.confirmation)))}
-    found = Results(out).snapshot().records
+    found = Results(out).sound()
     return {name: record.asked.title for name, record in found.items() if name not in wanted}
 
 

@@ -44,10 +44,10 @@ def show_dry_run(
         force: nothing that is cached would be used.
         as_json: one JSON object a line.
     """
-    forecast = Forecast(standing.results.snapshot().records.values(), device=device)
+    forecast = Forecast(standing.results.records().values(), device=device)
     if not forecast.records:
         published = Results(PUBLISHED / standing.results.folder.resolve().name)
-        forecast = Forecast(published.snapshot().records.values(), device=device)
+        forecast = Forecast(published.records().values(), device=device)
     store = Store(default_cache())
     possible = [cell for cell in chosen if not cell.incompatible]
     estimates = forecast.estimate(
