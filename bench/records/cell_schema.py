@@ -1,14 +1,12 @@
-"""The question that a record answers: every field typed and bounded, one rule for all who read records."""
+"""The question that a record answers: every field typed and bounded."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, StrictBool, StrictFloat, StrictStr, ValidationError
+from pydantic import Field, StrictBool, StrictFloat, StrictStr
 
-from bench.api.cards import explain
 from bench.api.threat import Adversary, Channel, Checkpoint
-from bench.matrix.cells import Cell
 from bench.records.record_fields import Part
 
 _Whole = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
@@ -62,15 +60,3 @@ class CellSchema(Part):
     """Gradient evaluations per release."""
     incompatible: _Text
     """Why the cell cannot be measured; empty if it can."""
-
-
-def read_question(data: Any) -> Cell:
-    """The cell that a record's field ``cell`` describes.
-
-    Raises:
-        ValueError: naming every wrong field.
-    """
-    try:
-        return Cell.from_json(CellSchema.model_validate(data).model_dump())
-    except ValidationError as error:
-        raise ValueError("; ".join(explain(error, "cell").splitlines())) from None

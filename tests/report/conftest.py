@@ -231,7 +231,8 @@ def record(cell: Cell, status: str, reason: str, accuracy: float | None) -> dict
         "provenance": {
             "commit": "0123456789abcdef", "dirty": False, "python": "3.11", "torch": "2.9.0",
             "torchvision": "0.24.0", "numpy": "2.0", "scipy": "1", "cma": "4", "lpips": "0.1.4",
-            "bench": "0.1.0", "device": "cpu", "threads": 1, "platform": "linux", "finished": f"2030-01-01T00:00:{cell.seed:02d}",
+            "bench": "0.1.0", "device": "cpu", "threads": 1, "platform": "linux",
+            "finished": f"2030-01-01T00:00:{cell.seed:02d}",
         },
     }  # fmt: skip
 
