@@ -14,9 +14,10 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from threading import Event, Thread
 
 from bench.api.errors import BenchError
 from bench.execute import worker
@@ -96,8 +97,10 @@ class LocalExecutor:
         self._memory = memory
         self._workers: list[_Worker] = []
         self._lost: Counter[Task] = Counter()
+        self._ended = Event()
 
     def __enter__(self) -> LocalExecutor:
+        Thread(target=_keep_server_running, args=(self._ended,), daemon=True).start()
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -105,6 +108,7 @@ class LocalExecutor:
             with suppress(OSError, ValueError):
                 one.kill()
         self._workers.clear()
+        self._ended.set()
 
     def run(self, schedule: Schedule, sink: Sink, *, deadline: float | None = None) -> None:
         """See :meth:`bench.execute.executor.Executor.run`."""
@@ -234,6 +238,14 @@ class LocalExecutor:
             one.kill()
             self._workers.remove(one)
             self._end(one, timeout_failure(self._timeout), schedule, sink)
+
+
+def _keep_server_running(ended: Event) -> None:
+    """Continues the server that forks workers and reports their ends, which a plug-in may have stopped."""
+    while not ended.wait(_TICK):
+        if (pid := forkserver._forkserver._forkserver_pid) is not None:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def _start(process: ForkServerProcess) -> None:

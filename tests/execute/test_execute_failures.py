@@ -79,7 +79,8 @@ def test_a_worker_that_is_killed_from_outside_costs_its_cell_a_second_try(world:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
-def test_the_server_of_the_workers_may_be_killed_too(world: World) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_server_of_the_workers_may_be_killed_or_stopped(number: signal.Signals, world: World) -> None:
     slow = "{name = 'toy', pause = 0.5}"
     world.matrix(slow, "some", seeds="[0, 1]")
     run = world.start()
@@ -91,7 +92,7 @@ def test_the_server_of_the_workers_may_be_killed_too(world: World) -> None:
     (server,) = {_parent(pid) for pid in commands if b"forkserver" in commands[pid]} & commands.keys() - {
         run.pid
     }
-    os.kill(server, signal.SIGKILL)
+    os.kill(server, number)
     text, _ = run.communicate(timeout=120)
     assert run.returncode == 0, text
     assert {record["status"] for record in world.records()} == {"done"}
