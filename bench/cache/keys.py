@@ -80,7 +80,7 @@ def _model(name: str) -> str | dict[str, Any]:
     """The name of one of our architectures; the bytes behind one of the user's."""
     spec = parse_model(name)
     if spec.plain:
-        return name
+        return spec.architecture
     return {
         "network": spec.head if spec.exported is None else "exported",
         "schedule": spec.schedule,

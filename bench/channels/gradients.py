@@ -24,23 +24,21 @@ class GradientsChannel(ChannelKind):
 
     def train(self, training: Training) -> Victim:
         """Federated SGD; SplitFed where the network is cut in two."""
-        from bench.models.build import is_cut
+        from bench.models.spec import parse_model
         from bench.victims.splitfed import train_splitfed
         from bench.victims.training import train_victim
 
-        dataset = training.data.dataset
-        cut = is_cut(training.model, num_classes=dataset.num_classes, image_shape=dataset.image_shape)
-        federated = train_splitfed if cut else train_victim
+        federated = train_victim if parse_model(training.model).cut is None else train_splitfed
         return federated(batch_size=training.batch_size, **training.shared)
 
     def release(self, source: Source) -> Release:
         """The gradients, through the defense."""
-        from bench.models.build import is_cut
+        from bench.models.spec import parse_model
         from bench.victims.releases import release_gradients
         from bench.victims.split_releases import CLIENT, SERVER
         from bench.victims.splitfed import release_weight_gradients
 
-        if is_cut(source.model, num_classes=source.num_classes, image_shape=source.image_shape):
+        if parse_model(source.model).cut is not None:
             return release_weight_gradients(source, halves=(CLIENT, SERVER))
         return release_gradients(source)
 
@@ -48,9 +46,9 @@ class GradientsChannel(ChannelKind):
         """The gradients, the architecture and the global weights."""
         from bench.channels.shared.halves import observe_weight_gradients
         from bench.channels.shared.observe import observe_gradients
-        from bench.models.build import is_cut
+        from bench.models.spec import parse_model
 
-        if is_cut(source.model, num_classes=source.num_classes, image_shape=source.image_shape):
+        if parse_model(source.model).cut is not None:
             return observe_weight_gradients(source, release, attacker, "gradients")
         return observe_gradients(source, release, attacker)
 

@@ -38,13 +38,14 @@ def show(name: str) -> None:
 def _texts(name: str) -> Iterator[str]:
     """One text for each thing of that name."""
     from bench.matrix import load_matrix, matrices
-    from bench.models.names import MODELS
+    from bench.models.names import ALIASES, MODELS
     from bench.plugins import FOLDERS, discover, find
 
     for kind in FOLDERS:
         found = discover(kind)
         if name in found.plugins or name in found.broken:
             yield "\n".join(_plugin(find(kind, name)))
+    name = ALIASES.get(name, name).partition("[")[0]
     if name in MODELS:
         yield f"model {name}\n{_INDENT}{clean(MODELS[name])}\n\n{_pairs(_model_options(name))}"
     known = matrices()
@@ -53,8 +54,11 @@ def _texts(name: str) -> Iterator[str]:
 
 
 def _model_options(name: str) -> Pairs:
+    from bench.models.names import CUTS
     from bench.models.spec import SCHEDULE
 
+    if name in CUTS:
+        yield "cut in two", f"{name}[cut=1] to {name}[cut={CUTS[name]}]: convolutions of the client's half"
     yield "your weights", f"{name}[weights=FILE], a state dict"
     yield "schedule", f"{name}[{', '.join(f'{key}=...' for key in SCHEDULE)}]"
     yield "your network", "module:function, or a file of torch.export"

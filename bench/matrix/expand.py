@@ -14,7 +14,6 @@ from bench.channels import terms
 from bench.matrix.cells import Cell, Variant
 from bench.matrix.files import Block, Entry, Matrix
 from bench.matrix.filters import Filters, narrowed, parse_variant
-from bench.models.names import SPLIT
 from bench.models.spec import parse_model
 from bench.plugins import attack_card, dataset_card, defense_card, find, resolve
 
@@ -165,12 +164,12 @@ def incompatible(
             return f"{name} is made for the channel {' and '.join(channels)}"
     spec = parse_model(model)
     kind = leak(channel)
-    if spec.head not in SPLIT and (kind.needs_cut or guard.needs_split):
+    if spec.cut is None and (kind.needs_cut or guard.needs_split):
         return f"{model} is not cut into a client's and a server's half"
-    if model in SPLIT and kind.refuses_cut:
+    if spec.cut is not None and kind.refuses_cut:
         return f"{model} {kind.refuses_cut}"
-    if spec.head in SPLIT and not spec.plain:
-        return f"{spec.head} is trained by split learning as it is, and takes no options"
+    if spec.cut is not None and not spec.plain:
+        return f"a network that is cut is trained as it is: {model} takes neither weights nor a schedule"
     if card.max_batch_size is not None and batch_size > card.max_batch_size:
         return card.max_batch_reason
     if adversary is Adversary.ADAPTIVE and not guard.adaptive_view:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Shape = tuple[int, int, int]
 """(C, H, W)"""
@@ -21,6 +21,30 @@ class VictimModel(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """Draws all weights in place, on the generator's device."""
         raise NotImplementedError
+
+
+class Layered(VictimModel):
+    """A classifier that is one layer after the other, so that it may be cut in two between them."""
+
+    def layers(self) -> list[nn.Module]:
+        """All of them, in order."""
+        raise NotImplementedError
+
+    @staticmethod
+    def draw(network: nn.Module, generator: torch.Generator) -> None:
+        """Draws the weights of these layers, whatever module holds them."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores ``[B, K]`` of images ``[B, C, H, W]`` in [0, 1]."""
+        values = images
+        for layer in self.layers():
+            values = layer(values)
+        return values
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """See :meth:`draw`."""
+        self.draw(self, generator)
 
 
 def halved(side: int, times: int) -> int:

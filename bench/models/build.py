@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
-from bench.models.base import Shape, VictimModel
+from bench.models.base import Layered, Shape, VictimModel
 from bench.models.custom import build_custom, custom_schedule
-from bench.models.names import MODELS
 from bench.models.spec import parse_model
-from bench.models.split import SplitModel
+from bench.models.split import CutModel
 from bench.models.victims import ARCHITECTURES, Schedule
 
 
@@ -18,11 +19,15 @@ def build_model(name: str, *, num_classes: int, image_shape: Shape) -> VictimMod
     Raises:
         UsageError: no such architecture, or a network of the user that cannot be used.
     """
-    if name not in MODELS:
-        return build_custom(parse_model(name), num_classes=num_classes, image_shape=image_shape)
+    spec = parse_model(name)
+    if not spec.plain:
+        return build_custom(spec, num_classes=num_classes, image_shape=image_shape)
+    build = ARCHITECTURES[spec.head].build
     # PyTorch's constructors draw throw-away weights from the global generator, which is not ours to move.
     with torch.random.fork_rng(devices=[]):
-        return ARCHITECTURES[name].build(num_classes, image_shape)
+        if spec.cut is not None:
+            return CutModel(cast("type[Layered]", build), spec.cut, num_classes, image_shape)
+        return build(num_classes, image_shape)
 
 
 def schedule_of(name: str) -> Schedule:
@@ -31,11 +36,4 @@ def schedule_of(name: str) -> Schedule:
     Raises:
         UsageError: no such architecture.
     """
-    if name not in MODELS:
-        return custom_schedule(parse_model(name))
-    return ARCHITECTURES[name].schedule
-
-
-def is_cut(name: str, *, num_classes: int, image_shape: Shape) -> bool:
-    """Whether a network is cut into a client's and a server's half."""
-    return isinstance(build_model(name, num_classes=num_classes, image_shape=image_shape), SplitModel)
+    return custom_schedule(parse_model(name))

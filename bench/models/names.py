@@ -6,12 +6,18 @@ MODELS: dict[str, str] = {
     "resnet18": "ResNet-18 with a 3x3 stem for small images, BatchNorm by the client's own batch",
     "resnet18_shared": "the same, whose clients send the statistics of their batch along with the gradient",
     "resnet18_frozen": "the same in evaluation mode: BatchNorm by public statistics, mean 0 and variance 1",
-    "splitnet": "split learning, cut after two ReLU convolutions of which the second pools (shallow cut)",
-    "splitnet_deep": "split learning, cut after two ReLU convolutions that both pool (deep cut)",
-    "split_lenet": "split learning, Zhu's sigmoid LeNet cut after its second convolution",
+    "cnn": "three ReLU convolutions, of which the last two pool, and two linear layers",
+    "cnn_pooled": "the same with a pooling after each convolution",
 }
-SPLIT = frozenset({"splitnet", "splitnet_deep", "split_lenet"})
-"""Those that are cut in two: a client's half and a server's."""
+CUTS: dict[str, int] = {"lenet": 3, "convnet": 3, "cnn": 3, "cnn_pooled": 3}
+"""Those that may be cut in two, a client's half and a server's, and how many convolutions they have:
+``lenet[cut=2]`` leaves two of them to the client."""
+ALIASES: dict[str, str] = {
+    "split_lenet": "lenet[cut=2]",
+    "splitnet": "cnn[cut=2]",
+    "splitnet_deep": "cnn_pooled[cut=2]",
+}
+"""What published tables call some networks that are cut."""
 GENERATORS: dict[str, str] = {
     "wgan_gp": "DCGAN trained as a Wasserstein GAN with gradient penalty; brings a critic",
     "wgan_gp_short": "a fifth of the steps: too few for mnist5k, where its samples collapse and are refused",

@@ -1,7 +1,7 @@
 """How a victim's architecture is written down: one of ours, a function of the user, or a file. No torch.
 
 ``lenet``, ``package.module:function``, ``network.pt2`` (torch.export), each with options in brackets:
-``lenet[weights=start.pt]``, ``nets:mlp[learning_rate=0.05,epochs=5]``.
+``lenet[cut=2]``, ``lenet[weights=start.pt]``, ``nets:mlp[learning_rate=0.05,epochs=5]``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from bench.api.errors import UsageError, unknown
-from bench.models.names import MODELS
+from bench.models.names import ALIASES, CUTS, MODELS
 
 SCHEDULE = ("epochs", "images_per_round", "learning_rate", "momentum", "weight_decay", "clip_norm")
 _FILE = ".pt2"
@@ -33,17 +33,24 @@ class ModelSpec:
         head: the part before the brackets.
         weights: a state-dict file with the weights of round 0; None draws them from the seed.
         schedule: fields of the training schedule that replace the architecture's own.
+        cut: convolutions of the client's half; None leaves the network whole.
     """
 
     text: str
     head: str
     weights: Path | None = None
     schedule: tuple[tuple[str, float], ...] = ()
+    cut: int | None = None
 
     @property
     def plain(self) -> bool:
-        """One of the project's own architectures, unchanged."""
+        """One of the project's own architectures, whole or cut, with nothing of the user's."""
         return self.head in MODELS and self.weights is None and not self.schedule
+
+    @property
+    def architecture(self) -> str:
+        """The one name of an architecture that may have several."""
+        return self.head if self.cut is None else f"{self.head}[cut={self.cut}]"
 
     @property
     def function(self) -> tuple[str, str] | None:
@@ -80,11 +87,15 @@ def parse_model(text: str, *, where: str = "") -> ModelSpec:
         UsageError: no such architecture, module or file, or an option that does not exist.
     """
     prefix = f"{where}: " if where else ""
-    match = _FORM.fullmatch(text.strip())
+    match = _FORM.fullmatch(ALIASES.get(text.strip(), text.strip()))
     if not match:
         raise UsageError(f"{prefix}model {text!r}: write name or name[option=value,...]")
-    weights, schedule = _options(match["options"] or "", text, prefix)
-    spec = ModelSpec(text=text, head=match["head"].strip(), weights=weights, schedule=schedule)
+    head = match["head"].strip()
+    options = _options(match["options"] or "", text, prefix)
+    cut = _cut(options.pop("cut", None), head, f"{prefix}model {text!r}")
+    weights = Path(options.pop("weights")) if "weights" in options else None
+    schedule = ((key, _number(key, value, f"{prefix}model {text!r}")) for key, value in options.items())
+    spec = ModelSpec(text=text, head=head, weights=weights, schedule=tuple(sorted(schedule)), cut=cut)
     if spec.head not in MODELS:
         _check_head(spec, where)
     if spec.exported and spec.weights:
@@ -112,20 +123,26 @@ def _known_forms() -> str:
     return _HELP.format(known=", ".join(MODELS))
 
 
-def _options(options: str, text: str, prefix: str) -> tuple[Path | None, tuple[tuple[str, float], ...]]:
-    weights: Path | None = None
-    schedule: dict[str, float] = {}
+def _options(options: str, text: str, prefix: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     for part in filter(None, (item.strip() for item in options.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not value:
             raise UsageError(f"{prefix}model {text!r}: {part!r} is not option=value")
-        if key == "weights":
-            weights = Path(value)
-        elif key in SCHEDULE:
-            schedule[key] = _number(key, value, f"{prefix}model {text!r}")
-        else:
-            raise unknown("option of a model", key, ("weights", *SCHEDULE), where=f"{prefix}{text!r}")
-    return weights, tuple(sorted(schedule.items()))
+        if key not in ("cut", "weights", *SCHEDULE):
+            raise unknown("option of a model", key, ("cut", "weights", *SCHEDULE), where=f"{prefix}{text!r}")
+        found[key] = value
+    return found
+
+
+def _cut(value: str | None, head: str, where: str) -> int | None:
+    if value is None:
+        return None
+    if head not in CUTS:
+        raise UsageError(f"{where}: {head} cannot be cut; these can: {', '.join(CUTS)}")
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= CUTS[head]:
+        raise UsageError(f"{where}: cut={value}: give the client 1 to {CUTS[head]} convolutions")
+    return int(value)
 
 
 def _number(key: str, value: str, where: str) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bench.api.errors import IncompatibleError
-from bench.models.base import Shape, VictimModel, draw_kaiming, halved
+from bench.models.base import Layered, Shape, VictimModel
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``scores [M, K], targets -> scalar``."""
@@ -55,10 +55,40 @@ class SplitModel(VictimModel):
         """
         return loss(self.server(activations), targets)
 
-    def remade(self, image_shape: Shape) -> Self:
+    def remade(self, image_shape: Shape) -> SplitModel:
         """The same architecture for inputs of another shape; draw its weights with ``initialise``."""
+        raise NotImplementedError
+
+
+class CutModel(SplitModel):
+    """An architecture whose first layers are the client's half and whose other layers are the server's.
+
+    Args:
+        architecture: of the whole network.
+        convolutions: that the client holds, with all that follows them up to the next one.
+        num_classes: K.
+        image_shape: (C, H, W).
+    """
+
+    def __init__(
+        self, architecture: type[Layered], convolutions: int, num_classes: int, image_shape: Shape
+    ) -> None:
+        super().__init__()
+        self.architecture, self.convolutions = architecture, convolutions
+        self.num_classes, self.image_shape = num_classes, image_shape
+        layers = architecture(num_classes, image_shape).layers()
+        starts = [at for at, layer in enumerate(layers) if isinstance(layer, nn.Conv2d | nn.Flatten)]
+        self.client = nn.Sequential(*layers[: starts[convolutions]])
+        self.server = nn.Sequential(*layers[starts[convolutions] :])
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """As the whole network does."""
+        self.architecture.draw(self, generator)
+
+    def remade(self, image_shape: Shape) -> CutModel:
+        """The same cut of the same architecture."""
         with torch.random.fork_rng(devices=[]):
-            return type(self)(self.num_classes, image_shape)
+            return CutModel(self.architecture, self.convolutions, self.num_classes, image_shape)
 
 
 class ClientHalf(nn.Module):
@@ -88,85 +118,3 @@ class ClientHalf(nn.Module):
         plain = tuple(inputs.shape[1:]) == self.image_shape
         activations: Tensor = self.network.client(self.network.embed(inputs) if plain else inputs)
         return activations
-
-
-class SplitNet(SplitModel):
-    """Two convolutions at the client; one convolution and two linear layers at the server; ReLU.
-
-    The cut is shallow: the first block keeps the resolution, only the second one pools.
-    """
-
-    pooled_blocks = (False, True)
-    """Which of the client's two blocks pool."""
-
-    def __init__(self, num_classes: int, image_shape: Shape) -> None:
-        """Builds the network for inputs ``[C, H, W]``.
-
-        Raises:
-            IncompatibleError: the inputs are too small for its poolings.
-        """
-        super().__init__()
-        self.num_classes = num_classes
-        self.image_shape = image_shape
-        channels, height, width = image_shape
-        shrunk = 2 ** (1 + sum(self.pooled_blocks))
-        if min(height, width) < shrunk:
-            raise IncompatibleError(
-                f"the network halves inputs until {shrunk} pixels are one, and these have {height}x{width}"
-            )
-        layers: list[nn.Module] = []
-        for wide, pooled in zip((16, 32), self.pooled_blocks, strict=True):
-            layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU()]
-            layers += [nn.MaxPool2d(2)] if pooled else []
-            channels = wide
-        self.client = nn.Sequential(*layers)
-        self.server = nn.Sequential(
-            nn.Conv2d(32, 64, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(64 * (height // shrunk) * (width // shrunk), 64),
-            nn.ReLU(),
-            nn.Linear(64, num_classes),
-        )
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Kaiming-normal weights and zero biases (He et al. 2015)."""
-        draw_kaiming(self, generator)
-
-
-class DeepSplitNet(SplitNet):
-    """The same with pooling in both of the client's blocks: a deep cut."""
-
-    pooled_blocks = (True, True)
-
-
-class SplitLeNet(SplitModel):
-    """The sigmoid LeNet of the gradient-inversion literature, cut after its second convolution.
-
-    Layers and start are those of :class:`~bench.models.victims.LeNet`.
-    """
-
-    def __init__(self, num_classes: int, image_shape: Shape) -> None:
-        """Builds the network for inputs ``[C, H, W]`` of any size."""
-        super().__init__()
-        self.num_classes = num_classes
-        self.image_shape = image_shape
-        channels, height, width = image_shape
-        self.client = nn.Sequential(
-            nn.Conv2d(channels, 12, 5, stride=2, padding=2),
-            nn.Sigmoid(),
-            nn.Conv2d(12, 12, 5, stride=2, padding=2),
-            nn.Sigmoid(),
-        )
-        self.server = nn.Sequential(
-            nn.Conv2d(12, 12, 5, stride=1, padding=2),
-            nn.Sigmoid(),
-            nn.Flatten(),
-            nn.Linear(12 * halved(height, 2) * halved(width, 2), num_classes),
-        )
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draws all weights and biases from U(-0.5, 0.5)."""
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -0.5, 0.5, generator=generator)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.models.base import Shape, VictimModel, halved
+from bench.api.errors import IncompatibleError
+from bench.models.base import Layered, Shape, VictimModel, draw_kaiming, halved
 from bench.models.resnet import ResNet18, frozen, sharing
-from bench.models.split import DeepSplitNet, SplitLeNet, SplitNet
 
 
-class LeNet(VictimModel):
+class LeNet(Layered):
     """The sigmoid LeNet of the gradient-inversion literature (Zhu et al., NeurIPS 2019).
 
     Three 5x5 convolutions with 12 channels and strides 2, 2, 1, then one linear layer. At round 0 all
@@ -36,18 +36,25 @@ class LeNet(VictimModel):
         )
         self.classifier = nn.Linear(12 * halved(height, 2) * halved(width, 2), num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Class scores ``[B, K]`` of images ``[B, C, H, W]``."""
-        scores: Tensor = self.classifier(self.body(images))
-        return scores
+    def layers(self) -> list[nn.Module]:
+        """The body's and the classifier."""
+        return [*self.body, self.classifier]
 
-    def initialise(self, generator: torch.Generator) -> None:
+    @staticmethod
+    def draw(network: nn.Module, generator: torch.Generator) -> None:
         """Draws all weights and biases from U(-0.5, 0.5)."""
-        for parameter in self.parameters():
+        for parameter in network.parameters():
             nn.init.uniform_(parameter, -0.5, 0.5, generator=generator)
 
 
-class ConvNet(VictimModel):
+class _Centred(nn.Module):
+    """Images in [0, 1] as the layers take them: in [-1, 1]."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - 0.5) / 0.5
+
+
+class ConvNet(Layered):
     """A plain ReLU network without BatchNorm: three convolutions, average pooling and a linear layer.
 
     Its features are non-negative, as the label rules of the literature require. The initialisation is
@@ -58,6 +65,7 @@ class ConvNet(VictimModel):
         """Builds the network for images ``[C, H, W]``; H and W are at least 5."""
         super().__init__()
         channels, height, width = image_shape
+        self.centred = _Centred()
         self.body = nn.Sequential(
             nn.Conv2d(channels, 16, 5, stride=2, padding=2),
             nn.ReLU(),
@@ -70,19 +78,63 @@ class ConvNet(VictimModel):
         )
         self.classifier = nn.Linear(64 * (halved(height, 2) // 2) * (halved(width, 2) // 2), num_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Class scores ``[B, K]`` of images ``[B, C, H, W]``."""
-        scores: Tensor = self.classifier(self.body((images - 0.5) / 0.5))
-        return scores
+    def layers(self) -> list[nn.Module]:
+        """What centres the images, the body's and the classifier."""
+        return [self.centred, *self.body, self.classifier]
 
-    def initialise(self, generator: torch.Generator) -> None:
+    @staticmethod
+    def draw(network: nn.Module, generator: torch.Generator) -> None:
         """Draws every layer from U(-1/sqrt(fan in), 1/sqrt(fan in)), which is PyTorch's default."""
-        for layer in self.modules():
+        for layer in network.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 bound = float(layer.weight[0].numel()) ** -0.5
                 nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
                 if layer.bias is not None:
                     nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+
+class CNN(Layered):
+    """Three ReLU convolutions, of which the last two pool, and two linear layers."""
+
+    pooled = (False, True, True)
+    """Which convolutions are followed by a pooling."""
+
+    def __init__(self, num_classes: int, image_shape: Shape) -> None:
+        """Builds the network for inputs ``[C, H, W]``.
+
+        Raises:
+            IncompatibleError: the inputs are too small for its poolings.
+        """
+        super().__init__()
+        channels, height, width = image_shape
+        shrunk = 2 ** sum(self.pooled)
+        if min(height, width) < shrunk:
+            raise IncompatibleError(
+                f"the network halves inputs until {shrunk} pixels are one, and these have {height}x{width}"
+            )
+        layers: list[nn.Module] = []
+        for wide, pooled in zip((16, 32, 64), self.pooled, strict=True):
+            layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if pooled else []
+            channels = wide
+        features = channels * (height // shrunk) * (width // shrunk)
+        layers += [nn.Flatten(), nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, num_classes)]
+        self.body = nn.Sequential(*layers)
+
+    def layers(self) -> list[nn.Module]:
+        """The body's."""
+        return [*self.body]
+
+    @staticmethod
+    def draw(network: nn.Module, generator: torch.Generator) -> None:
+        """Kaiming-normal weights and zero biases (He et al. 2015)."""
+        draw_kaiming(network, generator)
+
+
+class PooledCNN(CNN):
+    """The same with a pooling after each convolution."""
+
+    pooled = (True, True, True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +172,8 @@ class Architecture:
 
 _RESNET = Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=5e-4)
 
+_CNN = Schedule(epochs=8, images_per_round=32, learning_rate=0.002, server="adam")
+
 ARCHITECTURES: dict[str, Architecture] = {
     "lenet": Architecture(
         LeNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.015, server="adam")
@@ -130,13 +184,6 @@ ARCHITECTURES: dict[str, Architecture] = {
     "resnet18": Architecture(ResNet18, _RESNET),
     "resnet18_shared": Architecture(sharing, _RESNET),
     "resnet18_frozen": Architecture(frozen, _RESNET),
-    "splitnet": Architecture(
-        SplitNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.002, server="adam")
-    ),
-    "splitnet_deep": Architecture(
-        DeepSplitNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.002, server="adam")
-    ),
-    "split_lenet": Architecture(
-        SplitLeNet, Schedule(epochs=12, images_per_round=32, learning_rate=0.015, server="adam")
-    ),
+    "cnn": Architecture(CNN, _CNN),
+    "cnn_pooled": Architecture(PooledCNN, _CNN),
 }

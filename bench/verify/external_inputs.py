@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from bench.api.cards import Kind
 from bench.matrix.cells import Cell, Variant
-from bench.models.names import MODELS
+from bench.models.names import ALIASES, MODELS
 from bench.plugins import FOLDERS, find
 from bench.search_path import working_folder
 
@@ -30,7 +30,7 @@ def untrusted(cell: Cell, trusted: Collection[str]) -> list[str]:
 
 
 def _foreign(cell: Cell) -> Iterator[str]:
-    head, _, options = cell.model.partition("[")
+    head, _, options = ALIASES.get(cell.model, cell.model).partition("[")
     if head.strip() not in MODELS or "weights" in options:
         yield cell.model
     plugins: dict[Kind, Variant] = {"dataset": cell.dataset, "defense": cell.defense, "attack": cell.attack}

@@ -22,6 +22,7 @@ from bench.api.gradients import Gradients
 from bench.engine.convolution import blocked
 from bench.models.base import Shape
 from bench.models.build import schedule_of
+from bench.models.spec import parse_model
 from bench.models.split import SplitModel
 from bench.models.victims import Schedule
 from bench.victims.releases import Release, Source, batches
@@ -34,12 +35,12 @@ from bench.victims.training import CURVE_POINTS, Victim, converged, private_batc
 def splitfed_schedule(model: str) -> Schedule:
     """How SplitFed trains an architecture: as split learning does, the sigmoid network for longer.
 
-    After the 12 passes of split learning an undefended ``split_lenet`` is behind what it can reach on 2,500
+    After the 12 passes of split learning an undefended ``lenet[cut=2]`` is behind what it can reach on 2,500
     digits (94.2 and 94.8 % instead of 95.8 and 96.0 % on two seeds), and an undefended victim that is trained
     too little flatters the defenses beside it.
     """
     schedule = schedule_of(model)
-    return replace(schedule, epochs=24, weight_decay=0.05) if model == "split_lenet" else schedule
+    return replace(schedule, epochs=24, weight_decay=0.05) if parse_model(model).head == "lenet" else schedule
 
 
 class _ServerLoss(nn.Module):

@@ -14,7 +14,7 @@ from bench.api.threat import BatchNorm
 from bench.engine.normalisation import threat_of
 from bench.models.build import build_model, schedule_of
 from bench.models.evaluator import Evaluator
-from bench.models.names import MODELS, SPLIT
+from bench.models.names import ALIASES, CUTS, MODELS
 from bench.models.split import SplitModel
 from bench.models.victims import ARCHITECTURES
 
@@ -40,7 +40,7 @@ def test_scores_have_one_column_per_class(name: str, shape: tuple[int, int, int]
     assert model(torch.rand(5, *shape)).shape == (5, 7)
 
 
-@pytest.mark.parametrize("name", sorted(SPLIT))
+@pytest.mark.parametrize("name", sorted(ALIASES))
 def test_every_pixel_of_an_image_of_any_size_moves_what_leaves_the_client(name: str) -> None:
     model = build_model(name, num_classes=7, image_shape=(1, 28, 31))
     model.initialise(torch.Generator().manual_seed(0))
@@ -60,6 +60,30 @@ def test_images_too_small_for_a_cut_network_are_refused_by_their_size() -> None:
             IncompatibleError, match=f"until {side} pixels are one, and these have 9x{side - 1}"
         ):
             build_model(name, num_classes=3, image_shape=(1, 9, side - 1))
+
+
+@pytest.mark.parametrize(
+    "name", [f"{name}[cut={cut}]" for name, most in CUTS.items() for cut in range(1, most + 1)]
+)
+def test_a_network_that_is_cut_is_the_whole_one(name: str) -> None:
+    whole = build_model(name.partition("[")[0], num_classes=7, image_shape=COLOUR)
+    whole.initialise(torch.Generator().manual_seed(0))
+    cut = build_model(name, num_classes=7, image_shape=COLOUR)
+    cut.initialise(torch.Generator().manual_seed(0))
+    assert isinstance(cut, SplitModel)
+    convolutions = [layer for layer in cut.client.modules() if isinstance(layer, nn.Conv2d)]
+    assert name.endswith(f"[cut={len(convolutions)}]")
+    images = torch.rand(3, *COLOUR, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(cut(images), whole(images))
+    assert cut.remade(GREY)(images[:, :1]).shape == (3, 7)
+
+
+@pytest.mark.parametrize("options", ["cut=0", "cut=4", "cut=x", "cut=1.5", "cut=\u0663"])
+def test_a_cut_that_is_not_there_is_refused(options: str) -> None:
+    with pytest.raises(UsageError, match="1 to 3"):
+        build_model(f"lenet[{options}]", num_classes=10, image_shape=GREY)
+    with pytest.raises(UsageError, match="convnet"):
+        build_model("resnet18[cut=1]", num_classes=10, image_shape=GREY)
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -126,6 +150,6 @@ def test_the_judge_is_of_another_family() -> None:
     for name in MODELS:
         victim = {type(layer) for layer in build_model(name, num_classes=10, image_shape=GREY).modules()}
         resnets = (known for known in MODELS if known.startswith("resnet18"))
-        shared = dict.fromkeys(resnets, nn.BatchNorm2d) | dict.fromkeys(SPLIT, nn.MaxPool2d)
+        shared = dict.fromkeys(resnets, nn.BatchNorm2d) | dict.fromkeys(["cnn", "cnn_pooled"], nn.MaxPool2d)
         wanted = {nn.BatchNorm2d, nn.MaxPool2d} - {shared.get(name)}
         assert wanted <= judge - victim

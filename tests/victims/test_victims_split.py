@@ -26,7 +26,7 @@ from bench.channels.shared.halves import observe_weight_gradients
 from bench.engine.gradients import gradient_map, one_hot
 from bench.matrix import Filters, Matrix, expand
 from bench.models.build import schedule_of
-from bench.models.names import SPLIT
+from bench.models.names import ALIASES
 from bench.models.split import SplitModel
 from bench.plugins import attack_card, build_defense, defense_card, discover
 from bench.victims.releases import Source, release_gradients
@@ -132,7 +132,7 @@ def test_training_learns_and_repeats_itself() -> None:
     assert not torch.equal(first[1], other[1])
 
 
-@pytest.mark.parametrize("model", sorted(SPLIT))
+@pytest.mark.parametrize("model", sorted(ALIASES))
 def test_training_is_that_of_the_whole_network_by_textbook_adam(model: str) -> None:
     """Neither the cut nor the order in memory changes the steps, and what is kept is in the usual order."""
     data, rate, rounds = digits(), schedule_of(model).learning_rate, 4
@@ -371,11 +371,11 @@ def test_a_matrix_says_why_a_channel_does_not_fit() -> None:
     made = "is made for the channel gradients and client_gradients"
     assert reasons[MODEL, "dlg", "none"] == f"dlg {made}"
     assert reasons[MODEL, "prior", "pruning"] == f"pruning {made}"
-    assert MODEL in SPLIT
+    assert MODEL in ALIASES
     assert reasons[MODEL, "idlg", "none"] == reasons[MODEL, "idlg", "pgsl"] == ""
     assert reasons[MODEL, "idlg", "pruning"] == ""
-    optioned = next(iter(expand(matrix, Filters(models=(f"{MODEL}[epochs=1]",)))))
-    assert "takes no options" in optioned.incompatible
+    optioned = next(iter(expand(matrix, Filters(models=("cnn[cut=2,epochs=1]",)))))
+    assert "schedule" in optioned.incompatible
 
 
 @pytest.mark.gpu

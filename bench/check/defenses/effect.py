@@ -16,7 +16,7 @@ from bench.check.findings import Broken, Note, Skipped
 from bench.check.materials import material
 from bench.check.place import Subject
 from bench.models.build import build_model
-from bench.models.names import MODELS, SPLIT
+from bench.models.names import MODELS
 from bench.victims.training import Victim, train_victim
 
 _IMAGES, _TEST, _EPOCHS = 800, 300, 5
@@ -26,8 +26,7 @@ _IMAGES, _TEST, _EPOCHS = 800, 300, 5
 def architecture(subject: Subject) -> str:
     """Every victim still scores images after the hook ``model``."""
     hooks, shape = cast("Defense", build(subject)), material.shape()
-    whole = sorted(set(MODELS) - SPLIT)
-    for name in whole:
+    for name in MODELS:
         network = hooks.model(build_model(name, **shape))
         scores = network(torch.rand(2, *shape["image_shape"]))
         if tuple(scores.shape) != (2, shape["num_classes"]):
@@ -35,7 +34,7 @@ def architecture(subject: Subject) -> str:
                 f"model: the defended {name} scores 2 images as {tuple(scores.shape)}",
                 "keep [B, K] class scores",
             )
-    return f"scores images with {', '.join(whole)}"
+    return f"scores images with {', '.join(MODELS)}"
 
 
 def changes(subject: Subject) -> str:

@@ -11,7 +11,6 @@ from torch import Tensor
 from bench.api import Adversary, Checkpoint, Defense, Session, SmashedObservation
 from bench.channels.smashed import CHANNEL
 from bench.check.materials import material
-from bench.models.names import SPLIT
 from bench.plugins import attack_card
 from bench.victims.releases import Release, Source
 from bench.victims.session import HijackedTraining
@@ -19,7 +18,7 @@ from bench.victims.split import build_split, train_split
 from bench.victims.split_releases import release_activations
 from bench.victims.training import stream
 
-MODEL = sorted(SPLIT)[-1]
+MODEL = "cnn_pooled[cut=2]"
 """The deeper cut: the smaller activations."""
 CLIENT_IMAGES = 96
 
