@@ -13,7 +13,6 @@ from bench.report.figures.figures import _heat
 from bench.report.figures.signal import clouds
 from bench.report.findings.effort import curves
 from bench.report.frames import read_results
-from bench.report.page.chart import Point, _band
 from bench.report.write import write_report
 
 Folder = Any  # the class in conftest.py
@@ -100,11 +99,6 @@ def test_long_names_of_attacks_stay_inside_the_heat_map(folder: Folder, cards: C
     (axes,) = figure.axes
     right = max(label.get_window_extent().x1 for label in axes.get_xticklabels())
     assert right <= figure.bbox.x1
-
-
-def test_a_band_goes_along_its_line_where_more_strength_costs_less() -> None:
-    points = [Point(x, y, y - 1, y + 1, "", False) for x, y in ((0.0, 5.0), (9.0, 3.0), (7.0, 1.0))]
-    assert _band(points) == "M0.0 6.0L9.0 4.0L7.0 2.0L7.0 0.0L9.0 2.0L0.0 4.0Z"
 
 
 def test_every_image_is_set_against_what_its_defense_left(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,9 @@ from bench.report.analysis.entries import AttackEntry, Group, Row
 from bench.report.analysis.reproduce import Commands
 from bench.report.cards import Cards
 from bench.report.claims.claims import Judged
-from bench.report.findings.effort import curves
+from bench.report.figures.figures import slug
 from bench.report.frames import DONE, Results
 from bench.report.page.album import Album, Sheet
-from bench.report.page.chart import Chart, draw, draw_effort
 from bench.report.page.drawers import Drawers
 from bench.report.writers.changes import Change, Key
 
@@ -69,13 +69,12 @@ class View:
         words = [getattr(group, name) for name in ("channel", "dataset") if len(axes[name]) > 1]
         return " · ".join([*words, group.model, group.checkpoint, f"B = {group.batch_size}"])
 
-    def chart(self, group: Group) -> Chart | None:
-        """Privacy against utility."""
-        return draw(group)
-
-    def effort(self, group: Group) -> Chart | None:
-        """Leakage against the evaluations spent of several budgets."""
-        return draw_effort(group, curves(self._source.results, group))
+    def figure(self, kind: str, group: Group) -> str:
+        """A drawn figure of the folder as a data URI; empty where there is none."""
+        path = self._source.directory / "figures" / f"{kind}-{slug(group)}.svg"
+        if not path.is_file():
+            return ""
+        return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
     def key(self, entry: AttackEntry) -> str:
         """Which drawer belongs to an entry."""
