@@ -33,16 +33,16 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def most_informative_first(chosen: Sequence[Cell], settled: Iterable[Cell]) -> list[Cell]:
+def most_informative_first(chosen: Sequence[Cell], completed: Iterable[Cell]) -> list[Cell]:
     """Every attack against every defense once before any of them twice, and so on.
 
     Within a round the cells keep their order, so that those of one victim follow one another.
 
     Args:
         chosen: what is to be run.
-        settled: what is there already; its pairs have had their turn.
+        completed: what is there already; its pairs have had their turn.
     """
-    turns = Counter(_pair(cell) for cell in settled)
+    turns = Counter(_pair(cell) for cell in completed)
     rounds: dict[str, int] = {}
     for cell in chosen:
         rounds[cell.id] = turns[_pair(cell)]

@@ -24,15 +24,15 @@ class CellLocks:
     Args:
         results: the folder that all these runs write to.
         before: its records when this run began, by cell id; they settle nothing, since they were to be run.
-        settled: is told of a record that another run has written since.
+        completed: is told of a record that another run has written since.
     """
 
     def __init__(
-        self, results: Results, before: Mapping[str, Record], settled: Callable[[Record], None]
+        self, results: Results, before: Mapping[str, Record], completed: Callable[[Record], None]
     ) -> None:
         self._results = results
         self._before = before
-        self._settled = settled
+        self._completed = completed
         self._held: dict[str, BaseFileLock] = {}
 
     def __enter__(self) -> Self:
@@ -44,7 +44,7 @@ class CellLocks:
         self._held.clear()
 
     def take(self, task: Task) -> Claim:
-        """Claims a cell, unless another run works on it or has settled it."""
+        """Claims a cell, unless another run works on it or has completed it."""
         from filelock import Timeout
 
         name = task.cell.id
@@ -58,8 +58,8 @@ class CellLocks:
         record = self._results.record(name)
         if record is not None and record.key == task.keys.scores and record != self._before.get(name):
             lock.release()
-            self._settled(record)
-            return Claim.SETTLED
+            self._completed(record)
+            return Claim.COMPLETED
         self._held[name] = lock
         return Claim.OURS
 

@@ -31,10 +31,10 @@ class Control:
         results: where cells are committed.
         display: what the user looks at.
         refresher: keeps the tables up to date.
-        total: cells that are to be settled.
+        total: cells that are to be completed.
         device: for the records of cells that never reached one.
         workers: for the estimate of the time left.
-        first: cells of the first seed: when they are settled, the first complete table stands.
+        first: cells of the first seed: when they are completed, the first complete table stands.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Control:
         workers: int,
         first: Collection[str] = (),
     ) -> None:
-        self.settled = 0
+        self.completed = 0
         self.elsewhere = 0
         self.interrupted = False
         self._results = results
@@ -95,11 +95,11 @@ class Control:
     def settle(self, outcome: Outcome, seconds: float) -> None:
         """Commits a cell and says so."""
         self._results.commit(outcome)
-        self.settled += 1
+        self.completed += 1
         self._show(outcome.record, seconds)
 
-    def settled_elsewhere(self, record: Record) -> None:
-        """Another run has settled a cell of this one."""
+    def completed_elsewhere(self, record: Record) -> None:
+        """Another run has completed a cell of this one."""
         self.elsewhere += 1
         self._show(record, 0.0)
 
@@ -186,7 +186,7 @@ class Control:
         running = [(task, now - begun) for task, begun in self._running.items()]
         return Progress(
             total=self._total,
-            done=self.settled + self.elsewhere,
+            done=self.completed + self.elsewhere,
             failed=self._failed,
             running=tuple(task.title for task, _ in running),
             eta=self._eta.estimate(self._remaining, running),

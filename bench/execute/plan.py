@@ -48,7 +48,7 @@ def _state(keys: Keys, record: Record | None) -> State:
 def choose(
     cells: Sequence[Cell], states: Mapping[str, State], *, retry_failed: bool, force: bool
 ) -> list[Cell]:
-    """The cells that have to be settled now, in their order."""
+    """The cells that have to be completed now, in their order."""
     wanted = {State.STALE, State.MISSING}
     if retry_failed or force:
         wanted |= set(PROBLEMS)
@@ -58,11 +58,11 @@ def choose(
 
 
 def first_seed(cells: Sequence[Cell], chosen: Sequence[Cell]) -> set[str]:
-    """The ids of those cells of the first seed that are to be settled; none where there is one seed only.
+    """The ids of those cells of the first seed that are to be completed; none where there is one seed only.
 
     Args:
         cells: all that are wanted, seeds outermost.
-        chosen: those of them that are to be settled now.
+        chosen: those of them that are to be completed now.
     """
     if len({cell.seed for cell in cells}) < 2:
         return set()

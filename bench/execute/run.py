@@ -37,8 +37,8 @@ class RunSummary:
 
     Attributes:
         counts: cells of the matrix by state, as they stand now.
-        ran: cells that this run settled.
-        skipped: cells that were settled before, or by another run meanwhile.
+        ran: cells that this run completed.
+        skipped: cells that were completed before, or by another run meanwhile.
         interrupted: Ctrl-C or SIGTERM ended it.
         tables: whether the tables could be written.
         seconds: wall time.
@@ -138,17 +138,17 @@ def _run(
     """Runs the chosen cells, then writes the tables and says how it ended."""
     start = time.monotonic()
     with control:
-        locks = CellLocks(plan.results, before, control.settled_elsewhere)
+        locks = CellLocks(plan.results, before, control.completed_elsewhere)
         _work(plan, chosen, control, executor, locks, force=how.force, budget=how.budget)
     tables = control.write_tables()
     now, seconds = counts(plan.states()), time.monotonic() - start
-    left = len(chosen) - control.settled - control.elsewhere
+    left = len(chosen) - control.completed - control.elsewhere
     if how.budget is not None and left and not control.interrupted:
         control.note(f"the budget is spent: {left} cells are left; the same command continues")
     control.finish(now, seconds)
     return RunSummary(
         counts=now,
-        ran=control.settled,
+        ran=control.completed,
         skipped=skipped + control.elsewhere,
         interrupted=control.interrupted,
         tables=tables,

@@ -69,7 +69,7 @@ class Claim(StrEnum):
     OURS = "ours"
     THEIRS = "theirs"
     """Another run works on it; it may come back."""
-    SETTLED = "settled"
+    COMPLETED = "completed"
     """Another run has recorded it meanwhile."""
 
 
@@ -80,7 +80,7 @@ class Schedule:
         cells: what is to be run, with its keys, in order.
         ready: whether the result of a victim or an evaluator is in the store.
         fits: whether a task may still begin; what may not is passed over.
-        claim: asked for every cell that could be handed out; a settled one is dropped.
+        claim: asked for every cell that could be handed out; a completed one is dropped.
         release: told when a claimed cell has ended.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The independent judge of recognition: another family than every victim."""
+"""The independent evaluator of recognition: another family than every victim."""
 
 from __future__ import annotations
 

@@ -78,12 +78,13 @@ def _fit(network: Evaluator, data: ImageSet, generator: torch.Generator, device:
             schedule.step()
 
 
-Judge = Callable[[Tensor], Tensor]
+Scores = Callable[[Tensor], Tensor]
+"""Images ``[M, C, H, W]`` -> a row for each."""
 
 
 def load_evaluator(
     state: dict[str, Tensor], *, num_classes: int, image_shape: Shape, device: torch.device
-) -> Judge:
+) -> Scores:
     """The evaluator as a function from images ``[M, C, H, W]`` to class scores ``[M, K]``."""
     network = _loaded(state, num_classes, image_shape, device)
     return _in_parts(network, device)
@@ -91,7 +92,7 @@ def load_evaluator(
 
 def load_features(
     state: dict[str, Tensor], *, num_classes: int, image_shape: Shape, device: torch.device
-) -> Judge:
+) -> Scores:
     """The evaluator as a function from images ``[M, C, H, W]`` to its features ``[M, E]``."""
     return _in_parts(_loaded(state, num_classes, image_shape, device).pooled, device)
 
@@ -104,7 +105,7 @@ def _loaded(
     return network.to(device).eval()
 
 
-def _in_parts(function: Judge, device: torch.device) -> Judge:
+def _in_parts(function: Scores, device: torch.device) -> Scores:
     @torch.no_grad()
     def in_parts(images: Tensor) -> Tensor:
         return torch.cat([function(part) for part in images.to(device).split(500)])

@@ -21,7 +21,7 @@ CURVE_POINTS = 12
 PENALTY = 10.0
 """Weight of the gradient penalty (Gulrajani et al. 2017, Eq. 3)."""
 SAMPLES = 500
-"""Drawn to judge a generator."""
+"""Drawn to measure a generator."""
 AVERAGE = 0.995
 """Decay of the running average of a GAN's decoder, whose images vary less than those of the last step."""
 

@@ -148,11 +148,13 @@ def test_two_runs_at_once_attempt_a_failing_cell_once(world: World) -> None:
         events = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
         assert events[-1]["counts"] == {"done": 4, "failed": 4}
         cells = [event for event in events if event["event"] == "cell"]
-        assert len(cells) == cells[-1]["done"] == 8, "what the other has settled is shown as well"
+        assert len(cells) == cells[-1]["done"] == 8, "what the other has completed is shown as well"
     assert Counter(world.calls()) == {"raise": 4, "guess": 4}
 
 
-def test_what_another_run_has_settled_or_works_on_is_not_handed_out(world: World, cells: list[Cell]) -> None:
+def test_what_another_run_has_completed_or_works_on_is_not_handed_out(
+    world: World, cells: list[Cell]
+) -> None:
     results = Results(world.out)
     keys = {cell.id: Identity("cpu").keys(cell) for cell in cells}
 
@@ -162,8 +164,8 @@ def test_what_another_run_has_settled_or_works_on_is_not_handed_out(world: World
 
     fail(cells[0], "before this run began")  # it is to be retried
     before = results.records()
-    settled: list[str] = []
-    ours, theirs = (CellLocks(results, before, lambda record: settled.append(record.id)) for _ in range(2))
+    completed: list[str] = []
+    ours, theirs = (CellLocks(results, before, lambda record: completed.append(record.id)) for _ in range(2))
     schedule = Schedule(
         [(cell, keys[cell.id]) for cell in cells[:4]],
         ready=lambda kind, key: True,
@@ -178,12 +180,12 @@ def test_what_another_run_has_settled_or_works_on_is_not_handed_out(world: World
     fail(cells[2], "in the other run")
     second = schedule.next()
     assert second is not None and second.cell == cells[3]
-    assert settled == [cells[2].id]
+    assert completed == [cells[2].id]
     assert schedule.next() is None and schedule.waits, "the other run works on the last one"
     fail(cells[1], "in the other run, too")
     theirs.give_back(other)
     assert schedule.next() is None and not schedule.waits
-    assert settled == [cells[2].id, cells[1].id]
+    assert completed == [cells[2].id, cells[1].id]
     schedule.back(taken)
     assert schedule.next() == taken, "a lost worker's cell is still ours"
     schedule.ended(taken, None)

@@ -143,13 +143,13 @@ def test_only_batch_normalisation_mixes_the_images_of_a_batch(name: str) -> None
     assert apart == (threat_of(model, shared=False) in (BatchNorm.NONE, BatchNorm.EVAL))
 
 
-def test_the_judge_is_of_another_family() -> None:
-    """ResNet-18 shares BatchNorm with the judge, the split networks max pooling, and no other anything."""
-    judge = {type(layer) for layer in Evaluator(10, GREY).modules()}
-    assert {nn.BatchNorm2d, nn.MaxPool2d} <= judge
+def test_the_evaluator_is_of_another_family() -> None:
+    """ResNet-18 shares BatchNorm with the evaluator, the split networks max pooling, and no other anything."""
+    evaluator = {type(layer) for layer in Evaluator(10, GREY).modules()}
+    assert {nn.BatchNorm2d, nn.MaxPool2d} <= evaluator
     for name in MODELS:
         victim = {type(layer) for layer in build_model(name, num_classes=10, image_shape=GREY).modules()}
         resnets = (known for known in MODELS if known.startswith("resnet18"))
         shared = dict.fromkeys(resnets, nn.BatchNorm2d) | dict.fromkeys(["cnn", "cnn_pooled"], nn.MaxPool2d)
         wanted = {nn.BatchNorm2d, nn.MaxPool2d} - {shared.get(name)}
-        assert wanted <= judge - victim
+        assert wanted <= evaluator - victim

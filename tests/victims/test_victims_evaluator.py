@@ -1,4 +1,4 @@
-"""The independent judge of recognition."""
+"""The independent evaluator of recognition."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def test_training_repeats_and_leaves_the_global_random_state_alone() -> None:
 def test_a_loaded_judge_is_deterministic_and_sees_each_image_alone() -> None:
     network = Evaluator(10, DIGITS)
     network.initialise(torch.Generator().manual_seed(0))
-    judge = load_evaluator(network.state_dict(), num_classes=10, image_shape=DIGITS, device=CPU)
+    evaluator = load_evaluator(network.state_dict(), num_classes=10, image_shape=DIGITS, device=CPU)
     images = few(20).images
-    scores = judge(images)
+    scores = evaluator(images)
     assert scores.shape == (20, 10) and not scores.requires_grad
-    assert torch.equal(judge(images), scores)
-    torch.testing.assert_close(judge(images[3:4]), scores[3:4], rtol=1e-4, atol=1e-5)
+    assert torch.equal(evaluator(images), scores)
+    torch.testing.assert_close(evaluator(images[3:4]), scores[3:4], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_the_judge_recognises_digits_that_it_never_saw() -> None:
     splits = digits(11)
     state = train_evaluator(splits.auxiliary, num_classes=10, image_shape=DIGITS, seed=11, device=CPU)
-    judge = load_evaluator(state, num_classes=10, image_shape=DIGITS, device=CPU)
+    evaluator = load_evaluator(state, num_classes=10, image_shape=DIGITS, device=CPU)
     test = splits.private_test
-    assert (judge(test.images).argmax(1) == test.labels).float().mean() >= 0.93
+    assert (evaluator(test.images).argmax(1) == test.labels).float().mean() >= 0.93
 
 
 def test_too_few_auxiliary_images_are_named() -> None:

@@ -20,7 +20,7 @@ class Progress:
 
     Attributes:
         total: cells that this run has to settle.
-        done: of them, those that are settled, failed ones included.
+        done: of them, those that are completed, failed ones included.
         failed: of them, those without a result.
         running: titles of the tasks under way.
         eta: seconds to the end; None while unknown.

@@ -76,11 +76,11 @@ def row_flags(
             missing that worked on another row.
     """
     question = ["attack", "adversary"]
-    settled = cells[cells["status"].isin([DONE, INCOMPATIBLE])]
+    completed = cells[cells["status"].isin([DONE, INCOMPATIBLE])]
     seeds = len(set(group["seed"]))
-    partial = (settled.groupby(question)["seed"].nunique() < seeds).any() or len(settled) < len(cells)
+    partial = (completed.groupby(question)["seed"].nunique() < seeds).any() or len(completed) < len(cells)
     working = group[~group["floor"] & (group["status"] == DONE)]
-    unmet = _tuples(working, question) - _tuples(settled, question) if owed is None else owed
+    unmet = _tuples(working, question) - _tuples(completed, question) if owed is None else owed
     dead = (cells[["release_zero", "release_nonfinite"]].fillna(0) > 0).any(axis=None)
     found = {
         "partial": bool(partial),
