@@ -144,7 +144,7 @@ def test_only_batch_normalisation_mixes_the_images_of_a_batch(name: str) -> None
 
 
 def test_the_evaluator_is_of_another_family() -> None:
-    """ResNet-18 shares BatchNorm with the evaluator, the split networks max pooling, and no other anything."""
+    """ResNet-18 shares BatchNorm with the evaluator, the CNNs max pooling, and no other anything."""
     evaluator = {type(layer) for layer in Evaluator(10, GREY).modules()}
     assert {nn.BatchNorm2d, nn.MaxPool2d} <= evaluator
     for name in MODELS:
