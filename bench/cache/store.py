@@ -118,10 +118,10 @@ class Store:
         Raises:
             DiskFullError: the result could not be stored.
         """
-        if (found := self._read(stage, key)) is not None:
+        if (found := self.read(stage, key)) is not None:
             return found
         with self._locked(stage, key):
-            if (found := self._read(stage, key, mend=True)) is not None:
+            if (found := self.read(stage, key, mend=True)) is not None:
                 return found
             self._write(stage, key, compute())
             return _load(self.folder(stage, key))
@@ -151,7 +151,7 @@ class Store:
         finally:
             lock.release()
 
-    def _read(self, stage: str, key: str, *, mend: bool = False) -> Stored | None:
+    def read(self, stage: str, key: str, *, mend: bool = False) -> Stored | None:
         """The entry, or None; only who holds the lock may mend, that is remove a damaged one."""
         folder = self.folder(stage, key)
         try:

@@ -14,7 +14,11 @@ from bench.cli.text import clean, columns
 
 if TYPE_CHECKING:
     from bench.verify.badges import Verified
+    from bench.verify.independent import Independent
     from bench.verify.verify import Verification
+
+SHOWN = 20
+"""Rows of a metric that are named one by one where they do not agree."""
 
 
 @click.command(short_help="Check results: score again, run cells again.")
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Of the draw.  [default: chosen and shown]")
 @click.option("--rescore/--no-rescore", default=True, show_default=True, help="Score stored reconstructions.")
+@click.option("--independent", is_flag=True, help="Score them by scikit-image and lpips, too.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="What computes.")
 @click.option("-j", "--jobs", "workers", type=click.IntRange(min=1), metavar="N", help="Worker processes.")
 @click.option(
@@ -45,12 +50,16 @@ def verify(
     sample: int | None,
     seed: int | None,
     rescore: bool,
+    independent: bool,
     device: str,
     workers: int | None,
     timeout: float | None,
     trusted: tuple[str, ...],
 ) -> None:
     """Looks at the sheets of DIRECTORY, scores stored reconstructions again, runs cells again from nothing.
+
+    With --independent, scikit-image and the package lpips measure PSNR, SSIM and LPIPS of all that the cache
+    has, whatever code has made it.
 
     Cells are run again with today's code, also those that older code has measured: one of each attack, each
     defense and each setting, or --sample N of them.
@@ -69,6 +78,7 @@ def verify(
         sample=sample,
         seed=draw,
         rescore=rescore,
+        independent=independent,
         device=device,
         workers=workers,
         timeout=timeout,
@@ -97,6 +107,8 @@ def _print(result: Verification, draw: int) -> None:
             "and a cell of few images may end elsewhere; a machine of the same kind gives the same digits"
         )
     click.echo(f"the draw has --seed {draw}")
+    if result.independent is not None:
+        _print_independent(result.independent)
     agree = result.pictures - len(result.contradicted)
     click.echo(f"{agree} of {result.pictures} contact sheets show errors like the PSNR of their rows")
     for title in result.contradicted:
@@ -113,6 +125,21 @@ def _print(result: Verification, draw: int) -> None:
         click.echo(
             f"not loaded, so its cells are not verified; if you trust it: --trust {quote(clean(text))}"
         )
+
+
+def _print_independent(found: Independent) -> None:
+    left = f"; {found.unstored} are not in the cache" if found.unstored else ""
+    click.echo(f"scored by scikit-image and lpips: {found.cells} cells{left}")
+    rows = []
+    for name, metric in found.metrics.items():
+        largest = f"largest difference {metric.largest:.2g}"
+        rows.append(
+            (name, f"{metric.rows} rows", largest, f"{len(metric.outside)} beyond {metric.tolerance:g}")
+        )
+    click.echo(columns(rows))
+    for metric in found.metrics.values():
+        for line in metric.outside[:SHOWN]:
+            click.echo(f"does not agree: {clean(line)}")
 
 
 def _words(one: Verified) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.api.errors import BenchError
 from bench.cache.keys import Identity, forget_digests
@@ -31,6 +32,9 @@ from bench.verify.contradictions import contradictions, equal
 from bench.verify.cover import cover
 from bench.verify.external_inputs import untrusted
 
+if TYPE_CHECKING:
+    from bench.verify.independent import Independent
+
 EARLIER = 200
 """Distractors beside the originals, before records named the size of their pool."""
 
@@ -47,6 +51,7 @@ class Verification:
         foreign: networks and paths that records name and the user has not; their cells were left alone.
         pictures: done cells with a contact sheet.
         contradicted: titles of those whose sheet says something else than their rows.
+        independent: what scoring by others' code found, where it was asked for.
     """
 
     cells: tuple[Verified, ...]
@@ -56,11 +61,13 @@ class Verification:
     foreign: tuple[str, ...]
     pictures: int
     contradicted: tuple[str, ...]
+    independent: Independent | None = None
 
     @property
     def sound(self) -> bool:
         """Whether nothing that was checked disagrees."""
-        return not self.contradicted and all(one.agreement.agrees for one in self.cells)
+        others = self.independent is None or self.independent.sound
+        return others and not self.contradicted and all(one.agreement.agrees for one in self.cells)
 
 
 def verify(
@@ -69,6 +76,7 @@ def verify(
     sample: int | None,
     seed: int,
     rescore: bool = True,
+    independent: bool = False,
     device: str = "auto",
     workers: int | None = None,
     timeout: float | None = None,
@@ -84,6 +92,7 @@ def verify(
             setting stands in one.
         seed: of the draw.
         rescore: score every reconstruction in the cache again.
+        independent: also score them by code of others.
         device: as for a run; records of the other class of device are not checked.
         workers: processes.
         timeout: seconds that one task may take.
@@ -108,6 +117,7 @@ def verify(
     stored = [name for name in sorted(fresh) if _is_stored(fresh[name].record, keys[name])]
     # A worker keeps the images of one data set and seed: in any other order most cells would load theirs.
     stored.sort(key=lambda name: (_images_of(fresh[name].record.asked), keys[name].victim))
+    others = _by_others([here[name] for name in keys], say) if independent else None
     found: list[Verified] = []
     if rescore:
         found += _rescored(stored, fresh, keys, executor)
@@ -128,6 +138,7 @@ def verify(
         foreign=tuple(sorted(foreign)),
         pictures=len(pictures),
         contradicted=tuple(recorded[name].record.asked.title for name in wrong),
+        independent=others,
     )
 
 
@@ -201,6 +212,12 @@ def _is_stored(record: Record, keys: Keys) -> bool:
     claimed = record.reconstruction_sha256
     checksum = store.checksum("reconstruction", keys.reconstruction)
     return store.sound("reconstruction", keys.reconstruction) and claimed in ("", checksum)
+
+
+def _by_others(outcomes: Sequence[Outcome], say: Say) -> Independent:
+    from bench.verify.independent import score_independently  # loads what only this needs
+
+    return score_independently(outcomes, Store(default_cache()), say)
 
 
 def _rescored(
