@@ -7,10 +7,10 @@ from pathlib import Path
 from bench.records.files import write_atomic
 from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
+from bench.report.findings.changes import compare
 from bench.report.findings.confirmation import build_confirmed
 from bench.report.frames import read_results
 from bench.report.writers import json_table, latex, markdown
-from bench.report.writers.changes import compare
 from bench.report.writers.tables import cells_csv, leaderboard_csv
 
 

@@ -16,9 +16,9 @@ from bench.matrix import Filters, expand, load_matrix
 from bench.report.analysis.leaderboard import build
 from bench.report.analysis.reproduce import Commands, matrix_of
 from bench.report.cards import Cards
+from bench.report.findings.changes import compare
 from bench.report.frames import read_results
 from bench.report.write import write_report
-from bench.report.writers.changes import compare
 
 Folder = Any  # the class in conftest.py
 

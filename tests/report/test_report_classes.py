@@ -25,9 +25,9 @@ from bench.report.cards import Cards
 from bench.report.claims.claims import judge_check
 from bench.report.claims.file import Check
 from bench.report.compare import compare_entries
+from bench.report.findings.changes import compare as changes
 from bench.report.findings.findings import findings
 from bench.report.frames import read_results
-from bench.report.writers.changes import compare as changes
 from bench.report.writers.json_table import render as as_json
 from bench.report.writers.latex import render as as_latex
 from bench.report.writers.markdown import render as as_markdown

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bench.report.frames import read_results
-from bench.report.writers.tables import csv
+from bench.report.writers.table import csv
 
 from .conftest import Folder
 

@@ -14,6 +14,7 @@ import pytest
 from bench.report.analysis.leaderboard import build
 from bench.report.analysis.verdict import LEAST_RELEASES
 from bench.report.cards import Cards
+from bench.report.findings.changes import Change
 from bench.report.findings.evidence import by_setting, caveat
 from bench.report.findings.recovered import count, recovered, with_undefended
 from bench.report.frames import read_results
@@ -21,7 +22,6 @@ from bench.report.statistics import Interval
 from bench.report.text import advantage
 from bench.report.visible import NEGLIGIBLE, VISIBLE, negligible, smallest_visible
 from bench.report.write import write_report
-from bench.report.writers.changes import Change
 from tests.report.classes import by_class
 
 Folder = Any  # the class in conftest.py

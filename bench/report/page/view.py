@@ -14,10 +14,10 @@ from bench.report.analysis.reproduce import Commands
 from bench.report.cards import Cards
 from bench.report.claims.claims import Judged
 from bench.report.figures.figures import slug
+from bench.report.findings.changes import Change, Key
 from bench.report.frames import DONE, Results
 from bench.report.page.album import Album, Sheet
 from bench.report.page.drawers import Drawers
-from bench.report.writers.changes import Change, Key
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import groupby
 from bench.report.claims.claims import ORDER, Judged
 from bench.report.claims.decision import Verdict
 from bench.report.text import markdown
-from bench.report.writers.markdown_group import table
+from bench.report.writers.table import markdown_table
 
 MEANING = (
     "A claim is reproduced where the whole 95 % interval of every number lies within what it asks for, of a "
@@ -36,9 +36,8 @@ def render(judged: Sequence[Judged]) -> str:
 def verdicts(judged: Sequence[Judged]) -> list[str]:
     """The headline, how many claims stand, and a table for each verdict."""
     lines = [f"**{markdown(headline(judged))}**", "", MEANING, "", f"{counts(judged)}.", ""]
-    head = ["of", "claim", "source", "our setting", "measured", "verdict", "why"]
     for title, items in sections(judged):
-        lines += [f"### {title}", "", *table(head, map(_row, items), text=len(head)), ""]
+        lines += [f"### {title}", "", *markdown_table(map(_row, items), text=7), ""]
     return lines[:-1]
 
 
@@ -93,6 +92,13 @@ def _plural(word: str, count: int) -> str:
     return word if count == 1 else f"{word}s"
 
 
-def _row(item: Judged) -> list[str]:
-    texts = (f"{item.kind} {item.plugin}", item.text, item.source, item.setting, item.measured)
-    return [*map(markdown, texts), f"**{item.verdict}**", markdown(item.why)]
+def _row(item: Judged) -> dict[str, str]:
+    texts = {
+        "of": f"{item.kind} {item.plugin}",
+        "claim": item.text,
+        "source": item.source,
+        "our setting": item.setting,
+        "measured": item.measured,
+    }
+    texts = {title: markdown(text) for title, text in texts.items()}
+    return {**texts, "verdict": f"**{item.verdict}**", "why": markdown(item.why)}

@@ -18,7 +18,8 @@ from bench.report.text import advantage, loss, markdown, number, percent, score
 from bench.report.visible import VISIBLE
 from bench.report.writers.claims_page import verdicts
 from bench.report.writers.markdown import warning
-from bench.report.writers.markdown_group import defense, flags, table
+from bench.report.writers.markdown_group import defense, flags
+from bench.report.writers.table import markdown_table
 
 _INTRO = """# Findings: what each defense protects, and from whom
 
@@ -45,13 +46,7 @@ def render(found: Sequence[Finding], judged: Sequence[Judged], cells: pd.DataFra
 def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Iterator[str]:
     yield f"## {markdown(group.title)}"
     yield ""
-    rank = group.terms.heads[group.rank]
-    head = [
-        "defense", "accuracy %", "loss, points", "verdict", RECOVERED, "naive attackers ↑ %", DROP,
-        "strongest attack", f"worst {rank}", "gain on undefended", "rival of equal cost",
-        "lead on it, points",
-    ]  # fmt: skip
-    yield from table(head, map(_row, found))
+    yield from markdown_table(map(_row, found))
     yield ""
     yield (
         f"The rival is the other defense that protects best among those that cost at most {EQUAL_COST:g} "
@@ -61,22 +56,22 @@ def _section(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Ite
     yield from _shown(group, found, cells)
 
 
-def _row(item: Finding) -> list[str]:
+def _row(item: Finding) -> dict[str, str]:
     rank, row, found = item.group.rank, item.row, item.row.verdict
-    return [
-        f"{defense(row)} {flags(row.headline)}".rstrip(),
-        percent(row.utility.mean),
-        loss(row.loss),
-        markdown(found.shown),
-        counted(row, item.group),
-        share(found.naive),
-        "–" if row.baseline else share(found.drop),
-        markdown(row.strongest.name) if row.strongest else "–",
-        score(rank, row.worst.scores[rank]) if row.worst else "–",
-        advantage(rank, item.gain, item.group.smallest_visible),
-        defense(item.rival) if item.rival else "–",
-        "–" if item.lead is None else share(item.lead),
-    ]
+    return {
+        "defense": f"{defense(row)} {flags(row.headline)}".rstrip(),
+        "accuracy %": percent(row.utility.mean),
+        "loss, points": loss(row.loss),
+        "verdict": markdown(found.shown),
+        RECOVERED: counted(row, item.group),
+        "naive attackers ↑ %": share(found.naive),
+        DROP: "–" if row.baseline else share(found.drop),
+        "strongest attack": markdown(row.strongest.name) if row.strongest else "–",
+        f"worst {item.group.terms.heads[rank]}": score(rank, row.worst.scores[rank]) if row.worst else "–",
+        "gain on undefended": advantage(rank, item.gain, item.group.smallest_visible),
+        "rival of equal cost": defense(item.rival) if item.rival else "–",
+        "lead on it, points": "–" if item.lead is None else share(item.lead),
+    }
 
 
 def _details(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Iterator[str]:
@@ -93,12 +88,14 @@ def _details(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Ite
         yield ""
         yield f"What the victims of {markdown(name)} say of themselves (`private_test`, mean of the seeds):"
         yield ""
-        head = ["", *(defense(rows[int(str(number))].row) for number in mine.index)]
-        body = [
-            [markdown(str(column).replace("_", " ")), *(number(value, 3) for value in mine[column])]
+        names = [defense(rows[int(str(number))].row) for number in mine.index]
+        yield from markdown_table(
+            {
+                "": markdown(str(column).replace("_", " ")),
+                **{name: number(value, 3) for name, value in zip(names, mine[column], strict=True)},
+            }
             for column in mine.columns
-        ]
-        yield from table(head, body)
+        )
 
 
 def _shown(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Iterator[str]:
@@ -115,38 +112,36 @@ def _shown(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Itera
         f"images of others; on unchanged test images it has {percent(frame['evaluator_accuracy'].mean())} %:"
     )
     yield ""
-    heads = group.terms.heads
-    head = [
-        "defense",
-        "attack",
-        *(f"{heads[name]} to original" for name in _PAIR),
-        "recognised ↑ %",
-        *(f"{heads[name]} to changed" for name in _PAIR),
-    ]
-    yield from table(head, list(_shown_rows(found, frame)), text=2)
+    yield from markdown_table(_shown_rows(group, found, frame), text=2)
 
 
 _PAIR = ("psnr", "ssim", "lpips")
 
 
-def _shown_rows(found: Sequence[Finding], frame: pd.DataFrame) -> Iterator[list[str]]:
+def _shown_rows(group: Group, found: Sequence[Finding], frame: pd.DataFrame) -> Iterator[dict[str, str]]:
     for item in found:
         if item.row.number not in frame.index.get_level_values("row"):
             continue
         mine = frame.loc[item.row.number]
-        bound = [_value(name, float(str(mine[f"bound_{name}"].iloc[0]))) for name in _PAIR]
-        seen = percent(float(str(mine["bound_recognised"].iloc[0])))
-        yield [defense(item.row), "the changed image (bound)", *bound, seen, *["–"] * 3]
+        start = {"defense": defense(item.row), "attack": "the changed image (bound)"}
+        yield start | _seen(group, mine.iloc[0], "bound")
         for entry in item.row.attacks:
             if entry.number in mine.index:
-                scores = mine.loc[entry.number]
-                original, changed = (
-                    [_value(name, float(str(scores[f"{part}_{name}"]))) for name in _PAIR]
-                    for part in ("mean", "perturbed")
-                )
-                seen = percent(float(str(scores["mean_recognised"])))
-                yield [defense(item.row), markdown(entry.name), *original, seen, *changed]
+                yield start | {"attack": markdown(entry.name)} | _seen(group, mine.loc[entry.number], "mean")
+
+
+def _seen(group: Group, scores: pd.Series[float], part: str) -> dict[str, str]:
+    """What the images of a part of the record are, seen from the original and from the changed image."""
+    heads, changed = group.terms.heads, part == "bound"
+    return {
+        **{f"{heads[name]} to original": _value(name, scores[f"{part}_{name}"]) for name in _PAIR},
+        "recognised ↑ %": percent(float(scores[f"{part}_recognised"])),
+        **{
+            f"{heads[name]} to changed": "–" if changed else _value(name, scores[f"perturbed_{name}"])
+            for name in _PAIR
+        },
+    }
 
 
 def _value(name: str, value: float) -> str:
-    return number(value, 1 if name == "psnr" else 3)
+    return number(float(value), 1 if name == "psnr" else 3)

@@ -22,7 +22,7 @@ from bench.report.frames import DONE, ROW
 from bench.report.tallies import Spread
 from bench.report.text import markdown, number, strength
 from bench.report.text import spread as in_words
-from bench.report.writers.markdown_group import table
+from bench.report.writers.table import markdown_table
 
 FILE = "gains.md"
 PLAIN = "plain_"
@@ -100,9 +100,7 @@ def render(cells: pd.DataFrame, groups: Sequence[Group]) -> str:
         lines += [*_attacked(found), "", *_worth(mine), "", *_said(found, mine)]
     rebuilt = list(_rebuilt(cells, victims, groups))
     if rebuilt:
-        head = ["setting", "defense", "attack", "images", "plain model on rebuilt %",
-                "gain, guessed label", "gain, true label"]  # fmt: skip
-        lines += ["", _REBUILT, "", *table(head, rebuilt, text=3)]
+        lines += ["", _REBUILT, "", *markdown_table(rebuilt, text=3)]
     return "\n".join(lines) + "\n"
 
 
@@ -151,13 +149,17 @@ def _shown(value: Spread) -> str:
 
 
 def _attacked(found: Sequence[Gain]) -> list[str]:
-    head = ["defense", "map made for", "fused decision %", "plain model %", "gain, points"]
-    rows = [
-        [markdown(item.victim), markdown(SOURCES.get(item.source, item.source)), *map(_shown, parts)]
+    records = (
+        {
+            "defense": markdown(item.victim),
+            "map made for": markdown(SOURCES.get(item.source, item.source)),
+            "fused decision %": _shown(item.fused),
+            "plain model %": _shown(item.plain),
+            "gain, points": _shown(item.gain),
+        }
         for item in found
-        for parts in [(item.fused, item.plain, item.gain)]
-    ]
-    return table(head, rows, text=2)
+    )
+    return markdown_table(records, text=2)
 
 
 _WORTH = {
@@ -173,11 +175,14 @@ _WORTH = {
 def _worth(victims: pd.DataFrame) -> list[str]:
     """What the fused decision listens to."""
     known = {name: head for name, head in _WORTH.items() if name in victims.columns}
-    rows = [
-        [markdown(_name(mine)), *(number(_spread(mine[name]).mean, 1) for name in known)]
+    table = markdown_table(
+        {
+            "defense": markdown(_name(mine)),
+            **{head: number(_spread(mine[name]).mean, 1) for name, head in known.items()},
+        }
         for _, mine in victims.groupby(ROW, dropna=False, sort=True)
-    ]
-    return ["What the fused decision listens to:", "", *table(["defense", *known.values()], rows)]
+    )
+    return ["What the fused decision listens to:", "", *table]
 
 
 def _said(found: Sequence[Gain], victims: pd.DataFrame) -> Iterator[str]:
@@ -250,7 +255,7 @@ def published(defense: str) -> tuple[float, ...]:
     return tuple(float(value) for value in re.findall(r"(\d+(?:\.\d+)?) %", text))
 
 
-def _rebuilt(cells: pd.DataFrame, victims: pd.DataFrame, groups: Sequence[Group]) -> Iterator[list[str]]:
+def _rebuilt(cells: pd.DataFrame, victims: pd.DataFrame, groups: Sequence[Group]) -> Iterator[dict[str, str]]:
     """For each attack that sees the release, what a plain model makes of its images."""
     told = {_key(mine): mine for _, mine in victims.groupby(VICTIM, dropna=False)}
     keys = {int(str(row)): _key(mine) for row, mine in cells.groupby("row")}
@@ -266,12 +271,18 @@ def _key(frame: pd.DataFrame) -> str:
     return repr([str(value) for value in frame[VICTIM].iloc[0]])
 
 
-def _of_attacks(group: Group, row: Row, fused: pd.DataFrame) -> Iterator[list[str]]:
+def _of_attacks(group: Group, row: Row, fused: pd.DataFrame) -> Iterator[dict[str, str]]:
     for entry in row.attacks:
         seen = entry.scores["recognised"]
         if entry.floor or not entry.done or np.isnan(seen.mean):
             continue
-        shares = [_spread(fused[name]).mean if name in fused else np.nan for name in (DEPLOYED, LEAK)]
-        words = [markdown(group.title), markdown(row.name), markdown(entry.name), str(seen.n_images)]
+        shares = {name: _spread(fused[name]).mean if name in fused else np.nan for name in (DEPLOYED, LEAK)}
         plain = 100 * seen.mean
-        yield [*words, number(plain, 1), *(number(share - plain, 1) for share in shares)]
+        yield {
+            "setting": markdown(group.title),
+            "defense": markdown(row.name),
+            "attack": markdown(entry.name),
+            "images": str(seen.n_images),
+            "plain model on rebuilt %": number(plain, 1),
+            **{f"gain, {SOURCES[name]}": number(share - plain, 1) for name, share in shares.items()},
+        }

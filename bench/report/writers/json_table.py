@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from bench.channels.shared.terms import NEAREST_PRIVATE, Terms
-from bench.report.analysis.entries import (
-    HYPERVOLUME_LIMIT,
-    LIMITS,
-    AttackEntry,
-    Group,
-    Place,
-    Row,
-    WorstCase,
-)
+from bench.report.analysis.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.analysis.flags import legend
 from bench.report.analysis.generators import PriorRow, priors
 from bench.report.findings.answers import answer, sentence
+from bench.report.findings.changes import Change, Key
 from bench.report.findings.evidence import by_setting, caveat
-from bench.report.frames import Results
-from bench.report.statistics import Interval
-from bench.report.tallies import Spread
-from bench.report.writers.changes import Change, Key
+from bench.report.frames import GROUP, Results
+from bench.report.statistics import Interval, Place
 from bench.report.writers.protocol import caption
+from bench.report.writers.table import SHARES, json_text
 
 FORMAT = 2
-_DECIMALS = 6
 
 
 def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Change] | None = None) -> str:
@@ -39,7 +28,7 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
         groups: the leaderboard.
         changes: against another results folder, if there is one to compare with.
     """
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "caption": caption(results, groups),
         "problems": list(results.problems),
@@ -51,71 +40,44 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
     }
     if changes is not None:
         document["changes"] = [
-            {"group": group, "row": row, "kind": change.kind, "difference": _interval(change.difference)}
+            {"group": group, "row": row, "kind": change.kind, "difference": change.difference}
             for (group, row), change in changes.items()
         ]
     if found := priors(results.cells):
         document["generators"] = [_prior(row) for row in found]
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _number(value: float) -> float | None:
-    return round(value, _DECIMALS) + 0.0 if math.isfinite(value) else None
-
-
-def _interval(value: Interval | None) -> dict[str, Any] | None:
-    if value is None or math.isnan(value.mean):
-        return None
-    ends = {"mean": _number(value.mean), "low": _number(value.low), "high": _number(value.high)}
-    return ends | {"releases": value.n_clusters, "images": value.n_images, "missing": value.n_missing}
-
-
-def _spread(value: Spread) -> dict[str, Any]:
-    return {name: _number(getattr(value, name)) for name in ("mean", "low", "high", "upper")}
-
-
-def _scores(scores: Mapping[str, Interval], names: Terms) -> dict[str, Any]:
-    return {name: _interval(value) for name, value in scores.items() if name in names.metrics}
+    return json_text(document)
 
 
 def _prior(row: PriorRow) -> dict[str, Any]:
-    values = {name: _spread(value) for name, value in row.values.items()}
-    return {
-        "dataset": row.dataset,
-        "kind": row.kind,
-        "seeds": list(row.seeds),
-        **values,
-        "flags": [*row.flags],
-    }
+    named = {"dataset": row.dataset, "kind": row.kind, "seeds": row.seeds}
+    return {**named, **row.values, "flags": row.flags}
 
 
 def _group(group: Group) -> dict[str, Any]:
-    names = ("channel", "dataset", "model", "checkpoint", "batch_size")
+    reference = {"reference": NEAREST_PRIVATE} if group.terms.by_class else {}
     return {
-        **{name: getattr(group, name) for name in names},
+        **{name: getattr(group, name) for name in GROUP},
         "rank_metric": group.rank,
         **({"lpips_at_pixels": group.lpips_side} if group.lpips_side else {}),
-        "smallest_visible_difference": _number(group.smallest_visible),
+        "smallest_visible_difference": group.smallest_visible,
         "suite": group.suite,
         "suite_attacks": group.attacked,
-        "resolution_points": _number(group.resolution),
-        "undefended_above_blind_guesses": _interval(group.lead),
-        **({"reference": NEAREST_PRIVATE} if group.terms.by_class else {}),
+        "resolution_points": group.resolution,
+        "undefended_above_blind_guesses": group.lead,
+        **reference,
         "answers": [_answer(group, limit) for limit in LIMITS],
-        "places": {f"{limit:g}": [_place(place) for place in group.places[limit]] for limit in LIMITS},
+        "places": {
+            f"{limit:g}": [
+                {"row": place.row.name, **_standing(place.standing)} for place in group.places[limit]
+            ]
+            for limit in LIMITS
+        },
         "attacks": [
-            {
-                "attack": place.name,
-                "floor": place.floor,
-                "leak": _interval(place.leak),
-                "blocks": place.blocks,
-                "first": place.standing.first,
-                "last": place.standing.last,
-                "ties": place.standing.letters,
-            }
+            {"attack": place.name, "floor": place.floor, "leak": place.leak, "blocks": place.blocks}
+            | _standing(place.standing)
             for place in group.attacks
         ],
-        "hypervolumes": {name: _interval(area) for name, area in group.areas.items()},
+        "hypervolumes": group.areas,
         "rows": [_row(row, group.terms) for row in group.rows],
     }
 
@@ -125,81 +87,67 @@ def _answer(group: Group, limit: float) -> dict[str, Any]:
     row = found.place.row if found.place else None
     return {
         "limit": limit,
-        "bound": _number(group.bound(limit)),
-        "defense": row.name if row else None,
+        "bound": group.bound(limit),
+        "defense": row and row.name,
         "word": found.word,
         "protects": found.protects,
         "tied": [other.name for other in found.tied],
-        "loss_points": _spread(row.loss) if row else None,
-        "recovered": _interval(row.verdict.recovered) if row else None,
-        "recovered_undefended": _interval(found.undefended.verdict.recovered) if found.undefended else None,
-        "lead": _interval(found.lead),
-        **({"confirmation": _confirmation(found.confirmation)} if found.confirmation else {}),
+        "loss_points": row and row.loss,
+        "recovered": row and row.verdict.recovered,
+        "recovered_undefended": found.undefended and found.undefended.verdict.recovered,
+        "lead": found.lead,
+        **({"confirmation": _confirmation(*found.confirmation)} if found.confirmation else {}),
     }
 
 
-def _confirmation(found: tuple[Group, Row]) -> dict[str, Any]:
-    group, row = found
-    base = group.baseline
+def _confirmation(group: Group, row: Row) -> dict[str, Any]:
     return {
         "seeds": row.utility.seeds,
         "verdict": _verdict(row),
-        "loss_points": _spread(row.loss),
-        "recovered_undefended": _interval(base.verdict.recovered) if base else None,
+        "loss_points": row.loss,
+        "recovered_undefended": group.baseline and group.baseline.verdict.recovered,
     }
 
 
 def _verdict(row: Row) -> dict[str, Any]:
     found = row.verdict
-    shares = ("recovered", "union", "drop", "naive", "identifiable")
     return {
         "word": found.word,
-        "reasons": list(found.reasons),
-        "remarks": list(found.remarks),
+        "reasons": found.reasons,
+        "remarks": found.remarks,
         "suite_attacks": found.attacks,
-        **{name: _interval(getattr(found, name)) for name in shares},
+        **{name: getattr(found, name) for name in SHARES},
     }
 
 
-def _place(place: Place) -> dict[str, Any]:
-    standing = place.standing
-    return {
-        "row": place.row.name,
-        "first": standing.first,
-        "last": standing.last,
-        "ties": standing.letters,
-    }
+def _standing(standing: Place) -> dict[str, Any]:
+    return {"first": standing.first, "last": standing.last, "ties": standing.letters}
 
 
 def _row(row: Row, names: Terms) -> dict[str, Any]:
+    scores = row.worst and {"attacks": row.worst.attacks, "scores": _scores(row.worst.scores, names)}
     return {
         "defense": row.defense,
-        "strength": _number(row.strength),
+        "strength": row.strength,
         "undefended": row.baseline,
-        "accuracy": _spread(row.utility),
-        "loss_points": _spread(row.loss),
-        "strongest_attack": row.strongest.name if row.strongest else None,
-        "worst_case": _worst(row.worst, names),
+        "accuracy": row.utility,
+        "loss_points": row.loss,
+        "strongest_attack": row.strongest and row.strongest.name,
+        "worst_case": scores,
         "verdict": _verdict(row),
-        "normalised_leakage": _interval(row.normalised),
-        "normalised_leakage_ssim": _interval(row.normalised_ssim),
+        "normalised_leakage": row.normalised,
+        "normalised_leakage_ssim": row.normalised_ssim,
         "pareto": row.pareto,
-        "cells": {
-            "done": row.coverage.done,
-            "wanted": row.coverage.wanted,
-            "incompatible": row.coverage.incompatible,
-        },
+        "cells": row.coverage,
         "badge": row.badge,
-        "flags": list(row.flags),
-        "flags_of_strongest": list(row.strongest.flags) if row.strongest else [],
+        "flags": row.flags,
+        "flags_of_strongest": row.strongest.flags if row.strongest else (),
         "attacks": [_attack(entry, names) for entry in row.attacks],
     }
 
 
-def _worst(worst: WorstCase | None, names: Terms) -> dict[str, Any] | None:
-    if worst is None:
-        return None
-    return {"attacks": worst.attacks, "scores": _scores(worst.scores, names)}
+def _scores(scores: Mapping[str, Interval], names: Terms) -> dict[str, Interval]:
+    return {name: value for name, value in scores.items() if name in names.metrics}
 
 
 def _attack(entry: AttackEntry, names: Terms) -> dict[str, Any]:
@@ -209,12 +157,10 @@ def _attack(entry: AttackEntry, names: Terms) -> dict[str, Any]:
         "floor": entry.floor,
         "cells": entry.cells,
         "done": entry.done,
-        "failures": [
-            {"status": item.status, "reason": item.reason, "cells": item.cells} for item in entry.failures
-        ],
+        "failures": entry.failures,
         "scores": _scores(entry.scores, names),
-        "evaluations": _number(entry.evaluations),
-        "normalised_leakage": _interval(entry.normalised),
+        "evaluations": entry.evaluations,
+        "normalised_leakage": entry.normalised,
         "badge": entry.badge if entry.done else None,
-        "flags": list(entry.flags),
+        "flags": entry.flags,
     }

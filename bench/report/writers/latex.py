@@ -2,126 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from bench.report.analysis.entries import LIMITS, Group, Row
+from bench.report.analysis.entries import LIMITS, NO_SCORES, Group, Row
 from bench.report.analysis.flags import legend
 from bench.report.findings.evidence import by_setting, caveat
 from bench.report.findings.recovered import DROP, MEANING, percent, recovered
 from bench.report.findings.recovered import HEAD as RECOVERED
 from bench.report.frames import Results
-from bench.report.text import interval, latex, loss, score, spread, strength
+from bench.report.text import MISSING, interval, latex, loss, score, spread, strength
 from bench.report.writers.markdown_group import failed
 from bench.report.writers.protocol import caption
+from bench.report.writers.table import latex_lines
 
-_FIRST = ["Defense", "Strength", r"Accuracy \%", "Loss, points", "Verdict"]
-_RANKS = [rf"Rank $\leq$ {limit:g}" for limit in LIMITS]
-_LAST = ["Normalised", *_RANKS, "Strongest attack", "Images", "Cells", "Failures", "Notes"]
-_REST = f"r{'l' * len(LIMITS)}lrrrp{{1.9cm}}"
+_LONG = 20
+"""Characters of a head that is broken into lines, in a narrow column."""
 _NARROW = r">{\raggedleft\arraybackslash}p{1.6cm}"
-_COLUMNS = "llrrlr" + _NARROW + "rrr" + _REST
-_WIDE = "llrrlr" + 5 * _NARROW + _REST
-"""On channel model, whose heads are long."""
+_LEFT = {"defense", "strength", "verdict", "strongest attack", *(f"rank ≤ {limit:g}" for limit in LIMITS)}
 _BY_CLASS = (
     "What is recovered is evaluator accuracy @1, net of the strongest control. "
-    "LPIPS, SSIM and PSNR are those to the nearest private image of the attacked class. "
+    "LPIPS, SSIM and PSNR are those to the nearest private image of the attacked class."
 )
-_PREAMBLE = [
-    r"\documentclass[a4paper,10pt]{article}",
-    r"\usepackage[T1]{fontenc}",
-    r"\usepackage[utf8]{inputenc}",
-    r"\usepackage{textcomp}",
-    r"\usepackage[landscape,margin=0.8cm]{geometry}",
-    r"\usepackage{booktabs}",
-    r"\usepackage{longtable}",
-    r"\usepackage{array}",
-    r"\setlength{\tabcolsep}{2pt}",
-]
+_NOTE = (
+    r"Arrows point to more leakage; * marks Pareto-optimal rows; brackets are 95 \% intervals, for accuracy "
+    "the range over seeds; ranks are within each limit of accuracy loss, in points, and rows that share a "
+    "letter cannot be told apart; failures are cells that gave no result; flags are those of the row and of "
+    "its strongest attack."
+)
+_PREAMBLE = r"""\documentclass[a4paper,10pt]{article}
+\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage{textcomp}
+\usepackage[landscape,margin=0.8cm]{geometry}
+\usepackage{booktabs}
+\usepackage{longtable}
+\usepackage{array}
+\setlength{\tabcolsep}{2pt}
+\begin{document}
+\section*{Leaderboard}"""
 
 
 def render(results: Results, groups: tuple[Group, ...]) -> str:
     """The whole document."""
-    lines = [*_PREAMBLE, r"\begin{document}", r"\section*{Leaderboard}"]
     warning = caveat(by_setting(groups))
-    lines += [rf"\textbf{{{latex(warning)}}}", ""] if warning else []
+    lines = [_PREAMBLE, *([rf"\textbf{{{latex(warning)}}}", ""] if warning else [])]
     lines += [*map(latex, caption(results, groups)), ""]
     tables = [line for group in groups if group.rows for line in _table(group)]
     used = {flag for group in groups for row in group.rows for flag in row.headline}
     words = legend(groups)
     tables += [rf"\noindent\texttt{{{latex(flag)}}}: {latex(words[flag])}.\\" for flag in sorted(used)]
-    lines += tables or ["No cell is done yet.", ""]
-    return "\n".join([*lines, r"\end{document}", ""])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _head(group: Group) -> list[str]:
-    arrows = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
-    words = [[arrows.get(word) or latex(word) for word in head.split()] for head in _heads(group)]
-    return [*_FIRST, *(" ".join([text[0][0].upper() + text[0][1:], *text[1:]]) for text in words), *_LAST]
-
-
-def _heads(group: Group) -> list[str]:
-    names = group.terms
-    return [RECOVERED, DROP, *(names.heads[name] for name in names.worst)]
+    return "\n".join([*lines, *(tables or ["No cell is done yet.", ""]), r"\end{document}", ""])
 
 
 def _table(group: Group) -> list[str]:
-    classes = group.terms.by_class
+    records, title = [_row(group, row) for row in group.rows], latex(group.title)
+    head, *rows = latex_lines([map(_head, records[0]), *(map(latex, record.values()) for record in records)])
+    heading = [r"\toprule", head, r"\midrule"]
+    columns = ("l" if name in _LEFT else "r" if len(name) < _LONG else _NARROW for name in [*records[0]][:-1])
+    meaning = latex(_BY_CLASS if group.terms.by_class else MEANING)
     return [
         r"\fontsize{5.6}{6.9}\selectfont",
-        rf"\begin{{longtable}}{{{_WIDE if classes else _COLUMNS}}}",
-        rf"\caption{{{latex(group.headline.capitalize())}: {latex(group.title)}. "
-        rf"{_BY_CLASS if classes else latex(MEANING) + ' '}Arrows point to more leakage; "
-        r"* marks Pareto-optimal rows; brackets are 95 \% intervals, for accuracy the range over "
-        r"seeds; ranks are within each limit of accuracy loss, in points, and rows that share a letter "
-        r"cannot be told apart; failures are cells that gave no result; flags are those of the row and of "
-        r"its strongest attack.}\\",
-        *_heading(group),
+        rf"\begin{{longtable}}{{{''.join(columns)}p{{1.9cm}}}}",
+        rf"\caption{{{latex(group.headline.capitalize())}: {title}. {meaning} {_NOTE}}}\\",
+        *heading,
         r"\endfirsthead",
-        rf"\caption[]{{{latex(group.title)}, continued.}}\\",
-        *_heading(group),
+        rf"\caption[]{{{title}, continued.}}\\",
+        *heading,
         r"\endhead",
         r"\midrule",
-        rf"\multicolumn{{{len(_head(group))}}}{{r}}{{continued on the next page}}\\",
+        rf"\multicolumn{{{len(records[0])}}}{{r}}{{continued on the next page}}\\",
         r"\endfoot",
         r"\bottomrule",
         r"\endlastfoot",
-        *(_line(_row(group, row)) for row in group.rows),
+        *rows,
         r"\end{longtable}",
         "",
     ]
 
 
-def _heading(group: Group) -> list[str]:
-    return [r"\toprule", _line(_head(group)), r"\midrule"]
+def _head(title: str) -> str:
+    arrows = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+    return " ".join(arrows.get(word) or latex(word) for word in (title[0].upper() + title[1:]).split())
 
 
-def _row(group: Group, row: Row) -> list[str]:
-    accuracy = " ".join(spread(row.utility.scaled(100))).strip()
-    name = latex(row.defense) + ("*" if row.pareto else "")
-    head = [name, latex(strength(row.strength)), latex(accuracy), latex(loss(row.loss))]
-    head.append(latex(row.verdict.word.value if row.verdict.word else "–"))
-    cells = [latex(row.coverage.text), str(sum(map(failed, row.attacks))), _notes(row)]
-    if row.worst is None:
-        missing = ["n/a"] * (len(_heads(group)) + 1)
-        return [*head, *missing, *_ranks(group, row), "--", "0", *cells]
-    counts = [recovered(row, group), "–" if row.baseline else percent(row.verdict.drop)]
-    scores = [*counts, *(score(metric, row.worst.scores[metric]) for metric in group.terms.worst)]
-    leak, images = interval(row.normalised, 2), str(row.worst.scores["psnr"].n_images)
-    by = row.strongest.name if row.strongest else ""
-    return [*head, *map(latex, scores), latex(leak), *_ranks(group, row), latex(by), images, *cells]
-
-
-def _ranks(group: Group, row: Row) -> list[str]:
-    """Rank and tie groups within each limit; dashes where another strength stands for the defense."""
-    places = ({place.row.number: place.standing for place in group.places[limit]} for limit in LIMITS)
-    found = [standings.get(row.number) for standings in places]
-    return [latex(f"{item.rank} ({item.letters})") if item else "--" for item in found]
-
-
-def _notes(row: Row) -> str:
-    """Badge and flags, which may break between words."""
-    return latex(" ".join([row.badge, *row.headline]))
+def _row(group: Group, row: Row) -> dict[str, str]:
+    """Ranks are dashes where another strength stands for the defense."""
+    scores = row.worst.scores if row.worst else NO_SCORES
+    drop = "–" if row.baseline else percent(row.verdict.drop)
+    places = {limit: {place.row.number: place.standing for place in group.places[limit]} for limit in LIMITS}
+    ranks = {limit: places[limit].get(row.number) for limit in LIMITS}
+    strongest = row.strongest.name if row.strongest else ""
+    return {
+        "defense": row.defense + ("*" if row.pareto else ""),
+        "strength": strength(row.strength),
+        "accuracy %": " ".join(spread(row.utility.scaled(100))).strip(),
+        "loss, points": loss(row.loss),
+        "verdict": row.verdict.word.value if row.verdict.word else "–",
+        RECOVERED: recovered(row, group) if row.worst else MISSING,
+        DROP: drop if row.worst else MISSING,
+        **{group.terms.heads[name]: score(name, scores[name]) for name in group.terms.worst},
+        "normalised": interval(row.normalised, 2),
+        **{f"rank ≤ {limit:g}": f"{at.rank} ({at.letters})" if at else "–" for limit, at in ranks.items()},
+        "strongest attack": strongest if row.worst else "–",
+        "images": str(scores["psnr"].n_images),
+        "cells": row.coverage.text,
+        "failures": str(sum(map(failed, row.attacks))),
+        "notes": " ".join([row.badge, *row.headline]),
+    }

@@ -8,14 +8,15 @@ from bench.report.analysis.entries import LIMITS, Group
 from bench.report.analysis.generators import HEAD, NOTE, cells_of, priors
 from bench.report.analysis.verdict import INTERVAL, MEANING, Word
 from bench.report.findings.answers import answer, sentence
+from bench.report.findings.changes import Change, Key
 from bench.report.findings.evidence import by_setting, caveat
 from bench.report.findings.recovered import BOUND, again, bounded, meaning, recovered
 from bench.report.findings.recovered import HEAD as RECOVERED
 from bench.report.frames import Results
 from bench.report.text import loss, markdown, number, shorten
-from bench.report.writers.changes import Change, Key
-from bench.report.writers.markdown_group import defense, failures, flags, section, table
+from bench.report.writers.markdown_group import defense, failures, flags, section
 from bench.report.writers.protocol import caption
+from bench.report.writers.table import markdown_lines, markdown_table
 
 TITLE = "Leaderboard: what leaks at worst, and what the defense cost"
 ARROWS = (
@@ -46,8 +47,8 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
     for group in groups:
         lines += ["", *section(group)]
     if found := priors(results.cells):
-        head = ["", "## Generative priors", "", NOTE, ""]
-        lines += [*head, *table(HEAD, map(cells_of, found), text=3)]
+        table = markdown_lines(HEAD, map(cells_of, found), text=3)
+        lines += ["", "## Generative priors", "", NOTE, "", *table]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -68,8 +69,7 @@ def _glance(groups: tuple[Group, ...]) -> list[str]:
     for limit in LIMITS:
         points = f"{limit:g} point{'s' if limit > 1 else ''}"
         lines += [f"**The best defense for at most {points} of accuracy:**", ""]
-        head = ["setting", "best defense", RECOVERED, "undefended", "accuracy loss, points", "verdict"]
-        lines += [*table(head, [_glance_row(group, limit) for group in groups], text=len(head)), ""]
+        lines += [*markdown_table((_glance_row(group, limit) for group in groups), text=6), ""]
     lines += [f"- **{word.value}**: {text}." for word, text in MEANING.items()]
     bounds = [f"{g.title}: {number(g.resolution, 1)}" for g in groups if g.bound(LIMITS[0]) > LIMITS[0]]
     coarse = (
@@ -85,41 +85,59 @@ def _glance(groups: tuple[Group, ...]) -> list[str]:
     return lines
 
 
-def _glance_row(group: Group, limit: float) -> list[str]:
+def _glance_row(group: Group, limit: float) -> dict[str, str]:
     found = answer(group, limit)
-    if found.place is None:
-        own = recovered(group.baseline, group) if group.baseline else "–"
-        return [markdown(group.title), group.nobody, "–", own, "–", "–"]
-    row = found.place.row
-    rivals = f" (tied with {', '.join(map(defense, found.tied))})" if found.tied else ""
-    name = f"**{defense(row)}**" if found.word is Word.HIDES else defense(row)
-    head = f"**{found.nothing}**; fewest: " if found.nothing else ""
-    return [
-        markdown(group.title),
-        f"{head}{name} {flags(row.headline)}".rstrip() + rivals,
-        recovered(row, group) + again(found.confirmation, found.word, "; ", awaited=found.awaited),
-        recovered(group.baseline, group) if group.baseline else "–",
-        loss(row.loss),
-        markdown(row.verdict.shown),
-    ]
+    name, counted, cost, verdict = group.nobody, "–", "–", "–"
+    if found.place is not None:
+        row = found.place.row
+        rivals = f" (tied with {', '.join(map(defense, found.tied))})" if found.tied else ""
+        bold = f"**{defense(row)}**" if found.word is Word.HIDES else defense(row)
+        head = f"**{found.nothing}**; fewest: " if found.nothing else ""
+        name = f"{head}{bold} {flags(row.headline)}".rstrip() + rivals
+        confirmed = again(found.confirmation, found.word, "; ", awaited=found.awaited)
+        counted, cost = recovered(row, group) + confirmed, loss(row.loss)
+        verdict = markdown(row.verdict.shown)
+    return {
+        "setting": markdown(group.title),
+        "best defense": name,
+        RECOVERED: counted,
+        "undefended": recovered(group.baseline, group) if group.baseline else "–",
+        "accuracy loss, points": cost,
+        "verdict": verdict,
+    }
 
 
 def _not_done(groups: tuple[Group, ...]) -> list[str]:
-    items = [(group, row, entry) for group in groups for row in group.rows for entry in row.attacks]
-    if not items:
-        return []
-    head = ["group", "defense", "attack", "state"]
-    rows = [[markdown(g.title), defense(r), markdown(e.name), markdown(failures(e))] for g, r, e in items]
-    return ["", *table(head, rows, text=4)]
+    records = [
+        {
+            "group": markdown(group.title),
+            "defense": defense(row),
+            "attack": markdown(entry.name),
+            "state": markdown(failures(entry)),
+        }
+        for group in groups
+        for row in group.rows
+        for entry in row.attacks
+    ]
+    return ["", *markdown_table(records, text=4)] if records else []
 
 
 def _changes(changes: Mapping[Key, Change]) -> list[str]:
     moved = {key: change for key, change in changes.items() if change.kind != "same"}
     same = len(changes) - len(moved)
-    lines = [f"{same} of {len(changes)} rows are the same to the last digit.", ""]
-    head = ["group", "defense", "worst case, ours minus baseline", "accuracy, points"]
-    rows = [
-        [markdown(group.replace("|", " · ")), markdown(row), change.text, number(change.accuracy, 1)]
-        for (group, row), change in moved.items()
+    table = markdown_table(
+        (
+            {
+                "group": markdown(group.replace("|", " · ")),
+                "defense": markdown(row),
+                "worst case, ours minus baseline": change.text,
+                "accuracy, points": number(change.accuracy, 1),
+            }
+            for (group, row), change in moved.items()
+        ),
+        text=3,
+    )
+    return [
+        f"{same} of {len(changes)} rows are the same to the last digit.",
+        *(["", *table] if table else []),
     ]
-    return [*lines, *table(head, rows, text=3)] if rows else lines[:1]

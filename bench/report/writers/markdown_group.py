@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from bench.channels.shared.terms import Terms
-from bench.report.analysis.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
+from bench.report.analysis.entries import HYPERVOLUME_LIMIT, LIMITS, NO_SCORES, AttackEntry, Group, Place, Row
 from bench.report.analysis.flags import legend
 from bench.report.findings.cross import NOTE as CROSS
 from bench.report.findings.cross import cross
@@ -13,6 +12,7 @@ from bench.report.findings.recovered import DROP, IDENTIFIABLE, UNION, bounded, 
 from bench.report.findings.recovered import HEAD as RECOVERED
 from bench.report.statistics import Interval
 from bench.report.text import interval, loss, markdown, number, score, shorten, spread, strength
+from bench.report.writers.table import markdown_lines, markdown_table
 
 NORMALISED = "normalised leakage"
 OF_ATTACKS = (
@@ -20,12 +20,6 @@ OF_ATTACKS = (
     "kind of generator, or none, and never sees the release, and 1 where it leaks as much as the same attack "
     "from the undefended victim."
 )
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> list[str]:
-    """A Markdown table of escaped cells; the first ``text`` columns are left-aligned, the others right."""
-    rule = ["---" if i < text else "--:" for i in range(len(head))]
-    return [f"| {' | '.join(cells)} |" for cells in [head, rule, *rows]]
 
 
 def defense(row: Row) -> str:
@@ -36,22 +30,17 @@ def defense(row: Row) -> str:
 
 def section(group: Group) -> list[str]:
     """Heading, places, defenses, attacks and the flags in use."""
-    words = group.terms
-    head = [
-        "defense", "strength", "accuracy %", "loss, points", "verdict", RECOVERED, DROP, UNION,
-        *([IDENTIFIABLE] if bounded(group) else []), *(words.heads[name] for name in words.worst),
-        NORMALISED, "strongest attack", words.counted, "cells done", "badge", "flags",
-    ]  # fmt: skip
     used = {flag for row in group.rows for flag in row.flags}
     used |= {flag for row in group.rows for entry in row.attacks for flag in entry.flags}
     lines = [f"## {markdown(group.title)}", "", f"{markdown(group.headline)}.".capitalize(), ""]
     lines += [*crossed(group), *_places(group), ""]
-    lines += [*table(head, (_defense_row(group, row) for row in group.rows), text=2), ""]
+    lines += [*markdown_table((_defense(group, row) for row in group.rows), text=2), ""]
     lines += ["★ Pareto-optimal: no other ranked row has both more accuracy and less leakage."]
     lines += _normalised_note(group)
     lines += ["", *_areas(group), "", *_attack_places(group)]
     lines += ["", "<details>", "<summary>All attacks, one by one</summary>", ""]
-    lines += [*_attacks(group), "", OF_ATTACKS, "", "</details>"]
+    attacks = (_attack(group, row, entry) for row in group.rows for entry in row.attacks)
+    lines += [*markdown_table(attacks, text=2), "", OF_ATTACKS, "", "</details>"]
     sentences = [f"- `{flag}`: {sentence}." for flag, sentence in legend([group]).items() if flag in used]
     return [*lines, *(["", "Flags:", "", *sentences] if sentences else [])]
 
@@ -62,7 +51,7 @@ def crossed(group: Group) -> list[str]:
     if not rows:
         return []
     measured = "Recognised by the evaluator" if group.terms.by_class else "Images recovered"
-    lines = table([markdown(name) for name in head], [[markdown(row[0]), *row[1:]] for row in rows])
+    lines = markdown_lines([*map(markdown, head)], [[markdown(row[0]), *row[1:]] for row in rows])
     return [*lines, "", f"{measured}. {CROSS}", ""]
 
 
@@ -85,79 +74,99 @@ def _areas(group: Group) -> list[str]:
     if not group.areas:
         return []
     ordered = sorted(group.areas.items(), key=lambda item: (-item[1].mean, item[0]))
-    gain = group.terms.guarded(group.rank)
-    head = ["defense, all strengths", f"hypervolume, {gain}"]
-    rows = [[markdown(name), interval(area, 3)] for name, area in ordered]
-    limit = f"{HYPERVOLUME_LIMIT:g} points"
+    gain, limit = group.terms.guarded(group.rank), f"{HYPERVOLUME_LIMIT:g} points"
+    table = markdown_table(
+        {"defense, all strengths": markdown(name), f"hypervolume, {gain}": interval(area, 3)}
+        for name, area in ordered
+    )
     note = (
         f"Hypervolume with the reference point ({limit} of accuracy loss, {gain} 0) per point: the "
         f"worst-case {gain} to be had on average when a loss of 0 to {limit} is allowed."
     )
-    return [*table(head, rows), "", note]
+    return [*table, "", note]
 
 
 def _attack_places(group: Group) -> list[str]:
     """Attacks by their mean leakage on complete blocks."""
     if not group.attacks:
         return ["No defense was stood by every attack, so the attacks have no ranks."]
-    head = ["rank", "tie groups", "attack", f"mean {group.terms.heads[group.rank]}"]
-    rows = [
-        [
-            place.standing.rank,
-            place.standing.letters,
-            markdown(place.name) + (f" ({group.terms.floor})" if place.floor else ""),
-            score(group.rank, place.leak),
-        ]
-        for place in group.attacks
-    ]
+    table = markdown_table(
+        (
+            {
+                "rank": place.standing.rank,
+                "tie groups": place.standing.letters,
+                "attack": markdown(place.name) + (f" ({group.terms.floor})" if place.floor else ""),
+                f"mean {group.terms.heads[group.rank]}": score(group.rank, place.leak),
+            }
+            for place in group.attacks
+        ),
+        text=3,
+    )
     note = (
         f"Attacks over the {group.attacks[0].blocks} defense rows that every one of them was tried on; "
         "attacks that share a letter cannot be told apart."
     )
-    return [*table(head, rows, text=3), "", note]
+    return [*table, "", note]
 
 
 def _places(group: Group) -> list[str]:
-    head = ["allowed loss", "rank", "tie groups", "defense", "loss, points", "verdict", RECOVERED,
-            "strongest attack", "flags"]  # fmt: skip
-    rows = []
-    for limit in LIMITS:
-        for place in group.places[limit]:
-            row = place.row
-            cells = [
-                defense(row),
-                loss(row.loss),
-                row.verdict.word.value if row.verdict.word else "–",
-                recovered(row, group),
-                markdown(row.strongest.name if row.strongest else "–"),
-                flags(row.headline),
-            ]
-            rows.append([f"≤ {limit:g}", place.standing.rank, place.standing.letters, *cells])
+    records = [_place(group, limit, place) for limit in LIMITS for place in group.places[limit]]
     nobody = f"Defenses that cost {max(LIMITS):g} points of accuracy or less: {group.nobody}."
-    return table(head, rows, text=4) if rows else [nobody]
+    return markdown_table(records, text=4) or [nobody]
 
 
-def _defense_row(group: Group, row: Row) -> list[str]:
-    name = ("★ " if row.pareto else "") + markdown(row.defense)
-    accuracy = " ".join(spread(row.utility.scaled(100))).strip()
-    found = row.verdict
-    head = [name, strength(row.strength), accuracy, loss(row.loss), markdown(found.shown), share(row, group)]
-    head += ["–" if row.baseline else percent(found.drop), percent(found.union)]
-    head += [percent(found.identifiable)] if bounded(group) else []
-    if row.worst is None:
-        missing = ["n/a"] * (len(group.terms.worst) + 1)
-        return [*head, *missing, "–", "0", row.coverage.text, row.badge, flags(row.flags)]
-    lead = row.worst.scores["psnr"]
-    return [
-        *head,
-        *(score(name, row.worst.scores[name]) for name in group.terms.worst),
-        interval(row.normalised, 2),
-        markdown(row.strongest.name if row.strongest else "–"),
-        counts(lead),
-        row.coverage.text,
-        row.badge,
-        flags(row.headline),
-    ]
+def _place(group: Group, limit: float, place: Place) -> dict[str, object]:
+    row = place.row
+    return {
+        "allowed loss": f"≤ {limit:g}",
+        "rank": place.standing.rank,
+        "tie groups": place.standing.letters,
+        "defense": defense(row),
+        "loss, points": loss(row.loss),
+        "verdict": row.verdict.word.value if row.verdict.word else "–",
+        RECOVERED: recovered(row, group),
+        "strongest attack": markdown(row.strongest.name if row.strongest else "–"),
+        "flags": flags(row.headline),
+    }
+
+
+def _defense(group: Group, row: Row) -> dict[str, object]:
+    words, found = group.terms, row.verdict
+    scores = row.worst.scores if row.worst else NO_SCORES
+    return {
+        "defense": ("★ " if row.pareto else "") + markdown(row.defense),
+        "strength": strength(row.strength),
+        "accuracy %": " ".join(spread(row.utility.scaled(100))).strip(),
+        "loss, points": loss(row.loss),
+        "verdict": markdown(found.shown),
+        RECOVERED: share(row, group),
+        DROP: "–" if row.baseline else percent(found.drop),
+        UNION: percent(found.union),
+        **({IDENTIFIABLE: percent(found.identifiable)} if bounded(group) else {}),
+        **{words.heads[name]: score(name, scores[name]) for name in words.worst},
+        NORMALISED: interval(row.normalised, 2),
+        "strongest attack": markdown(row.strongest.name if row.worst and row.strongest else "–"),
+        words.counted: counts(scores["psnr"]) if row.worst else "0",
+        "cells done": row.coverage.text,
+        "badge": row.badge,
+        "flags": flags(row.headline if row.worst else row.flags),
+    }
+
+
+def _attack(group: Group, row: Row, entry: AttackEntry) -> dict[str, object]:
+    words, why = group.terms, markdown(failures(entry))
+    blanks = [why, *["–"] * (len(words.metrics) - 1)]
+    cells = [score(name, entry.scores[name]) for name in words.metrics] if entry.done else blanks
+    return {
+        "defense": defense(row),
+        "attack": markdown(entry.name) + (f" ({words.floor})" if entry.floor else ""),
+        **{words.heads[name]: cell for name, cell in zip(words.metrics, cells, strict=True)},
+        NORMALISED: "–" if entry.floor or not entry.done else interval(entry.normalised, 2),
+        words.counted: counts(entry.scores["psnr"]) if entry.done else "–",
+        "evaluations": number(entry.evaluations, 0) if entry.done else "–",
+        "failures": (why or "0") if entry.done else str(failed(entry)),
+        "flags": flags(entry.flags),
+    }
 
 
 def flags(codes: Iterable[str]) -> str:
@@ -169,38 +178,6 @@ def counts(value: Interval) -> str:
     """Releases and images behind a number, and how many images have no value."""
     missing = f" ({value.n_missing} missing)" if value.n_missing else ""
     return f"{value.n_clusters}/{value.n_images}{missing}"
-
-
-def _attacks(group: Group) -> list[str]:
-    words = group.terms
-    counted = [words.counted, "evaluations", "failures", "flags"]
-    head = ["defense", "attack", *(words.heads[name] for name in words.metrics), NORMALISED, *counted]
-    rows = [[defense(row), *_attack_row(entry, words)] for row in group.rows for entry in row.attacks]
-    return table(head, rows, text=2)
-
-
-def _attack_row(entry: AttackEntry, words: Terms) -> list[str]:
-    name = markdown(entry.name) + (f" ({words.floor})" if entry.floor else "")
-    why = failures(entry)
-    if not entry.done:
-        return [
-            name,
-            markdown(why),
-            *["–"] * (len(words.metrics) + 2),
-            str(failed(entry)),
-            flags(entry.flags),
-        ]
-    scores = [score(metric, entry.scores[metric]) for metric in words.metrics]
-    evaluations = number(entry.evaluations, 0)
-    return [
-        name,
-        *scores,
-        "–" if entry.floor else interval(entry.normalised, 2),
-        counts(entry.scores["psnr"]),
-        evaluations,
-        markdown(why) or "0",
-        flags(entry.flags),
-    ]
 
 
 def failed(entry: AttackEntry) -> int:

@@ -12,17 +12,14 @@ from bench.report.analysis.entries import LIMITS, NO_SCORES, SCORES, AttackEntry
 from bench.report.flatten import OPTIONAL
 from bench.report.frames import GROUP
 from bench.report.statistics import NOTHING, Interval
-from bench.report.tallies import Spread
 from bench.report.writers.markdown_group import failures
+from bench.report.writers.table import SHARES, csv, ends
 
 WORST = "worst case"
-_DECIMALS = 6
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_SHARES = ("recovered", "union", "drop", "naive", "identifiable")
 _VERDICT = [
     *["verdict", "not_tested_because", "suite", "suite_attacks", "loss_upper"],
     *[f"admitted_{limit:g}" for limit in LIMITS],
-    *[f"{name}{end}" for name in _SHARES for end in ("", "_low", "_high")],
+    *[f"{name}{end}" for name in SHARES for end in ("", "_low", "_high")],
 ]
 _NORMALISED = ("normalised_leakage", "normalised_leakage_ssim")
 
@@ -53,19 +50,6 @@ def cells_csv(cells: pd.DataFrame) -> str:
     return csv(frame)
 
 
-def csv(frame: pd.DataFrame) -> str:
-    """Six decimals at most, empty cells for what is missing; no text that a spreadsheet would execute."""
-    numbers = frame.select_dtypes("float").columns
-    shown = {name: frame[name].round(_DECIMALS) for name in numbers}
-    shown |= {name: frame[name].map(_inert) for name in frame.select_dtypes(exclude="number").columns}
-    return str(frame.assign(**shown).to_csv(index=False, lineterminator="\n"))
-
-
-def _inert(value: object) -> object:
-    """A text behind an apostrophe where it begins like a formula: names come from other people's records."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
 def _columns(classes: bool) -> list[str]:
     spreads = [f"{name}{end}" for name in ("utility", "loss") for end in ("", "_low", "_high")]
     scores = [
@@ -87,7 +71,7 @@ def _columns(classes: bool) -> list[str]:
 def _rows(group: Group, row: Row) -> list[dict[str, object]]:
     base: dict[str, object] = {name: getattr(group, name) for name in GROUP}
     base |= {"defense": row.defense, "strength": row.strength, "seeds": row.utility.seeds}
-    base |= _spread("utility", row.utility) | _spread("loss", row.loss) | {"rank_metric": group.rank}
+    base |= ends("utility", row.utility) | ends("loss", row.loss) | {"rank_metric": group.rank}
     base |= {"reference": NEAREST_PRIVATE if group.terms.by_class else "original"}
     attacks = [entry for entry in row.attacks if not entry.floor]
     worst: dict[str, object] = {
@@ -98,8 +82,8 @@ def _rows(group: Group, row: Row) -> list[dict[str, object]]:
         "cells_done": sum(entry.done for entry in attacks),
         "reason": "" if row.worst else "no image was scored by all done attacks",
         "strongest_attack": row.strongest.name if row.strongest else "",
-        **_ends(_NORMALISED[0], row.normalised),
-        **_ends(_NORMALISED[1], row.normalised_ssim),
+        **ends(_NORMALISED[0], row.normalised),
+        **ends(_NORMALISED[1], row.normalised_ssim),
         **_ranks(group, row),
         "badge": row.badge,
         "pareto": str(row.pareto).lower(),
@@ -114,20 +98,18 @@ def _rows(group: Group, row: Row) -> list[dict[str, object]]:
 def _verdict(group: Group, row: Row) -> dict[str, object]:
     """The word and what it stands on."""
     found = row.verdict
-    shares = {name: getattr(found, name) for name in _SHARES}
-    ends = [_ends(name, value) for name, value in shares.items()]
-    return {
+    columns: dict[str, object] = {
         "verdict": found.word.value if found.word else "",
         "not_tested_because": "; ".join(found.reasons),
         "suite": group.suite,
         "suite_attacks": found.attacks,
         "loss_upper": row.loss.upper,
-        **{
-            f"admitted_{limit:g}": str(not row.baseline and group.admitted(row, limit)).lower()
-            for limit in LIMITS
-        },
-        **{key: value for part in ends for key, value in part.items()},
     }
+    for limit in LIMITS:
+        columns[f"admitted_{limit:g}"] = str(not row.baseline and group.admitted(row, limit)).lower()
+    for name in SHARES:
+        columns |= ends(name, getattr(found, name))
+    return columns
 
 
 def _attack(entry: AttackEntry, names: Terms) -> dict[str, object]:
@@ -139,15 +121,11 @@ def _attack(entry: AttackEntry, names: Terms) -> dict[str, object]:
         "cells_done": entry.done,
         "reason": failures(entry),
         "evaluations": entry.evaluations,
-        **_ends(_NORMALISED[0], entry.normalised),
+        **ends(_NORMALISED[0], entry.normalised),
         "badge": entry.badge if entry.done else "",
         "flags": " ".join(entry.flags),
         **_scores(entry.scores, names),
     }
-
-
-def _ends(name: str, value: Interval) -> dict[str, object]:
-    return {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
 
 
 def _ranks(group: Group, row: Row) -> dict[str, object]:
@@ -161,19 +139,10 @@ def _ranks(group: Group, row: Row) -> dict[str, object]:
     return found
 
 
-def _spread(name: str, value: Spread) -> dict[str, object]:
-    return {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
-
-
 def _scores(scores: Mapping[str, Interval], names: Terms) -> dict[str, object]:
     lead = scores["psnr"]
-    found: dict[str, object] = {
-        "releases": lead.n_clusters,
-        "images": lead.n_images,
-        "missing": lead.n_missing,
-    }
+    found = {"releases": lead.n_clusters, "images": lead.n_images, "missing": lead.n_missing}
     for name in scores:
         value = scores[name] if name in names.metrics else NOTHING
-        found |= _ends(name, value)
-        found[f"{name}_images"] = value.n_images
+        found |= {**ends(name, value), f"{name}_images": value.n_images}
     return found
