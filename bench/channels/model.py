@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.channels.shared.contract import Attacker, ChannelKind, Scoring, Training
-from bench.channels.shared.terms import HEADS, NEAREST, Terms
+from bench.channels.shared.terms import HEADS, NEAREST, NEAREST_PRIVATE, Terms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from bench.victims.training import Victim
 
 _SCORES = ("psnr", "ssim", "lpips", "recognised", "recognised5", "feature_distance", "diversity", "nearest")
+_NOTES = (
+    "On channel model a release is a class: the attacker has the classifier's weights and rebuilds B images "
+    "of each class, so that a cluster is class x seed and a budget is for one image of a class.",
+    "No private image belongs to such a reconstruction: LPIPS, SSIM and PSNR are those to the nearest "
+    "private image of the attacked class (nearest by LPIPS, without it by pixels).",
+    "No image was pre-selected: all that an attack returned are scored, whatever the evaluator says.",
+    "Evaluator accuracy @1 (@5) is the share of them that a network of another family, trained on auxiliary "
+    "images, takes for the attacked class (has among its first five). Tables of this channel are ranked by "
+    "it, as the literature is, and not by LPIPS: a real image of any class lies near some private image.",
+    "The worst case takes, for each class and each of its B places, a recognised reconstruction if any "
+    "attack has one, of several or none the one with the smallest feature distance: it is the share of "
+    "places that any attack got.",
+    "Feature distance is that of the evaluator's features to the nearest private image of the class, "
+    "diversity their mean distance to the other reconstructions of the class.",
+    "Controls, which learn nothing of the attacked class, are in no worst case.",
+)
 
 
 class ModelChannel(ChannelKind):
@@ -43,6 +59,25 @@ class ModelChannel(ChannelKind):
         floor="control",
         blind="nothing of the attacked class: it is a control",
         above="nearest private images",
+        unit="class",
+        reference=NEAREST_PRIVATE,
+        recovery="recognised",
+        net=True,
+        measured="Recognised by the evaluator",
+        meaning="On channel model, where classes are rebuilt, the share of images counts that the evaluator "
+        "recognises, net of what the strongest control reaches by chance: (s - c) / (1 - c).",
+        caption="What is recovered is evaluator accuracy @1, net of the strongest control. LPIPS, SSIM and "
+        "PSNR are those to the nearest private image of the attacked class.",
+        scale="Normalised leakage, by evaluator accuracy @1: 0 is the best of as many controls as the row "
+        "has attacks, 1 the undefended victim.",
+        arrows="On channel model classes are rebuilt, and **evaluator accuracy ↑** says how many.",
+        notes=_NOTES,
+        flags={
+            "below-prior": "certainly less often recognised by the evaluator (paired) than the strongest "
+            "control, an attack that learns nothing of the attacked class; of a row: every attack on it is, "
+            "so that it says nothing of its defense",
+            "psnr-only": "",
+        },
     )
     observes = "the weights of the classifier"
     public = (

@@ -78,7 +78,7 @@ class Comparison:
     def nearest(self) -> bool:
         """Whether the metric is that to the nearest private image in some entry, as on channel ``model``."""
         return self.metric in NEAREST and any(
-            terms(str(item.keys["channel"])).by_class for item in self.differences
+            terms(str(item.keys["channel"])).nearest for item in self.differences
         )
 
     def count(self, verdict: Verdict) -> int:

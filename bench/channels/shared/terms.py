@@ -7,7 +7,7 @@ nearest private image of the attacked class, and every table says so.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -25,8 +25,13 @@ TIES: Mapping[Rank, tuple[str, ...]] = {"lpips": (), "ssim": (), "recognised": (
 CLASS_METRICS = ["recognised5", "feature_distance", "diversity"]
 """Measured on the channel ``model`` alone."""
 METRICS = ["psnr", "ssim", "lpips", "identified", "label_correct", "recognised", *CLASS_METRICS]
+ORIGINAL = "original"
 NEAREST_PRIVATE = "nearest private image of the attacked class"
 """What ``psnr``, ``ssim`` and ``lpips`` are against on the channel ``model``."""
+MEANING = (
+    "An image is recovered when the nearest image to its reconstruction, of all private images in the pool, "
+    "is its original; a row counts what its strongest single attack recovers."
+)
 NEAREST = ("psnr", "ssim", "lpips")
 """Metrics that compare with one private image."""
 HEADS: Mapping[str, str] = {
@@ -80,6 +85,17 @@ class Terms:
         floor: the word for an attack that learns nothing from the release.
         blind: what such an attack observes.
         above: the images that a picture sets above the reconstructions.
+        unit: what one release is.
+        reference: what images are compared with.
+        recovery: the metric that says whether an image was recovered.
+        net: what is recovered is a share net of what controls reach by chance, and no count of images.
+        measured: what the numbers of a cross of attacks and defenses are.
+        meaning: what is counted as recovered, in a sentence.
+        caption: what a reader of one table alone must know of it.
+        scale: what normalised leakage is, and of what the other metrics are.
+        arrows: what arrows say beside those of all channels.
+        notes: how scores are measured, where it differs from what is said of all channels.
+        flags: what a flag means here, where that differs; empty for flags that are never raised.
     """
 
     metrics: tuple[str, ...]
@@ -95,6 +111,20 @@ class Terms:
     floor: str = "floor"
     blind: str = "nothing: it never sees the release"
     above: str = "private images"
+    unit: str = "release"
+    reference: str = ORIGINAL
+    recovery: str = "identified"
+    net: bool = False
+    measured: str = "Images recovered"
+    meaning: str = MEANING
+    caption: str = MEANING
+    scale: str = (
+        "LPIPS, SSIM and PSNR are of the best reconstruction of each image by any attack. Normalised "
+        "leakage: 0 is the best of as many blind guesses as the row has attacks, 1 the undefended victim."
+    )
+    arrows: str = ""
+    notes: tuple[str, ...] = ()
+    flags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def by_class(self) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.api.cards import AttackCard, DefenseCard
 from bench.channels import terms
-from bench.channels.shared.terms import Terms, direction
+from bench.channels.shared.terms import LOWER_LEAKS, Terms, direction
 from bench.report.analysis.entries import AttackEntry, Group
 from bench.report.analysis.generators import FAR, UNSURE, weak
 from bench.report.analysis.worst import paired
@@ -40,22 +40,22 @@ LEGEND = {
     "diverged": "some reconstructions have no score and are in no mean",
 }
 """Flag -> the sentence printed below the table."""
-_OF_CLASSES = {
-    "below-prior": "certainly less often recognised by the evaluator (paired) than the strongest control, an "
-    "attack that learns nothing of the attacked class; of a row: every attack on it is, so that it says "
-    "nothing of its defense",
-}
-_NOT_OF_CLASSES = {"psnr-only"}
 
 
 def legend(groups: Iterable[Group]) -> Mapping[str, str]:
     """The flags that some groups may carry, and what they mean there."""
-    kinds = {group.terms.by_class for group in groups}
-    if True not in kinds:
-        return LEGEND
-    if False not in kinds:
-        return {code: text for code, text in LEGEND.items() if code not in _NOT_OF_CLASSES} | _OF_CLASSES
-    return LEGEND | {code: f"{LEGEND[code]}. On channel model: {text}" for code, text in _OF_CLASSES.items()}
+    own = {group.channel: group.terms.flags for group in groups}
+    other = {channel: words for channel, words in own.items() if words}
+    changed = {code: text for words in other.values() for code, text in words.items()}
+    if other and len(other) == len(own):
+        return {code: text for code, text in (LEGEND | changed).items() if text}
+    both = {
+        code: f"{LEGEND[code]}. On channel {channel}: {text}"
+        for channel, words in other.items()
+        for code, text in words.items()
+        if text
+    }
+    return LEGEND | both
 
 
 def row_flags(
@@ -163,7 +163,7 @@ def floor_flags(images: pd.DataFrame, floor: pd.DataFrame, words: Terms, key: st
     first, second = (floor, images) if direction(metric) > 0 else (images, floor)
     if not certainly_positive(paired(first, second, metric, key)):
         return []
-    if words.by_class:
+    if metric not in LOWER_LEAKS:
         return ["below-prior"]
     better_psnr = certainly_positive(paired(images, floor, "psnr", key))
     return ["below-prior", "psnr-only"] if better_psnr else ["below-prior"]

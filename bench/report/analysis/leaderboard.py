@@ -20,7 +20,7 @@ from bench.report.analysis.entries import LIMITS, NO_SCORES, AttackEntry, Group,
 from bench.report.analysis.flags import attack_flags, floor_flags, misses_card, row_flags, scheduled
 from bench.report.analysis.leakage import areas, attacks_normalised, with_normalised, with_pareto
 from bench.report.analysis.owed import coverage, missing
-from bench.report.analysis.recovery import best_of, metric
+from bench.report.analysis.recovery import best_of
 from bench.report.analysis.reproduce import matrix_of, order_of
 from bench.report.analysis.summary import within
 from bench.report.analysis.utility import VICTIM, accuracy_loss, baseline_rows, spread, victims
@@ -227,7 +227,7 @@ def _row(cells: pd.DataFrame, weak: set[str], context: _Context) -> Row:
         loss=_loss(own, context),
         worst=worst_case(images, context.rank, context.key),
         naive=worst_case(naive, context.rank, context.key),
-        recovery=strongest(seen, context.images, metric(context.words), context.rank),
+        recovery=strongest(seen, context.images, context.words.recovery, context.rank),
         attacks=tuple(entries),
         flags=tuple(flags),
         coverage=coverage(cells, context.cells),

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.channels.shared.terms import Rank, Terms, direction
+from bench.channels.shared.terms import Rank, direction
 from bench.report.statistics import NOTHING, Interval, drop_interval, share_interval
 
-if TYPE_CHECKING:
-    pass
-
 _KEPT = ["slot", "cluster", "seed"]
-
-
-def metric(words: Terms) -> str:
-    """The column that says whether an image was recovered, on channel ``model`` a class recognised."""
-    return "recognised" if words.by_class else "identified"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from bench.channels.shared.terms import Rank, Terms
 from bench.matrix.suites import Suite
 from bench.report.analysis.entries import Group, Row
 from bench.report.analysis.owed import missing
-from bench.report.analysis.recovery import Recovery, drop, metric, recovery, union
+from bench.report.analysis.recovery import Recovery, drop, recovery, union
 from bench.report.analysis.tested import Setting, reasons, remarks
 from bench.report.analysis.utility import resolution
 from bench.report.analysis.verdict import Verdict, decide, net
@@ -71,11 +71,11 @@ def with_verdicts(group: Group, seen: Measured, fair: Mapping[int, pd.DataFrame]
         seen: what was read of it.
         fair: by number of a row, the best of as many blind guesses as it has attacks.
     """
-    base, column = group.baseline, metric(seen.words)
+    base, column = group.baseline, seen.words.recovery
     count = len(seen.suite.attacks) if seen.suite else len(seen.guesses)
     guesses = [frame for frame in seen.guesses[:count] if frame[column].notna().any()]
-    control = _control(guesses, column) if seen.words.by_class else 0.0
-    blind = union(guesses, column) if not seen.words.by_class else _strongest_guess(guesses, column)
+    control = _control(guesses, column) if seen.words.net else 0.0
+    blind = _strongest_guess(guesses, column) if seen.words.net else union(guesses, column)
     setting = Setting(
         by_class=seen.words.by_class,
         suite=seen.suite,
@@ -99,7 +99,7 @@ def with_verdicts(group: Group, seen: Measured, fair: Mapping[int, pd.DataFrame]
 
 
 def _verdict(row: Row, setting: Setting, seen: Measured, control: float) -> Verdict:
-    column = metric(seen.words)
+    column = seen.words.recovery
     attacks = [entry for entry in row.attacks if entry.done and not entry.floor]
     frames = [seen.images[entry.number] for entry in attacks if entry.number in seen.images]
     naive = [entry for entry in attacks if entry.adversary == NAIVE]

@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 
 from bench.report.analysis.entries import AttackEntry, Group, Row
-from bench.report.analysis.recovery import metric
-from bench.report.findings.recovered import count, recovered
+from bench.report.findings.recovered import amount, recovered
 from bench.report.frames import INCOMPATIBLE, NAIVE
 from bench.report.statistics import Interval
-from bench.report.text import MISSING, loss, mean, number, percent
+from bench.report.text import MISSING, loss, mean, percent
 
 NOTE = (
     "By the stronger of an attack's naive and adaptive forms; in brackets the naive one, where it is the "
@@ -56,7 +55,7 @@ def _row(group: Group, row: Row, names: Sequence[str]) -> list[str]:
 
 def _cell(group: Group, row: Row, entries: Sequence[AttackEntry]) -> str:
     """What one attack recovered of one row; a dash where it was not tried, and why there is no number."""
-    column = metric(group.terms)
+    column = group.terms.recovery
     known = [entry for entry in entries if entry.done and not math.isnan(entry.scores[column].mean)]
     if not known:
         states = {failure.status for entry in entries for failure in entry.failures}
@@ -70,6 +69,5 @@ def _cell(group: Group, row: Row, entries: Sequence[AttackEntry]) -> str:
 
 def _found(group: Group, value: Interval, most: int) -> str:
     """A count, with the number of images where an attack met fewer than its row's strongest one."""
-    if group.terms.by_class:
-        return f"{number(100 * value.mean, 0)} %"
-    return count(value) if value.n_images != most else count(value).partition(" of ")[0]
+    found = amount(value, group)
+    return found if value.n_images != most else found.partition(" of ")[0]

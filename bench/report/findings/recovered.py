@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from bench.channels.shared.terms import MEANING
 from bench.report.analysis.entries import Group, Row
 from bench.report.analysis.verdict import Word
 from bench.report.statistics import Interval
@@ -14,14 +15,6 @@ HEAD = "recovered ↑"
 UNION = "by any attack ↑ %"
 DROP = "fewer than undefended, points"
 IDENTIFIABLE = "re-identifiable ↑ %"
-MEANING = (
-    "An image is recovered when the nearest image to its reconstruction, of all private images in the pool, "
-    "is its original; a row counts what its strongest single attack recovers."
-)
-_CLASSES = (
-    "On channel model, where classes are rebuilt, the share of images counts that the evaluator recognises, "
-    "net of what the strongest control reaches by chance: (s - c) / (1 - c)."
-)
 BOUND = (
     "Re-identifiable is a bound beside the attacks: whose release it was, chosen from a list of all private "
     "images. It rebuilds nothing, but what is not recovered is not hidden."
@@ -30,8 +23,8 @@ BOUND = (
 
 def meaning(groups: Iterable[Group]) -> str:
     """What is counted in these settings, in a sentence or two."""
-    kinds = {group.terms.by_class for group in groups}
-    return " ".join(([MEANING] if kinds != {True} else []) + ([_CLASSES] if True in kinds else []))
+    texts = {group.terms.meaning for group in groups} or {MEANING}
+    return " ".join(sorted(texts, key=lambda text: text != MEANING))
 
 
 def bounded(group: Group) -> bool:
@@ -44,6 +37,11 @@ def count(value: Interval) -> str:
     if math.isnan(value.mean):
         return MISSING
     return f"{round(value.mean * value.n_images)} of {value.n_images}"
+
+
+def amount(value: Interval, group: Group) -> str:
+    """The count; where it is a net share, which counts no whole images, per cent."""
+    return f"{percents(value)[0]} %" if group.terms.net else count(value)
 
 
 def percents(value: Interval) -> tuple[str, str]:
@@ -59,10 +57,8 @@ def percent(value: Interval) -> str:
 
 
 def recovered(row: Row | None, group: Group) -> str:
-    """The count of a row; on channel ``model``, where no whole images are counted, the net share."""
-    if row is None or row.recovery is None:
-        return MISSING
-    return f"{percents(row.verdict.recovered)[0]} %" if group.terms.by_class else count(row.verdict.recovered)
+    """The count of a row; on channel ``model`` the net share."""
+    return MISSING if row is None or row.recovery is None else amount(row.verdict.recovered, group)
 
 
 def undefended(group: Group, before: str = "") -> str:
@@ -106,4 +102,4 @@ def share(row: Row, group: Group) -> str:
     value = row.verdict.recovered
     if math.isnan(value.mean):
         return MISSING
-    return f"{percent(value)} %" if group.terms.by_class else f"{count(value)}, {percent(value)} %"
+    return f"{'' if group.terms.net else f'{count(value)}, '}{percent(value)} %"

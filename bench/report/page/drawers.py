@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.api.cards import AttackCard, DefenseCard
-from bench.channels.shared.terms import Terms
+from bench.channels.shared.terms import OF_IMAGES, Terms
 from bench.report.analysis.entries import AttackEntry, Group, Row
 from bench.report.analysis.reproduce import Commands
 from bench.report.badges import Badge
@@ -137,7 +137,7 @@ _VERSIONS = ("bench", "torch", "torchvision", "lpips", "numpy", "python", "devic
 
 def _worded(words: Terms) -> Json:
     """What the drawer of a class says in other words than that of an image."""
-    if not words.by_class:
+    if words.above == OF_IMAGES.above:
         return {}
     return {"above": words.above, "floorName": words.floor, "counted": words.counted, "per": words.per}
 

@@ -31,7 +31,7 @@ def threat_lines(
     lines = [
         ["observes", words.blind if entry.floor else channel(group.channel).observes],
         ["adversary", f"{entry.adversary}: {knows}"],
-        ["images per class" if words.by_class else "images per release", str(group.batch_size)],
+        [f"images per {words.unit}", str(group.batch_size)],
         ["victim", f"{group.model}, {group.checkpoint} weights, trained under {row.name}"],
         ["budget", f"{int(cell['budget']):,} gradient evaluations per {words.per}"],
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -130,7 +131,7 @@ def _shown_rows(group: Group, found: Sequence[Finding], frame: pd.DataFrame) -> 
                 yield start | {"attack": markdown(entry.name)} | _seen(group, mine.loc[entry.number], "mean")
 
 
-def _seen(group: Group, scores: pd.Series[float], part: str) -> dict[str, str]:
+def _seen(group: Group, scores: Any, part: str) -> dict[str, str]:
     """What the images of a part of the record are, seen from the original and from the changed image."""
     heads, changed = group.terms.heads, part == "bound"
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.channels.shared.terms import NEAREST_PRIVATE, Terms
+from bench.channels.shared.terms import ORIGINAL, Terms
 from bench.report.analysis.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.analysis.flags import legend
 from bench.report.analysis.generators import PriorRow, priors
@@ -54,7 +54,7 @@ def _prior(row: PriorRow) -> dict[str, Any]:
 
 
 def _group(group: Group) -> dict[str, Any]:
-    reference = {"reference": NEAREST_PRIVATE} if group.terms.by_class else {}
+    reference = group.terms.reference
     return {
         **{name: getattr(group, name) for name in GROUP},
         "rank_metric": group.rank,
@@ -64,7 +64,7 @@ def _group(group: Group) -> dict[str, Any]:
         "suite_attacks": group.attacked,
         "resolution_points": group.resolution,
         "undefended_above_blind_guesses": group.lead,
-        **reference,
+        **({"reference": reference} if reference != ORIGINAL else {}),
         "answers": [_answer(group, limit) for limit in LIMITS],
         "places": {
             f"{limit:g}": [

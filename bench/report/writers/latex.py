@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.report.analysis.entries import LIMITS, NO_SCORES, Group, Row
 from bench.report.analysis.flags import legend
 from bench.report.findings.evidence import by_setting, caveat
-from bench.report.findings.recovered import DROP, MEANING, percent, recovered
+from bench.report.findings.recovered import DROP, percent, recovered
 from bench.report.findings.recovered import HEAD as RECOVERED
 from bench.report.frames import Results
 from bench.report.text import MISSING, interval, latex, loss, score, spread, strength
@@ -17,10 +17,6 @@ _LONG = 20
 """Characters of a head that is broken into lines, in a narrow column."""
 _NARROW = r">{\raggedleft\arraybackslash}p{1.6cm}"
 _LEFT = {"defense", "strength", "verdict", "strongest attack", *(f"rank ≤ {limit:g}" for limit in LIMITS)}
-_BY_CLASS = (
-    "What is recovered is evaluator accuracy @1, net of the strongest control. "
-    "LPIPS, SSIM and PSNR are those to the nearest private image of the attacked class."
-)
 _NOTE = (
     r"Arrows point to more leakage; * marks Pareto-optimal rows; brackets are 95 \% intervals, for accuracy "
     "the range over seeds; ranks are within each limit of accuracy loss, in points, and rows that share a "
@@ -57,11 +53,10 @@ def _table(group: Group) -> list[str]:
     head, *rows = latex_lines([map(_head, records[0]), *(map(latex, record.values()) for record in records)])
     heading = [r"\toprule", head, r"\midrule"]
     columns = ("l" if name in _LEFT else "r" if len(name) < _LONG else _NARROW for name in [*records[0]][:-1])
-    meaning = latex(_BY_CLASS if group.terms.by_class else MEANING)
     return [
         r"\fontsize{5.6}{6.9}\selectfont",
         rf"\begin{{longtable}}{{{''.join(columns)}p{{1.9cm}}}}",
-        rf"\caption{{{latex(group.headline.capitalize())}: {title}. {meaning} {_NOTE}}}\\",
+        rf"\caption{{{latex(group.headline.capitalize())}: {title}. {latex(group.terms.caption)} {_NOTE}}}\\",
         *heading,
         r"\endfirsthead",
         rf"\caption[]{{{title}, continued.}}\\",

@@ -41,7 +41,8 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
     if not any(entry.done for group in groups for row in group.rows for entry in row.attacks):
         return "\n".join([*lines, "**No cell is done yet.**", *_not_done(groups), ""])
     lines += [*(line for limit in LIMITS[:1] for line in (f"**{markdown(sentence(groups, limit))}**", ""))]
-    lines += [_arrows(groups), "", "## At a glance", "", *_glance(groups)]
+    arrows = dict.fromkeys(group.terms.arrows for group in groups if group.terms.arrows)
+    lines += [" ".join([ARROWS, *arrows]), "", "## At a glance", "", *_glance(groups)]
     if changes is not None:
         lines += ["", "## Changes against the baseline", "", *_changes(changes)]
     for group in groups:
@@ -56,12 +57,6 @@ def warning(groups: tuple[Group, ...]) -> list[str]:
     """What stands on top of a page whose numbers are no evidence; nothing where they are."""
     found = caveat(by_setting(groups))
     return [f"> **{markdown(found)}**", ""] if found else []
-
-
-def _arrows(groups: tuple[Group, ...]) -> str:
-    if not any(group.terms.by_class for group in groups):
-        return ARROWS
-    return f"{ARROWS} On channel model classes are rebuilt, and **evaluator accuracy ↑** says how many."
 
 
 def _glance(groups: tuple[Group, ...]) -> list[str]:

@@ -36,7 +36,8 @@ def section(group: Group) -> list[str]:
     lines += [*crossed(group), *_places(group), ""]
     lines += [*markdown_table((_defense(group, row) for row in group.rows), text=2), ""]
     lines += ["★ Pareto-optimal: no other ranked row has both more accuracy and less leakage."]
-    lines += _normalised_note(group)
+    known = any(row.normalised.mean == row.normalised.mean for row in group.rows)
+    lines += [group.terms.scale] if known else []
     lines += ["", *_areas(group), "", *_attack_places(group)]
     lines += ["", "<details>", "<summary>All attacks, one by one</summary>", ""]
     attacks = (_attack(group, row, entry) for row in group.rows for entry in row.attacks)
@@ -50,23 +51,8 @@ def crossed(group: Group) -> list[str]:
     head, rows = cross(group)
     if not rows:
         return []
-    measured = "Recognised by the evaluator" if group.terms.by_class else "Images recovered"
     lines = markdown_lines([*map(markdown, head)], [[markdown(row[0]), *row[1:]] for row in rows])
-    return [*lines, "", f"{measured}. {CROSS}", ""]
-
-
-def _normalised_note(group: Group) -> list[str]:
-    if all(row.normalised.mean != row.normalised.mean for row in group.rows):
-        return []
-    if group.terms.by_class:
-        return [
-            f"Normalised leakage, by {group.terms.name(group.rank)}: 0 is the best of as many controls as "
-            "the row has attacks, 1 the undefended victim."
-        ]
-    return [
-        "LPIPS, SSIM and PSNR are of the best reconstruction of each image by any attack. Normalised "
-        "leakage: 0 is the best of as many blind guesses as the row has attacks, 1 the undefended victim."
-    ]
+    return [*lines, "", f"{group.terms.measured}. {CROSS}", ""]
 
 
 def _areas(group: Group) -> list[str]:

@@ -35,24 +35,6 @@ def status_counts(cells: pd.DataFrame) -> str:
     return ", ".join(f"{count:,} {names.get(str(status), status)}" for status, count in ordered)
 
 
-_CLASSES = (
-    "On channel model a release is a class: the attacker has the classifier's weights and rebuilds B images "
-    "of each class, so that a cluster is class x seed and a budget is for one image of a class.",
-    "No private image belongs to such a reconstruction: LPIPS, SSIM and PSNR are those to the nearest "
-    "private image of the attacked class (nearest by LPIPS, without it by pixels).",
-    "No image was pre-selected: all that an attack returned are scored, whatever the evaluator says.",
-    "Evaluator accuracy @1 (@5) is the share of them that a network of another family, trained on auxiliary "
-    "images, takes for the attacked class (has among its first five). Tables of this channel are ranked by "
-    "it, as the literature is, and not by LPIPS: a real image of any class lies near some private image.",
-    "The worst case takes, for each class and each of its B places, a recognised reconstruction if any "
-    "attack has one, of several or none the one with the smallest feature distance: it is the share of "
-    "places that any attack got.",
-    "Feature distance is that of the evaluator's features to the nearest private image of the class, "
-    "diversity their mean distance to the other reconstructions of the class.",
-    "Controls, which learn nothing of the attacked class, are in no worst case.",
-)
-
-
 def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
     """The protocol as sentences of plain text; untrusted text in them is not yet escaped."""
     cells = results.cells
@@ -77,8 +59,7 @@ def caption(results: Results, groups: tuple[Group, ...]) -> list[str]:
         "undefended victim, and a defense is within a limit by the upper limit of that loss.",
     ]
     sentences += _pool(cells) + _few_strengths(groups)
-    if any(group.terms.by_class for group in groups):
-        sentences += _CLASSES
+    sentences += dict.fromkeys(note for group in groups for note in group.terms.notes)
     sentences += _enlarged(groups)
     if any(group.rank == "ssim" for group in groups):
         reasons = _listed(cells.loc[cells["mean_lpips"].isna(), "lpips_status"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -31,18 +31,18 @@ def markdown_table(records: Iterable[Mapping[str, object]], *, text: int = 1) ->
     return markdown_lines([*rows[0]], [[*row.values()] for row in rows], text=text) if rows else []
 
 
-def markdown_lines(head: Sequence[str], rows: Iterable[Collection[object]], *, text: int = 1) -> list[str]:
+def markdown_lines(head: Sequence[str], rows: Iterable[Iterable[object]], *, text: int = 1) -> list[str]:
     """The same from a head, whose titles may be equal, and rows."""
     rule = ["---" if i < text else "--:" for i in range(len(head))]
     return _lines([head, rule, *rows], DataRow("| ", " | ", " |"))
 
 
-def latex_lines(rows: Iterable[Collection[object]]) -> list[str]:
+def latex_lines(rows: Iterable[Iterable[object]]) -> list[str]:
     r"""Rows of a LaTeX table of escaped cells, each ended by ``\\``."""
     return _lines(rows, DataRow("", " & ", r" \\"))
 
 
-def _lines(rows: Iterable[Collection[object]], layout: DataRow) -> list[str]:
+def _lines(rows: Iterable[Iterable[object]], layout: DataRow) -> list[str]:
     """Cells as they are: columns that are filled up to one width would double the size of the wide tables."""
     plain = TableFormat(None, None, None, None, layout, layout, 0, None)
     return tabulate(rows, tablefmt=plain, disable_numparse=True, stralign=None).split("\n")
@@ -61,7 +61,7 @@ def _inert(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def ends(name: str, value: Interval | Spread) -> dict[str, float]:
+def ends(name: str, value: Interval | Spread) -> dict[str, object]:
     """The three columns of a number: its mean, and both ends."""
     return {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bench.channels.shared.terms import CLASS_METRICS, NEAREST_PRIVATE, Terms
+from bench.channels.shared.terms import CLASS_METRICS, ORIGINAL, Terms
 from bench.report.analysis.entries import LIMITS, NO_SCORES, SCORES, AttackEntry, Group, Row
 from bench.report.flatten import OPTIONAL
 from bench.report.frames import GROUP
@@ -30,8 +30,7 @@ def leaderboard_csv(groups: tuple[Group, ...]) -> str:
     Fractions, not per cent; ``role`` tells ``attack``, ``floor`` and ``worst case`` apart.
     """
     rows = [item for group in groups for row in group.rows for item in _rows(group, row)]
-    frame = pd.DataFrame(rows, columns=_columns(any(group.terms.by_class for group in groups)))
-    return csv(frame)
+    return csv(pd.DataFrame(rows, columns=_columns(groups)))
 
 
 def cells_csv(cells: pd.DataFrame) -> str:
@@ -50,12 +49,13 @@ def cells_csv(cells: pd.DataFrame) -> str:
     return csv(frame)
 
 
-def _columns(classes: bool) -> list[str]:
+def _columns(groups: tuple[Group, ...]) -> list[str]:
+    measured = {name for group in groups for name in group.terms.metrics}
     spreads = [f"{name}{end}" for name in ("utility", "loss") for end in ("", "_low", "_high")]
     scores = [
         f"{name}{end}"
         for name in SCORES
-        if classes or name not in CLASS_METRICS
+        if name in measured or name not in CLASS_METRICS
         for end in ("", "_low", "_high", "_images")
     ]
     head = [*GROUP, "defense", "strength", "attack", "adversary", "role", "cells", "cells_done", "reason"]
@@ -64,7 +64,7 @@ def _columns(classes: bool) -> list[str]:
     ranks = [f"rank_{limit:g}{end}" for limit in LIMITS for end in ("", "_ties")]
     tail = ["evaluations", *normalised, "strongest_attack", "pareto", *ranks, "rank_metric", "badge", "flags"]
     tail += ["strongest_flags"]
-    extra = ["reference"] if classes else []
+    extra = ["reference"] if any(group.terms.reference != ORIGINAL for group in groups) else []
     return [*head, "seeds", *spreads, *_VERDICT, *counts, *scores, *extra, *tail]
 
 
@@ -72,7 +72,7 @@ def _rows(group: Group, row: Row) -> list[dict[str, object]]:
     base: dict[str, object] = {name: getattr(group, name) for name in GROUP}
     base |= {"defense": row.defense, "strength": row.strength, "seeds": row.utility.seeds}
     base |= ends("utility", row.utility) | ends("loss", row.loss) | {"rank_metric": group.rank}
-    base |= {"reference": NEAREST_PRIVATE if group.terms.by_class else "original"}
+    base |= {"reference": group.terms.reference}
     attacks = [entry for entry in row.attacks if not entry.floor]
     worst: dict[str, object] = {
         "attack": WORST,
@@ -141,7 +141,11 @@ def _ranks(group: Group, row: Row) -> dict[str, object]:
 
 def _scores(scores: Mapping[str, Interval], names: Terms) -> dict[str, object]:
     lead = scores["psnr"]
-    found = {"releases": lead.n_clusters, "images": lead.n_images, "missing": lead.n_missing}
+    found: dict[str, object] = {
+        "releases": lead.n_clusters,
+        "images": lead.n_images,
+        "missing": lead.n_missing,
+    }
     for name in scores:
         value = scores[name] if name in names.metrics else NOTHING
         found |= {**ends(name, value), f"{name}_images": value.n_images}
