@@ -18,6 +18,7 @@ from bench.api.cards import DefenseCard
 from bench.plugins import discover
 from bench.records.files import write_atomic
 from bench.report.analysis.entries import Group, Row
+from bench.report.analysis.utility import spread
 from bench.report.frames import DONE, ROW
 from bench.report.tallies import Spread
 from bench.report.text import markdown, number, strength
@@ -55,7 +56,7 @@ differences of two samples, not paired. Where attackers rebuild well nothing is 
 badly a gain says that the image is destroyed, not that the decision is good."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Gain:
     """One victim with maps for the label of one source, in per cent and points.
 
@@ -95,57 +96,45 @@ def render(cells: pd.DataFrame, groups: Sequence[Group]) -> str:
         return ""
     lines = [_INTRO]
     for (dataset, model), mine in victims.groupby(["dataset", "model"], sort=True):
-        found = [gain for _, same in mine.groupby(ROW, dropna=False, sort=True) for gain in _gains(same)]
+        found = [gain for name, same in _by_victim(mine) for gain in _gains(name, same)]
         lines += ["", f"## On attacked images: {markdown(dataset)}, {markdown(model)}", ""]
         lines += [*_attacked(found), "", *_worth(mine), "", *_said(found, mine)]
-    rebuilt = list(_rebuilt(cells, victims, groups))
-    if rebuilt:
-        lines += ["", _REBUILT, "", *markdown_table(rebuilt, text=3)]
+    if rebuilt := markdown_table(_rebuilt(victims, groups), text=3):
+        lines += ["", _REBUILT, "", *rebuilt]
     return "\n".join(lines) + "\n"
 
 
 def _victims(cells: pd.DataFrame) -> pd.DataFrame:
     """One row for each victim with pairs of accuracies, these as columns; the attacks on it share it."""
-    done = cells[cells["status"] == DONE].drop_duplicates([*VICTIM, "seed"])
+    done = cells[cells["status"] == DONE].drop_duplicates([*VICTIM, "seed"]).sort_values(ROW)
     known = [any(name.startswith(PLAIN) for name in told) for told in done["details"]]
     paired = done.loc[np.array(known, dtype=bool)]
     told = pd.DataFrame(list(paired["details"]), index=paired.index).astype(float)
-    return paired[[*VICTIM, "defense_name", "seed"]].join(told)
+    names = [
+        name if np.isnan(size) else f"{name} = {strength(size)}"
+        for name, size in zip(paired["defense"], paired["strength"], strict=True)
+    ]
+    return paired[["dataset", "model", "defense_name", "seed"]].assign(victim=names).join(told)
 
 
-def _name(victims: pd.DataFrame) -> str:
-    first = victims.iloc[0]
-    size = float(str(first["strength"]))
-    return str(first["defense"]) + ("" if np.isnan(size) else f" = {strength(size)}")
+def _by_victim(victims: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each victim's seeds, in the order of the tables."""
+    return ((str(name), seeds) for name, seeds in victims.groupby("victim", sort=False))
 
 
-def _spread(values: pd.Series[float]) -> Spread:
-    """Per cent, over the seeds."""
-    known = 100 * values.dropna()
-    if known.empty:
-        return Spread()
-    return Spread(float(known.mean()), float(known.min()), float(known.max()), len(known))
-
-
-def _gains(victims: pd.DataFrame) -> Iterator[Gain]:
+def _gains(victim: str, seeds: pd.DataFrame) -> Iterator[Gain]:
     """What one victim gains, source by source."""
-    names = [name.removeprefix(PLAIN) for name in victims.columns if name.startswith(PLAIN)]
+    names = [name.removeprefix(PLAIN) for name in seeds.columns if name.startswith(PLAIN)]
     order = [*SOURCES, *sorted(set(names) - set(SOURCES))]
-    for source in sorted(set(names) & set(victims.columns), key=order.index):
-        fused, plain = victims[source], victims[f"{PLAIN}{source}"]
+    for source in sorted(set(names) & set(seeds.columns), key=order.index):
+        fused, plain = 100 * seeds[source], 100 * seeds[f"{PLAIN}{source}"]
         if (fused - plain).notna().any():
-            yield Gain(
-                victim=_name(victims),
-                source=source,
-                fused=_spread(fused),
-                plain=_spread(plain),
-                gain=_spread(fused - plain),
-            )
+            yield Gain(victim, source, spread(fused), spread(plain), spread(fused - plain))
 
 
 def _shown(value: Spread) -> str:
     """The mean, and the range where there is more than one seed."""
-    return " ".join(in_words(value)).strip() if value.seeds > 1 else number(value.mean, 1)
+    return " ".join(in_words(value)) if value.seeds > 1 else number(value.mean, 1)
 
 
 def _attacked(found: Sequence[Gain]) -> list[str]:
@@ -177,10 +166,10 @@ def _worth(victims: pd.DataFrame) -> list[str]:
     known = {name: head for name, head in _WORTH.items() if name in victims.columns}
     table = markdown_table(
         {
-            "defense": markdown(_name(mine)),
-            **{head: number(_spread(mine[name]).mean, 1) for name, head in known.items()},
+            "defense": markdown(victim),
+            **{head: number(100 * seeds[name].mean(), 1) for name, head in known.items()},
         }
-        for _, mine in victims.groupby(ROW, dropna=False, sort=True)
+        for victim, seeds in _by_victim(victims)
     )
     return ["What the fused decision listens to:", "", *table]
 
@@ -228,7 +217,7 @@ def _of_labels(victims: pd.DataFrame) -> str:
     needed = {"wrong_says_wrong", "wrong_map", LEAK, DEPLOYED, "surrogate"}
     if not needed <= set(victims.columns):
         return ""
-    means = {_name(mine): mine[list(needed)].mean() for _, mine in victims.groupby(ROW, dropna=False)}
+    means = {victim: seeds[list(needed)].mean() for victim, seeds in _by_victim(victims)}
     follow = [name for name, of in means.items() if of["wrong_says_wrong"] > of["wrong_map"]]
     if not follow:
         return (
@@ -255,20 +244,14 @@ def published(defense: str) -> tuple[float, ...]:
     return tuple(float(value) for value in re.findall(r"(\d+(?:\.\d+)?) %", text))
 
 
-def _rebuilt(cells: pd.DataFrame, victims: pd.DataFrame, groups: Sequence[Group]) -> Iterator[dict[str, str]]:
+def _rebuilt(victims: pd.DataFrame, groups: Sequence[Group]) -> Iterator[dict[str, str]]:
     """For each attack that sees the release, what a plain model makes of its images."""
-    told = {_key(mine): mine for _, mine in victims.groupby(VICTIM, dropna=False)}
-    keys = {int(str(row)): _key(mine) for row, mine in cells.groupby("row")}
     for group in groups:
+        here = victims[(victims["dataset"] == group.dataset) & (victims["model"] == group.model)]
         for row in group.rows:
-            fused = told.get(keys[row.number])
-            if fused is not None:
+            fused = here[here["victim"] == row.name]
+            if len(fused):
                 yield from _of_attacks(group, row, fused)
-
-
-def _key(frame: pd.DataFrame) -> str:
-    """Data set, network, defense and strength of the first row."""
-    return repr([str(value) for value in frame[VICTIM].iloc[0]])
 
 
 def _of_attacks(group: Group, row: Row, fused: pd.DataFrame) -> Iterator[dict[str, str]]:
@@ -276,7 +259,7 @@ def _of_attacks(group: Group, row: Row, fused: pd.DataFrame) -> Iterator[dict[st
         seen = entry.scores["recognised"]
         if entry.floor or not entry.done or np.isnan(seen.mean):
             continue
-        shares = {name: _spread(fused[name]).mean if name in fused else np.nan for name in (DEPLOYED, LEAK)}
+        shares = {name: 100 * fused[name].mean() if name in fused else np.nan for name in (DEPLOYED, LEAK)}
         plain = 100 * seen.mean
         yield {
             "setting": markdown(group.title),
