@@ -1,9 +1,8 @@
 """Stored reconstructions scored by code of others: scikit-image's SSIM and PSNR, and the package ``lpips``.
 
-Ours is only what reads: the cache, the rows, and the file of LPIPS' trunk, which is known by its sha256. In a
-release of several images scipy assigns the reconstructions to the originals anew. Where no private image
-belongs to a reconstruction, it is set beside the one that the stored scores name; that this is the nearest is
-not checked.
+Ours is only what reads: the cache, the rows, and the file of LPIPS' trunk, known by its sha256. In a release
+of several images scipy assigns the reconstructions to the originals anew. What no private image belongs to is
+set beside the image that the stored scores name as the nearest; that it is the nearest is not checked.
 """
 
 from __future__ import annotations
@@ -34,15 +33,13 @@ from bench.verify.agreement import SAME
 from bench.verify.collect import Collect, Say
 
 METRICS = ("psnr", "ssim", "lpips")
-MOST_PSNR = 80.0
-"""dB; the protocol's cap."""
+MOST_PSNR = 80.0  # dB, the cap of the protocol
 _SSIM = {
     "data_range": 1.0, "channel_axis": 0,
     "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False,
 }  # fmt: skip
 """As its authors measure it."""
-_PAIRS = 256
-"""That pass LPIPS at once."""
+_PAIRS = 256  # that pass LPIPS at once
 Images = NDArray[np.float32]
 
 
