@@ -84,7 +84,7 @@ def _details(group: Group, found: Sequence[Finding], cells: pd.DataFrame) -> Ite
     for name in dict.fromkeys(item.row.defense for item in rows.values()):
         mine = frame.loc[[number for number, item in rows.items() if item.row.defense == name]]
         mine = mine.dropna(axis=1, how="all")
-        if mine.empty or not len(mine.columns):
+        if mine.empty:
             continue
         yield ""
         yield f"What the victims of {markdown(name)} say of themselves (`private_test`, mean of the seeds):"
