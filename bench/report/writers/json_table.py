@@ -48,15 +48,19 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
     return json_text(document)
 
 
+def _fields(item: object, *names: str) -> dict[str, Any]:
+    """What a document calls by the name that it has here."""
+    return {name: getattr(item, name) for name in names}
+
+
 def _prior(row: PriorRow) -> dict[str, Any]:
-    named = {"dataset": row.dataset, "kind": row.kind, "seeds": row.seeds}
-    return {**named, **row.values, "flags": row.flags}
+    return _fields(row, "dataset", "kind", "seeds") | {**row.values, "flags": row.flags}
 
 
 def _group(group: Group) -> dict[str, Any]:
     reference = group.terms.reference
     return {
-        **{name: getattr(group, name) for name in GROUP},
+        **_fields(group, *GROUP),
         "rank_metric": group.rank,
         **({"lpips_at_pixels": group.lpips_side} if group.lpips_side else {}),
         "smallest_visible_difference": group.smallest_visible,
@@ -73,8 +77,7 @@ def _group(group: Group) -> dict[str, Any]:
             for limit in LIMITS
         },
         "attacks": [
-            {"attack": place.name, "floor": place.floor, "leak": place.leak, "blocks": place.blocks}
-            | _standing(place.standing)
+            {"attack": place.name, **_fields(place, "floor", "leak", "blocks"), **_standing(place.standing)}
             for place in group.attacks
         ],
         "hypervolumes": group.areas,
@@ -111,24 +114,18 @@ def _confirmation(group: Group, row: Row) -> dict[str, Any]:
 
 def _verdict(row: Row) -> dict[str, Any]:
     found = row.verdict
-    return {
-        "word": found.word,
-        "reasons": found.reasons,
-        "remarks": found.remarks,
-        "suite_attacks": found.attacks,
-        **{name: getattr(found, name) for name in SHARES},
-    }
+    words = _fields(found, "word", "reasons", "remarks")
+    return {**words, "suite_attacks": found.attacks, **_fields(found, *SHARES)}
 
 
 def _standing(standing: Place) -> dict[str, Any]:
-    return {"first": standing.first, "last": standing.last, "ties": standing.letters}
+    return {**_fields(standing, "first", "last"), "ties": standing.letters}
 
 
 def _row(row: Row, names: Terms) -> dict[str, Any]:
     scores = row.worst and {"attacks": row.worst.attacks, "scores": _scores(row.worst.scores, names)}
     return {
-        "defense": row.defense,
-        "strength": row.strength,
+        **_fields(row, "defense", "strength"),
         "undefended": row.baseline,
         "accuracy": row.utility,
         "loss_points": row.loss,
@@ -139,8 +136,7 @@ def _row(row: Row, names: Terms) -> dict[str, Any]:
         "normalised_leakage_ssim": row.normalised_ssim,
         "pareto": row.pareto,
         "cells": row.coverage,
-        "badge": row.badge,
-        "flags": row.flags,
+        **_fields(row, "badge", "flags"),
         "flags_of_strongest": row.strongest.flags if row.strongest else (),
         "attacks": [_attack(entry, names) for entry in row.attacks],
     }
@@ -152,12 +148,7 @@ def _scores(scores: Mapping[str, Interval], names: Terms) -> dict[str, Interval]
 
 def _attack(entry: AttackEntry, names: Terms) -> dict[str, Any]:
     return {
-        "attack": entry.attack,
-        "adversary": entry.adversary,
-        "floor": entry.floor,
-        "cells": entry.cells,
-        "done": entry.done,
-        "failures": entry.failures,
+        **_fields(entry, "attack", "adversary", "floor", "cells", "done", "failures"),
         "scores": _scores(entry.scores, names),
         "evaluations": entry.evaluations,
         "normalised_leakage": entry.normalised,
