@@ -65,9 +65,9 @@ class Results:
     @cached_property
     def reconstruction(self) -> Stored:
         """The reconstruction."""
-        victim, release, generator = self.victim, self.release, self.generator
+        before = self.victim, self.release, self.generator
         return self._kept(
-            "reconstruction", lambda: stages.reconstruction(*self._inputs, victim, release, generator)
+            "reconstruction", lambda: stages.reconstruction(*self._inputs, *before, self._context.attacks)
         )
 
     @cached_property

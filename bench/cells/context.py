@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bench.api.cards import too_small
 from bench.api.errors import IncompatibleError
 from bench.cache.store import Store, Stored
+from bench.cells.attack_process import AttackProcess
 from bench.cells.memory import peak_mb, reset_peak
 from bench.matrix.cells import Cell, Variant
 from bench.plugins import build_dataset
@@ -35,9 +36,16 @@ class Context:
         device: where everything is computed.
         pool: among how many private images a reconstruction must find its original, to score as a record was
             scored; None: as today.
+        attacks: where attacks run; None starts a process for them when the first one is to run.
     """
 
-    def __init__(self, store: Store, device: torch.device, pool: int | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        device: torch.device,
+        pool: int | None = None,
+        attacks: AttackProcess | None = None,
+    ) -> None:
         self.store = store
         self.device = device
         self.pool = pool
@@ -45,6 +53,19 @@ class Context:
         self._recent: OrderedDict[str, Stored] = OrderedDict()
         self._lpips: tuple[Lpips | None, str] | None = None
         self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._attacks = attacks
+
+    @property
+    def attacks(self) -> AttackProcess:
+        """Where attacks run; another process, if one has spoiled the last."""
+        if self._attacks is None or self._attacks.spoiled:
+            self._attacks = AttackProcess.served(self.device)
+        return self._attacks
+
+    @property
+    def spoiled(self) -> bool:
+        """Whether an attack has spoiled the process in which it ran."""
+        return self._attacks is not None and self._attacks.spoiled
 
     def data(self, cell: Cell) -> Data:
         """The cell's data set and its splits.
@@ -92,7 +113,10 @@ class Context:
         return self._lpips
 
     def stage(self, name: str, key: str, compute: Callable[[], Stored]) -> Stored:
-        """The stored result of a stage, computed first if need be; its facts hold seconds and peak memory."""
+        """The stored result of a stage, computed first if need be; its facts hold seconds and peak memory.
+
+        What ``compute`` says of them itself stands: the memory of another process.
+        """
         if key in self._recent:
             self._recent.move_to_end(key)
             return self._recent[key]
@@ -103,7 +127,7 @@ class Context:
             result = compute()
             seconds = round(time.perf_counter() - start, 4)
             cost = {"seconds": seconds, "peak_memory_mb": peak_mb(self.device)}
-            return Stored(result.tensors, {**result.meta, **cost})
+            return Stored(result.tensors, {**cost, **result.meta})
 
         found = self.store.get_or_compute(name, key, measured)
         placed = Stored({k: v.to(self.device) for k, v in found.tensors.items()}, found.meta)

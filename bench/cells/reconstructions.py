@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import PluginError
-from bench.cache.store import Stored
 from bench.rounding import finite
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from bench.api.attack import Reconstruction
 
 
-def check_reconstruction(result: Reconstruction, originals: Tensor, attack: str) -> None:
+def check_reconstruction(result: Reconstruction, expected: tuple[int, ...], attack: str) -> None:
     """Refuses what cannot be scored; single victims that diverged can be, as such.
 
     Raises:
@@ -22,9 +21,9 @@ def check_reconstruction(result: Reconstruction, originals: Tensor, attack: str)
     """
     import torch
 
-    releases, batch = originals.shape[:2]
+    releases, batch = expected[:2]
     wanted: dict[str, tuple[object, tuple[int, ...]]] = {
-        "images": (getattr(result, "images", None), tuple(originals.shape)),
+        "images": (getattr(result, "images", None), expected),
         "cost": (getattr(result, "cost", None), (releases,)),
         "evaluations": (getattr(result, "evaluations", None), (releases,)),
     }
@@ -41,8 +40,8 @@ def check_reconstruction(result: Reconstruction, originals: Tensor, attack: str)
         raise PluginError(f"attack {attack}: no victim has a finite reconstruction")
 
 
-def stored_reconstruction(result: Reconstruction, task: float | None) -> Stored:
-    """The tensors, and what was spent; ``task`` is the victim's accuracy under an active attack."""
+def rebuilt(result: Reconstruction) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors, and what was spent."""
     spent = result.evaluations.double()
     cost = result.cost.detach().double()
     finite_cost = cost[cost.isfinite()]
@@ -57,6 +56,5 @@ def stored_reconstruction(result: Reconstruction, task: float | None) -> Stored:
         "evaluations_mean": spent.mean().item(),
         "evaluations_max": int(spent.max().item()),
         "cost_mean": finite(finite_cost.mean().item()) if len(finite_cost) else None,
-        "task_accuracy": finite(task) if task is not None else None,
     }
-    return Stored(tensors, facts)
+    return tensors, facts

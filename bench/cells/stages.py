@@ -13,13 +13,13 @@ import torch
 
 from bench.api.dataset import Data
 from bench.cache.store import Stored
+from bench.cells.attacks import job, run_attack
 from bench.cells.generators import fidelity
-from bench.cells.reconstructions import check_reconstruction, stored_reconstruction
 from bench.channels import channel
 from bench.channels.shared.contract import Attacker, Scoring, Training
 from bench.channels.shared.observe import candidate_pool
 from bench.matrix.cells import Cell
-from bench.plugins import attack_card, build_attack, build_defense
+from bench.plugins import attack_card, build_defense
 from bench.rounding import finite
 from bench.seeds import derive_seed
 from bench.victims.distortion import signal
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.api.generator import ImageGenerator
+    from bench.cells.attack_process import AttackProcess
     from bench.cells.context import Context
 
 SHOWN = 64
@@ -107,7 +108,13 @@ def release(cell: Cell, data: Data, device: torch.device, victim: Stored) -> Sto
 
 
 def reconstruction(
-    cell: Cell, data: Data, device: torch.device, victim: Stored, release: Stored, generator: Stored | None
+    cell: Cell,
+    data: Data,
+    device: torch.device,
+    victim: Stored,
+    release: Stored,
+    generator: Stored | None,
+    attacks: AttackProcess,
 ) -> Stored:
     """Runs the attack on what it may observe: images, labels if recovered, what it spent."""
     sent = Release(
@@ -126,12 +133,25 @@ def reconstruction(
         session=kind.session(source, sent, card, initial=initial, splits=data.splits),
         pool=candidate_pool(source, sent) if card.receives_pool else None,
     )
-    attack = build_attack(cell.attack.name, cell.attack.arguments())
-    seen = kind.observe(source, sent, attacker)
-    result = attack.reconstruct(seen, budget=cell.budget, seed=derive_seed(cell.seed, "attack"))
-    task = attacker.session.task_accuracy if attacker.session else None
-    check_reconstruction(result, sent.images, cell.attack.label)
-    return stored_reconstruction(result, task)
+    seen, session = kind.observe(source, sent, attacker), attacker.session
+    given = job(
+        seen,
+        cell.defense,
+        attack=cell.attack,
+        budget=cell.budget,
+        seed=derive_seed(cell.seed, "attack"),
+        device=device,
+        shape=tuple(sent.images.shape),
+    )
+    # The clients' half stays with the clients, and so do all others that the attacker only talks to.
+    found = attacks.run(run_attack, given, stays=(session, getattr(seen, "query", None)))
+    tensors, spent = found.value
+    task = session.task_accuracy if session else None
+    facts = {
+        "task_accuracy": finite(task) if task is not None else None,
+        "peak_memory_mb": found.peak_memory_mb,
+    }
+    return Stored(tensors, {**spent, **facts})
 
 
 def scores(

@@ -151,7 +151,7 @@ class LocalExecutor:
             pool=self._pool,
             memory=self._memory,
         )
-        process = context.Process(target=worker.main, args=(theirs, settings), daemon=True)
+        process = context.Process(target=worker.main, args=(theirs, settings), daemon=False)
         _start(process)
         theirs.close()
         self._workers.append(_Worker(process, ours, free[0]))

@@ -1,33 +1,26 @@
-"""A worker process: tasks in, outcomes out, on one device and one thread."""
+"""A worker process: tasks in, outcomes out, on one device and one thread; beside it, that of its attacks."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import threading
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import connection, parent_process
+from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.errors import BenchError, IncompatibleError
+from bench.cells.attack_process import AttackDied, AttackProcess
+from bench.cells.failures import explain
 from bench.cells.memory import limit_memory
-from bench.execute.process_state import changes, children, process_state
+from bench.cells.process_state import left_by, live_and_die_with_the_parent
 from bench.execute.schedule import Kind, Task
 from bench.records.files import DiskFullError, disk
 from bench.records.outcome import Failure, Outcome
 from bench.records.provenance import machine
-from bench.records.record import Status
 
 if TYPE_CHECKING:
     from bench.cells.context import Context
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +67,7 @@ class Ended:
 
     Attributes:
         result: what came of it.
-        spoiled: the process is no longer what it was: nothing else may run in it.
+        spoiled: the process, or that of its attacks, is no longer what it was: nothing else may run in it.
     """
 
     result: Outcome | Failure | None
@@ -87,10 +80,18 @@ Channel = connection.Connection
 
 def main(channel: Channel, settings: Settings) -> None:
     """Works until the parent closes the channel, or is gone."""
-    _live_and_die_with_the_parent()
+    with suppress(OSError):
+        os.setsid()
     os.dup2(2, 1)  # stdout belongs to the parent's display; what plug-ins print goes to stderr
-    context = open_context(settings, channel.send)
-    limit_memory(context.device)
+    os.environ.update(settings.environment)
+    import torch
+
+    device = torch.device(settings.device)
+    # The process of the attacks is forked while there is nothing yet that it must not see.
+    attacks = AttackProcess(get_context("fork"), device, memory=settings.memory, closes=(channel,))
+    live_and_die_with_the_parent()
+    context = open_context(settings, channel.send, attacks)
+    limit_memory(device)
     channel.send(Ready())
     while True:
         try:
@@ -100,22 +101,21 @@ def main(channel: Channel, settings: Settings) -> None:
         channel.send(attempt(task, context))
 
 
-def open_context(settings: Settings, say: Callable[[Note | Waiting], None]) -> Context:
+def open_context(
+    settings: Settings, say: Callable[[Note | Waiting], None], attacks: AttackProcess
+) -> Context:
     """What a worker keeps between tasks, on its device; warnings of the store are said."""
-    os.environ.update(settings.environment)
     import torch
 
     from bench.cache.store import Store
     from bench.cells.context import Context
-    from bench.engine.memory import set_limit
 
-    set_limit(settings.memory)
     store = Store(
         settings.cache,
         warn=lambda text: say(Note(text)),
         waiting=lambda begun: say(Waiting(begun)),
     )
-    return Context(store, torch.device(settings.device), settings.pool)
+    return Context(store, torch.device(settings.device), settings.pool, attacks)
 
 
 def attempt(task: Task, context: Context) -> Ended | DiskFull:
@@ -123,14 +123,10 @@ def attempt(task: Task, context: Context) -> Ended | DiskFull:
     from bench.cells.determinism import make_deterministic
 
     make_deterministic(context.device)
-    before, own = process_state(), children()
-    found = _attempt(task, context)
-    left = [number for number in children() if number not in own]
-    for number in left:
-        with suppress(OSError):
-            os.kill(number, signal.SIGKILL)
-    spoiled = bool(left or changes(before, process_state()))
-    return replace(found, spoiled=True) if spoiled and isinstance(found, Ended) else found
+    found, spoiled = left_by(lambda: _attempt(task, context))
+    return (
+        replace(found, spoiled=True) if (spoiled or context.spoiled) and isinstance(found, Ended) else found
+    )
 
 
 def _attempt(task: Task, context: Context) -> Ended | DiskFull:
@@ -144,48 +140,7 @@ def _attempt(task: Task, context: Context) -> Ended | DiskFull:
         return Ended(None)
     except DiskFullError as error:
         return DiskFull(str(error))
+    except AttackDied as error:
+        error.repeat()
     except BaseException as error:  # a plug-in may even call sys.exit: the run goes on
         return Ended(replace(explain(error), machine=machine(context.device)))
-
-
-def explain(error: BaseException) -> Failure:
-    """Status, reason and the end of the traceback of what a task raised."""
-    import torch
-
-    tail = "".join(traceback.format_exception(error)).replace(f"{_PACKAGE.parent}{os.sep}", "")
-    said = _message(error)
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in said for words in ("can't allocate memory", "std::bad_alloc", "Cannot allocate memory")
-    )
-    if isinstance(error, IncompatibleError):
-        return Failure(status=Status.INCOMPATIBLE, reason=said)
-    text = said if isinstance(error, BenchError) else f"{type(error).__name__}: {said}".rstrip(": ")
-    return Failure(status=Status.OOM if memory else Status.FAILED, reason=text, traceback=tail)
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # the exception is a plug-in's own
-        return "its message cannot be read"
-
-
-def _live_and_die_with_the_parent() -> None:
-    """Ctrl-C is the parent's business; its death, however sudden, is ours too, and that of all we started."""
-    with suppress(OSError):
-        os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with suppress(OSError, AttributeError):  # Linux: also when a plug-in never gives the interpreter back
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_watch_parent, daemon=True).start()
-
-
-def _watch_parent() -> None:
-    parent = parent_process()
-    if parent is None:
-        return
-    connection.wait([parent.sentinel])
-    with suppress(OSError):
-        os.killpg(os.getpgid(0), signal.SIGKILL)  # whatever a plug-in has started, and this process
-    os._exit(1)

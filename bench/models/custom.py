@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def build_custom(spec: ModelSpec, *, num_classes: int, image_shape: Shape) -> Vi
     Raises:
         UsageError: it cannot be built, or does not classify such images, or has no gradients to attack.
     """
-    build = _builder(spec, num_classes, image_shape)
+    build = _Builder(spec, num_classes, image_shape)
     with torch.random.fork_rng(devices=[]):
         network = build()
     if spec.weights:
@@ -93,28 +93,34 @@ def custom_schedule(spec: ModelSpec) -> Schedule:
     return replace(base, **changes)
 
 
-def _builder(spec: ModelSpec, num_classes: int, image_shape: Shape) -> Callable[[], nn.Module]:
-    if spec.head in MODELS:
-        return lambda: ARCHITECTURES[spec.head].build(num_classes, image_shape)
-    if exported := spec.exported:
-        return lambda: load_exported(exported)
-    function = _function(spec)
+@dataclass(frozen=True)
+class _Builder:
+    """Builds the network that a specification names; it travels to other processes with it."""
 
-    def build() -> nn.Module:
+    spec: ModelSpec
+    num_classes: int
+    image_shape: Shape
+
+    def __call__(self) -> nn.Module:
+        spec = self.spec
+        shape: dict[str, Any] = {"num_classes": self.num_classes, "image_shape": self.image_shape}
+        if spec.head in MODELS:
+            return ARCHITECTURES[spec.head].build(self.num_classes, self.image_shape)
+        if spec.exported:
+            return load_exported(spec.exported)
+        function = _function(spec)
         try:
-            network = function(num_classes=num_classes, image_shape=image_shape)
+            network = function(**shape)
         except Exception as error:
             raise UsageError(
-                f"model {spec.text!r}: {spec.head}(num_classes={num_classes}, image_shape={image_shape}) "
-                f"raises {type(error).__name__}: {error}"
+                f"model {spec.text!r}: {spec.head}(num_classes={self.num_classes}, "
+                f"image_shape={self.image_shape}) raises {type(error).__name__}: {error}"
             ) from error
         if not isinstance(network, nn.Module):
             raise UsageError(
                 f"model {spec.text!r}: the function returns {type(network).__name__}, not a torch.nn.Module"
             )
         return network.eval()
-
-    return build
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from bench.api.gradients import BatchLoss
 from bench.engine.gradients import cross_entropy
 from bench.engine.transforms.transmission import ACTIVATIONS
 from bench.models.split import SplitModel
@@ -62,37 +62,41 @@ def perturbed_images(inputs: Tensor, images: Tensor, source: Source) -> Tensor |
     return shown if changed else None
 
 
-def batch_loss(network: SplitModel, *, loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy) -> BatchLoss:
+@dataclass(frozen=True)
+class SplitLoss:
     """The loss of a round as an attacker computes it, from a batch of images or of the clients' inputs.
 
     What the server's half withholds from the client gets the activations of constant weights: it has no
     gradient in the client's weights, but one in the images, which an attacker needs.
+
+    Attributes:
+        network: the architecture.
     """
 
-    def value(
-        weights: Mapping[str, Tensor], still: Mapping[str, Tensor], images: Tensor, targets: Tensor
+    network: SplitModel
+
+    def __call__(
+        self, weights: Mapping[str, Tensor], still: Mapping[str, Tensor], images: Tensor, targets: Tensor
     ) -> Tensor:
+        """See :data:`~bench.api.gradients.BatchLoss`."""
+        network = self.network
         inputs = network.embed(images)
         activations = functional_call(network.client, _half(CLIENT, {**still, **weights}), (inputs,))
         constant = functional_call(network.client, _half(CLIENT, still), (inputs,))
-        decided = _Server(network, loss)
         server = {f"network.{name}": weight for name, weight in {**still, **weights}.items()}
-        result: Tensor = functional_call(decided, server, (activations, constant, targets))
+        result: Tensor = functional_call(_Server(network), server, (activations, constant, targets))
         return result
-
-    return value
 
 
 class _Server(torch.nn.Module):
     """The training loss as a module, so that its weights can be exchanged."""
 
-    def __init__(self, network: SplitModel, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(self, network: SplitModel) -> None:
         super().__init__()
         self.network = network
-        self.loss = loss
 
     def forward(self, activations: Tensor, still: Tensor, targets: Tensor) -> Tensor:
-        return self.network.training_loss(activations, targets, still=still, loss=self.loss)
+        return self.network.training_loss(activations, targets, still=still, loss=cross_entropy)
 
 
 def _half(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

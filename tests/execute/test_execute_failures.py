@@ -89,9 +89,8 @@ def test_the_server_of_the_workers_may_be_killed_or_stopped(number: signal.Signa
         assert run.poll() is None and time.monotonic() < limit, "nothing happened"
         time.sleep(0.02)
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in alive(f"BENCH_CACHE={world.cache}")}
-    (server,) = {_parent(pid) for pid in commands if b"forkserver" in commands[pid]} & commands.keys() - {
-        run.pid
-    }
+    forked = {_parent(pid) for pid in commands if b"forkserver" in commands[pid]} & commands.keys()
+    (server,) = (pid for pid in forked if _parent(pid) == run.pid)
     os.kill(server, number)
     text, _ = run.communicate(timeout=120)
     assert run.returncode == 0, text

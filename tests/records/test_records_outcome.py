@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.cache.keys import Identity
-from bench.execute.worker import explain
+from bench.cells.failures import explain
 from bench.matrix import Cell
 from bench.records.outcome import failed
 from bench.records.record import MAX_BYTES, Status

@@ -36,7 +36,7 @@ from bench.victims.split import Client, HonestServer, build_split, predicted, tr
 from bench.victims.split_releases import (
     CLIENT,
     SERVER,
-    batch_loss,
+    SplitLoss,
     release_activations,
 )
 from bench.victims.splitfed import release_weight_gradients
@@ -203,7 +203,7 @@ def test_an_attackers_gradient_is_the_one_that_the_protocol_gives(defense: str, 
     known = {name: value for name, value in place.parameters.items() if name.startswith((CLIENT, SERVER))}
     for sent in (both.sent, part.sent):
         gradients = gradient_map(
-            split, known, per_victim_weights=False, batch_loss=batch_loss(split), names=tuple(sent)
+            split, known, per_victim_weights=False, batch_loss=SplitLoss(split), names=tuple(sent)
         )
         made = gradients(inputs, one_hot(both.labels, 10))
         assert list(made) == list(sent)
@@ -220,9 +220,7 @@ def test_an_attacker_can_differentiate_what_the_protocol_withholds(mode: str) ->
         nn.init.uniform_(value, -0.5, 0.5, generator=torch.Generator().manual_seed(value.numel()))
     known = {k: v.detach() for k, v in split.named_parameters() if k.startswith((CLIENT, SERVER))}
     names = ["client.0.weight", *(f"server.{stream}.3.bias" for stream in ("attacked", "recovered", "fused"))]
-    gradients = gradient_map(
-        split, known, per_victim_weights=False, batch_loss=batch_loss(split), names=names
-    )
+    gradients = gradient_map(split, known, per_victim_weights=False, batch_loss=SplitLoss(split), names=names)
     targets = one_hot(torch.tensor([[3]]), 10, torch.float64)
     images = torch.rand(1, 1, 5, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

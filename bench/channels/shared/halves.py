@@ -8,7 +8,7 @@ from bench.channels.shared.contract import Attacker
 from bench.models.split import SplitModel
 from bench.victims.releases import Release, Source
 from bench.victims.split import build_split
-from bench.victims.split_releases import CLIENT, SERVER, batch_loss
+from bench.victims.split_releases import CLIENT, SERVER, SplitLoss
 from bench.victims.training import stream
 
 
@@ -37,7 +37,7 @@ def observe_weight_gradients(
         parameters=known,
         per_victim_weights=False,
         gradients={name: release.sent[name].to(source.device) for name in known if name in release.sent},
-        loss=batch_loss(network),
+        loss=SplitLoss(network),
         **attacker.common(source, view),
     )
 

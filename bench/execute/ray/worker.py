@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from bench.cache.keys import Identity
+from bench.cells.attack_process import AttackProcess
 from bench.cells.memory import limit_memory
 from bench.execute import worker
 from bench.execute.devices import device_class
@@ -44,7 +47,8 @@ class RayWorker:
         def say(report: worker.Note | worker.Waiting) -> None:
             mailbox.put.remote(number, report)
 
-        self._context = worker.open_context(settings, say)
+        attacks = AttackProcess.served(torch.device(settings.device), memory=settings.memory)
+        self._context = worker.open_context(settings, say, attacks)
         limit_memory(self._context.device)
         self._identity = Identity(device_class([settings.device]))
 

@@ -1,17 +1,25 @@
-"""What a plug-in may change of the process that it runs in, and leave to the cells that follow.
+"""What a plug-in may change of the process that it runs in and leave to the cells that follow; its end.
 
-A worker that was changed is not used again.
+A process that was changed is not used again.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing import connection, parent_process
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+FoundT = TypeVar("FoundT")
+_PR_SET_PDEATHSIG = 1
 
 _WATCHED = ("builtins", "math", "numpy", "os", "random", "time", "torch", "torch.nn", "torch.nn.functional")
 _LIMITS = tuple(sorted(getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")))
@@ -78,3 +86,36 @@ def children() -> list[int]:
         except OSError:
             continue
     return found
+
+
+def left_by(run: Callable[[], FoundT]) -> tuple[FoundT, bool]:
+    """What a function returns, and whether it leaves this process another one than it was.
+
+    The processes that it leaves running are ended.
+    """
+    before, own = process_state(), children()
+    found = run()
+    left = [number for number in children() if number not in own]
+    for number in left:
+        with suppress(OSError):
+            os.kill(number, signal.SIGKILL)
+    return found, bool(left or changes(before, process_state()))
+
+
+def live_and_die_with_the_parent() -> None:
+    """Ctrl-C is the parent's business; its death, however sudden, is ours too, and that of all we started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with suppress(OSError, AttributeError):  # Linux: also when a plug-in never gives the interpreter back
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = parent_process()
+    if parent is None:
+        return
+    connection.wait([parent.sentinel])
+    with suppress(OSError):
+        os.killpg(os.getpgid(0), signal.SIGKILL)  # whatever a plug-in has started, and this process
+    os._exit(1)
