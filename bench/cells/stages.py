@@ -22,10 +22,9 @@ from bench.matrix.cells import Cell
 from bench.plugins import attack_card, build_defense
 from bench.rounding import finite
 from bench.seeds import derive_seed
-from bench.victims.distortion import signal
 from bench.victims.evaluator import load_evaluator, train_evaluator
 from bench.victims.generator import SAMPLES, load_generator, sample, train_generator
-from bench.victims.releases import Release, Source
+from bench.victims.releases import Release, Source, signal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +59,7 @@ def victim(cell: Cell, data: Data, device: torch.device) -> Stored:
         "rounds": result.rounds,
         "curve": result.curve,
         "details": {name: finite(value) for name, value in result.details.items()},
+        "signal": result.signal,
     }
     return Stored(tensors, facts)
 

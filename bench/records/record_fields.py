@@ -26,6 +26,9 @@ class Utility(Part):
     """Of federated or split training."""
     details: dict[str, float | None] = {}
     """What else the defense measures of its victim on ``private_test``, by name."""
+    signal: tuple[float | None, ...] | None = None
+    """In the first and in the last round of the training, the median over the clients of what the release's
+    ``signal`` is of a release; None where no hook changes what leaves in training."""
 
 
 class AttackCost(Part):

@@ -58,7 +58,8 @@ def equal(record: Record, again: Record) -> bool:
 
 
 def _fields(record: Record) -> Iterator[tuple[str, Any]]:
-    waiting = list(record.model_dump(include=_PARTS).items())
+    measured = record.model_dump(include=_PARTS, exclude={"utility": {"signal"}})  # older records have none
+    waiting = list(measured.items())
     for name, value in waiting:
         if isinstance(value, dict):
             waiting += [(f"{name}.{key}", inner) for key, inner in value.items()]

@@ -1,4 +1,4 @@
-"""How much a defense changes what leaves, release by release."""
+"""How much a defense changes what leaves: of each release, and in the training of its victim."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
 from bench.api.defense import Defense, DefenseView, HookContext
-from bench.victims.releases import Release, Source
+from bench.api.gradients import Gradients
+
+Signal = tuple[float | None, ...]
 
 
 class Undistorted(Defense):
@@ -54,26 +56,52 @@ def distorts(defense: Defense) -> bool:
     return kind.gradients is not Defense.gradients or kind.smashed is not Defense.smashed
 
 
-def signal(release: Release, source: Source, again: Callable[[Source], Release]) -> list[float | None] | None:
-    """The norm of what would have left over the norm of what the defense changed in it, of each release.
+def ratios(plain: Gradients, left: Gradients) -> Tensor:
+    """Norm ``[N]`` of what would have left over that of what was changed in it; infinite if nothing was."""
+    own = _flat(plain)
+    return own.norm(dim=1) / (_flat(left) - own).norm(dim=1)
 
-    Args:
-        release: what left.
-        source: where it comes from.
-        again: makes the same releases of another source.
 
-    Returns:
-        A number of four digits for each release, None where nothing was changed or something is not finite;
-        None for all if the defense has no hook on what leaves.
+class Watch:
+    """Notes how much a defense changes in the first and in the last round of a training.
+
+    It takes no part: what the defense draws is drawn again for the comparison, from a copy of its generator.
+
+    Attributes:
+        signal: for each of the two rounds the median of the clients' :func:`ratios`, None where it is none;
+            None for both if the defense has no hook on what leaves.
     """
-    if not distorts(source.defense):
-        return None
-    plain = again(replace(source, defense=Undistorted(source.defense)))
-    own, left = _flat(plain), _flat(release)
-    ratios = own.norm(dim=1) / (left - own).norm(dim=1)
-    return [float(f"{value:.4g}") if 0 < value < torch.inf else None for value in ratios.tolist()]
+
+    def __init__(self, defense: Defense, rounds: int) -> None:
+        """Watches a training of so many rounds."""
+        self._defense, self._rounds = defense, rounds
+        self.signal: Signal | None = () if distorts(defense) else None
+
+    def sent(
+        self, turn: int, context: HookContext, send: Callable[[Defense, HookContext], Gradients]
+    ) -> Gradients:
+        """What the clients of a round send.
+
+        Args:
+            turn: the round, from 1.
+            context: of the training.
+            send: what leaves the clients under a defense.
+        """
+        if self.signal is None or turn not in (1, self._rounds):
+            return send(self._defense, context)
+        generator = torch.Generator(context.generator.device)
+        generator.set_state(context.generator.get_state())
+        left = send(self._defense, context)
+        plain = send(Undistorted(self._defense), replace(context, generator=generator))
+        self.signal += (digits(ratios(plain, left).median().item()),)
+        return left
 
 
-def _flat(release: Release) -> Tensor:
+def digits(value: float) -> float | None:
+    """A ratio with four digits; None where nothing was changed or something is not finite."""
+    return float(f"{value:.4g}") if 0 < value < torch.inf else None
+
+
+def _flat(sent: Gradients) -> Tensor:
     """All that left, ``[N, D]``."""
-    return torch.cat([release.sent[name].flatten(1) for name in sorted(release.sent)], dim=1).double()
+    return torch.cat([sent[name].detach().flatten(1) for name in sorted(sent)], dim=1).double()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from bench.api.defense import Defense, HookContext
 from bench.engine.normalisation import batch_statistics
 from bench.models.base import Shape
 from bench.models.build import build_model
+from bench.victims.distortion import Undistorted, digits, distorts, ratios
 from bench.victims.training import client_releases, stream
 
 
@@ -119,3 +121,21 @@ def release_gradients(source: Source) -> Release:
         seen, _ = source.defense.inputs(images, labels, source.context())  # the draws of the release itself
         sent |= batch_statistics(network, weights, seen, per_victim_weights=False)
     return Release(images=images, labels=labels, indices=indices, sent=sent)
+
+
+def signal(release: Release, source: Source, again: Callable[[Source], Release]) -> list[float | None] | None:
+    """The norm of what would have left over the norm of what the defense changed in it, of each release.
+
+    Args:
+        release: what left.
+        source: where it comes from.
+        again: makes the same releases of another source.
+
+    Returns:
+        A number of four digits for each release, None where nothing was changed or something is not finite;
+        None for all if the defense has no hook on what leaves.
+    """
+    if not distorts(source.defense):
+        return None
+    plain = again(replace(source, defense=Undistorted(source.defense)))
+    return [digits(value) for value in ratios(plain.sent, release.sent).tolist()]

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from bench.api.dataset import ImageSet, Splits
 from bench.api.defense import Defense, HookContext, Phase
 from bench.api.errors import IncompatibleError
+from bench.api.gradients import Gradients
 from bench.models.base import Shape
 from bench.models.build import build_model, schedule_of
 from bench.models.split import SplitModel
 from bench.models.victims import Schedule
+from bench.victims.distortion import Signal, Watch
 from bench.victims.server import learning_rate
 from bench.victims.training import CURVE_POINTS, Victim, converged, draws, stream
 
@@ -161,7 +163,7 @@ def train_split(
     defense.prepare(network, train, context)
     initial = state_of(network)
     curve = [{"round": 0.0} | reached(network, test, defense, seed)]
-    rounds = _train(network, train, test, schedule, epochs, defense, context, seed, curve)
+    rounds, signal = _train(network, train, test, schedule, epochs, defense, context, seed, curve)
     final = testing_context(network, seed, device)
     if defense.compares_with_plain:
         plain = _undefended(model, splits, num_classes, image_shape, epochs, seed, device)
@@ -175,6 +177,7 @@ def train_split(
         converged=converged(curve, state_of(network), num_classes),
         rounds=rounds,
         details=defense.details(network, test, final),
+        signal=signal,
     )
 
 
@@ -224,20 +227,29 @@ def _train(
     context: HookContext,
     seed: int,
     curve: list[dict[str, float]],
-) -> int:
-    """Runs all rounds, writes the curve, and returns their number."""
+) -> tuple[int, Signal | None]:
+    """Runs all rounds, writes the curve, and returns their number, and what was noted of the defense."""
     batch, device = schedule.images_per_round, train.images.device
     rounds = max(1, int((epochs or schedule.epochs) * len(train) / batch))
     order = draws(len(train), rounds * batch, stream(seed, "batches", device)).view(rounds, batch)
     client = Client(network, defense, context, schedule.learning_rate)
-    server = HonestServer(network, schedule.learning_rate)
+    server, watch = HonestServer(network, schedule.learning_rate), Watch(defense, rounds)
     for turn, index in enumerate(order, start=1):
         rate = learning_rate(schedule, turn / rounds)
-        labels = train.labels[index]
-        client.receive(server.answer(client.send(train.images[index], labels), labels, rate), rate)
+        images, labels = train.images[index], train.labels[index]
+
+        def leaves(
+            hooks: Defense, own: HookContext, images: Tensor = images, labels: Tensor = labels
+        ) -> Gradients:
+            if hooks is defense:
+                return {"": client.send(images, labels)[None]}
+            return {"": send(network, images[None], labels[None], defense=hooks, context=own)[1]}
+
+        sent = watch.sent(turn, context, leaves)[""][0]
+        client.receive(server.answer(sent, labels, rate), rate)
         if turn * CURVE_POINTS // rounds > (turn - 1) * CURVE_POINTS // rounds:
             curve.append({"round": float(turn)} | reached(network, test, defense, seed))
-    return rounds
+    return rounds, watch.signal
 
 
 def reached(network: SplitModel, test: ImageSet, defense: Defense, seed: int) -> dict[str, float]:

@@ -25,6 +25,7 @@ from bench.models.build import schedule_of
 from bench.models.spec import parse_model
 from bench.models.split import SplitModel
 from bench.models.victims import Schedule
+from bench.victims.distortion import Watch
 from bench.victims.releases import Release, Source, batches
 from bench.victims.server import Server
 from bench.victims.split import build_split, on_device, reached, state_of, testing_context
@@ -156,12 +157,15 @@ def train_splitfed(
         schedule, len(train), batch_size=batch_size, epochs=epochs, generator=stream(seed, "batches", device)
     )
     rounds = len(order)
-    server = Server(global_weights(network), schedule, rounds)
+    server, watch = Server(global_weights(network), schedule, rounds), Watch(defense, rounds)
     curve = [{"round": 0.0} | reached(network, test, defense, seed)]
     for turn, batch in enumerate(order, start=1):
-        _, updates = client_updates(
-            network, train.images[batch], train.labels[batch], defense=defense, context=context
-        )
+        updates = watch.sent(
+            turn, context,
+            lambda hooks, own: client_updates(
+                network, train.images[batch], train.labels[batch], defense=hooks, context=own,  # noqa: B023
+            )[1],
+        )  # fmt: skip
         server.step({name: value.mean(0) for name, value in updates.items()})
         _adopt(network, server.weights)
         if turn * CURVE_POINTS // rounds > (turn - 1) * CURVE_POINTS // rounds:
@@ -175,6 +179,7 @@ def train_splitfed(
         converged=converged(curve, state_of(network), num_classes),
         rounds=rounds,
         details=defense.details(network, test, testing_context(network, seed, device)),
+        signal=watch.signal,
     )
 
 

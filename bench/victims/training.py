@@ -17,6 +17,7 @@ from bench.engine.gradients import gradient_map, one_hot
 from bench.models.base import Shape
 from bench.models.build import build_model, schedule_of
 from bench.models.victims import Schedule
+from bench.victims.distortion import Signal, Watch
 from bench.victims.server import Server
 
 CURVE_POINTS = 12
@@ -38,6 +39,8 @@ class Victim:
             below that of guessing, and all weights are finite.
         rounds: rounds run.
         details: what else the defense wants to be known of its victim.
+        signal: how much the defense changed of what left in the first and in the last round, see
+            :class:`~bench.victims.distortion.Watch`; None where nothing leaves, or no hook changes it.
     """
 
     initial: dict[str, Tensor]
@@ -48,6 +51,7 @@ class Victim:
     converged: bool
     rounds: int
     details: dict[str, float] = field(default_factory=dict)
+    signal: Signal | None = None
 
 
 def stream(seed: int, purpose: str, device: torch.device) -> torch.Generator:
@@ -173,13 +177,16 @@ def train_victim(
     )
     rounds = len(batches)
     context = HookContext(generator=stream(seed, "training noise", device), batch_size=batch_size)
-    server = Server(initial, schedule, rounds)
+    server, watch = Server(initial, schedule, rounds), Watch(defense, rounds)
     first_accuracy = accuracy(network, initial, test)
     curve = [{"round": 0.0, "loss": _loss(network, initial, train), "accuracy": first_accuracy}]
     for turn, batch in enumerate(batches, start=1):
-        released = client_releases(
-            network, server.weights, train.images[batch], train.labels[batch],
-            defense=defense, context=context, num_classes=num_classes,
+        released = watch.sent(
+            turn, context,
+            lambda hooks, own: client_releases(
+                network, server.weights, train.images[batch], train.labels[batch],  # noqa: B023 - called at once
+                defense=hooks, context=own, num_classes=num_classes,
+            ),
         )  # fmt: skip
         server.step({name: value.mean(0) for name, value in released.items()})
         if turn * CURVE_POINTS // rounds > (turn - 1) * CURVE_POINTS // rounds:
@@ -194,6 +201,7 @@ def train_victim(
         initial_accuracy=first_accuracy,
         converged=converged(curve, server.weights, num_classes),
         rounds=rounds,
+        signal=watch.signal,
     )
 
 

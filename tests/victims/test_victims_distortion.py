@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from bench.api import Defense
 from bench.plugins import build_defense
-from bench.victims.distortion import distorts, signal
-from bench.victims.releases import release_gradients
+from bench.victims.distortion import distorts
+from bench.victims.releases import release_gradients, signal
+from bench.victims.split import train_split
 from bench.victims.split_releases import release_activations
+from bench.victims.splitfed import train_splitfed
+from bench.victims.training import Victim, train_victim
+from tests.engine.observations import DIGITS
 from tests.victims import test_victims_split as split
-from tests.victims.test_victims_observe import source
+from tests.victims.test_victims_observe import CPU, source
+from tests.victims.test_victims_training import small
 
 
 def test_a_defense_without_a_last_hook_distorts_nothing() -> None:
@@ -40,3 +47,37 @@ def test_activations_have_a_signal_too() -> None:
     own = clean.sent["activations"].flatten(1)
     wanted = own.norm(dim=1) / (0.5 * math.sqrt(own.shape[1]))
     assert found == pytest.approx(wanted.tolist(), rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["federated", "splitfed", "split"])
+def test_a_training_notes_as_much_as_its_releases_and_is_not_changed_by_that(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sigma = 0.05
+    name = "activation_noise" if kind == "split" else "noise"
+    shared: dict[str, Any] = {
+        "splits": small(), "num_classes": 10, "image_shape": DIGITS, "epochs": 0.5, "seed": 0, "device": CPU,
+        "model": "lenet" if kind == "federated" else "splitnet_deep",
+    }  # fmt: skip
+
+    def train(defense: Defense) -> Victim:
+        if kind == "split":
+            return train_split(defense=defense, **shared)
+        federated = train_victim if kind == "federated" else train_splitfed
+        return federated(defense=defense, batch_size=4, **shared)
+
+    assert train(Defense()).signal is None
+    watched = train(build_defense(name, {"sigma": sigma}))
+    if kind == "federated":
+        place = replace(
+            source("noise"), defense=build_defense(name, {"sigma": sigma}), parameters=watched.initial,
+            batch_size=4, releases=8,
+        )  # fmt: skip
+        released = signal(release_gradients(place), place, release_gradients)
+        assert released is not None and watched.signal is not None
+        assert watched.signal[0] == pytest.approx(torch.tensor(released).median().item(), rel=0.3)
+    assert watched.signal is not None and len(watched.signal) == 2 and all(watched.signal)
+    monkeypatch.setattr("bench.victims.distortion.distorts", lambda defense: False)
+    alone = train(build_defense(name, {"sigma": sigma}))
+    assert alone.signal is None
+    assert all(value.equal(watched.trained[key]) for key, value in alone.trained.items())
