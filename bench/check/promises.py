@@ -9,10 +9,12 @@ from bench.api.cards import Card, Kind
 from bench.api.errors import BenchError
 from bench.api.threat import Channel
 from bench.check import card, dataset, device
+from bench.check.attacks import decoys
 from bench.check.attacks import limits as attack_limits
 from bench.check.attacks import promises as attack
 from bench.check.attacks import released as released_attack
 from bench.check.attacks import split as split_attack
+from bench.check.defenses import alike
 from bench.check.defenses import effect as defense_effect
 from bench.check.defenses import promises as defense
 from bench.check.defenses import released as released_defense
@@ -60,6 +62,7 @@ _PROMISES: dict[Kind, dict[str, Check]] = {
         "useless": attack_limits.useless_releases,
         "incompatible": attack_limits.incompatibilities,
         "floor": attack_limits.floor,
+        "decoys": decoys.follows_decoys,
     },
     "defense": {
         "values": card.every_value,
@@ -68,6 +71,7 @@ _PROMISES: dict[Kind, dict[str, Check]] = {
         "determinism": defense.deterministic,
         "randomness": defense.global_state,
         "clients": defense.clients_apart,
+        "crowd": alike.crowd,
         "device": device.defense_stays,
         "architecture": defense_effect.architecture,
         "view": defense_effect.view,
@@ -98,6 +102,7 @@ _SPLIT: dict[Kind, dict[str, Check]] = {
         "useless": split_attack.useless,
         "incompatible": _on(SMASHED, attack_limits.incompatibilities),
         "floor": split_attack.floor,
+        "decoys": decoys.follows_split_decoys,
     },
     "defense": {
         "values": card.every_value,
@@ -106,6 +111,7 @@ _SPLIT: dict[Kind, dict[str, Check]] = {
         "determinism": split_defense.deterministic,
         "randomness": split_defense.global_state,
         "clients": split_defense.clients_apart,
+        "crowd": alike.split_crowd,
         "view": split_defense.view,
         "utility": split_defense.utility,
     },

@@ -33,6 +33,9 @@ FAULTS: dict[str, dict[str, str]] = {
     "attacks/wrong_shape": {"shapes": r"images has shape \(3, 1, 32, 32\), expected \(3, 1, 1, 32, 32\)"},
     "attacks/stays_on_the_cpu": {"device": r"returns images on the CPU, the observation is elsewhere"},
     "attacks/misses_its_floor": {"floor": r"reaches \d+\.\d dB PSNR .* its card promises 45 dB"},
+    "attacks/steals_from_memory": {"floor": r"reaches \d+\.\d dB PSNR .* its card promises 45 dB"},
+    "attacks/opens_a_file_later": {"decoys": r"4 of 4 reconstructions show private images .*\(80\.0 dB\)"},
+    "attacks/counts_nothing": {"budget": r"reports 2 evaluations of a release, of which none was seen"},
     "attacks/refuses_nothing": {"incompatible": r"B = 2: works, though max_batch_size in the card"},
     "attacks/asks_the_harness": {"imports": r"attack\.py, line \d+, imports bench\.plugins"},
     "attacks/helper_asks": {"imports": r"^parts/helper\.py, line 3, imports bench\.cells\.stages$"},
@@ -69,6 +72,8 @@ FAULTS: dict[str, dict[str, str]] = {
     "defenses/mixes_clients": {"clients": r"what client 0 computes changes what the others send"},
     "defenses/changes_in_place": {"shapes": r"gradients: changes its argument in place"},
     "defenses/hides_itself": {"view": r"view\(\) returns None, but the card says adaptive_view = true"},
+    "defenses/clean_in_a_crowd": {"crowd": r"changes what a client sends by a norm that depends on others"},
+    "defenses/tires": {"utility": r"in the last round of a training it changes nothing of what leaves"},
     "defenses/divides_by_zero": {"utility": r"the weights are not finite after \d+ rounds"},
     "defenses/global_noise": {
         "determinism": r"two runs with the same generator differ",

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from bench.api import Checkpoint, IncompatibleError, Reconstruction
+from bench.api import Checkpoint, GradientObservation, IncompatibleError, Reconstruction
 from bench.check.findings import Broken, Note, Skipped
 from bench.check.materials import material
-from bench.check.materials.trial import GRADIENTS, ReleaseTrial, Seen, Trial, card_of, run
+from bench.check.materials.trial import GRADIENTS, ReleaseTrial, Seen, Trial, card_of, run, run_apart
 from bench.check.place import Subject
 from bench.metrics import psnr
 
@@ -39,6 +39,11 @@ def budget(subject: Subject, trial: Trial = GRADIENTS) -> str:
                     f"reports {reported} evaluations of {seen.victims} {trial.releases}, but "
                     f"{trial.spending} {counter.total:g} times (budget {allowed}, B = {seen.batch_size})",
                     "count every evaluation, those of discarded restarts and line searches included",
+                )
+            if counter.total == 0 and most > 1 and isinstance(seen, GradientObservation) and not bound:
+                raise Broken(
+                    f"reports {most} evaluations of a {trial.release}, of which none was seen",
+                    "evaluate the gradients of observation.model, and count what was evaluated",
                 )
             spent = max(spent, counter.total / seen.victims)
     return f"{'its list, ' if bound else 'obeyed and '}counted ({spent:g} of {material.BUDGET} seen)"
@@ -140,7 +145,7 @@ def floor(subject: Subject) -> str:
     declared = card.floor
     model, checkpoint = (declared.model, declared.checkpoint) if declared else _default_floor()
     seen, released = material.at_floor(card, model, checkpoint)
-    found = run(subject, seen, budget=material.FLOOR_BUDGET)
+    found = run_apart(subject, seen, budget=material.FLOOR_BUDGET)
     reached = psnr(found.images.flatten(0, 1), released.images.flatten(0, 1)).mean().item()
     where = f"{reached:.1f} dB PSNR on the undefended {model}@{checkpoint}"
     if declared is None:

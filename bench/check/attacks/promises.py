@@ -44,7 +44,7 @@ def shapes(subject: Subject, trial: Trial = GRADIENTS) -> str:
         found = run(subject, seen)
         shape = (seen.victims, seen.batch_size, *seen.image_shape)
         try:
-            check_reconstruction(found, torch.empty(shape), subject.name)
+            check_reconstruction(found, shape, subject.name)
         except PluginError as error:
             raise Broken(
                 f"{error} (B = {seen.batch_size}, {seen.threat.adversary})",

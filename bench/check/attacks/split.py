@@ -14,7 +14,7 @@ from bench.check.attacks import limits as attack_limits
 from bench.check.findings import Broken, Note, Skipped
 from bench.check.materials import material, split_material
 from bench.check.materials.split_trial import SMASHED
-from bench.check.materials.trial import ReleaseTrial, card_of, run
+from bench.check.materials.trial import ReleaseTrial, card_of, run, run_apart
 from bench.check.place import Subject
 from bench.metrics import psnr
 
@@ -83,7 +83,7 @@ def floor(subject: Subject) -> str:
     )
     sent = split_material.released(place)
     seen = split_material.observation(subject.name, place, sent, few=False)
-    found = run(subject, seen, budget=material.FLOOR_BUDGET)
+    found = run_apart(subject, seen, budget=material.FLOOR_BUDGET)
     reached = psnr(found.images.flatten(0, 1), sent.images.flatten(0, 1)).mean().item()
     where = f"{reached:.1f} dB PSNR on the undefended {model}@{checkpoint}"
     if not card_of(subject).observes_release:

@@ -11,6 +11,7 @@ import torch
 
 from bench.api import Defense, Gradients, Splits
 from bench.check.card import build
+from bench.check.defenses.alike import in_training
 from bench.check.defenses.promises import card_of, context, raw, strengths
 from bench.check.findings import Broken, Note, Skipped
 from bench.check.materials import material
@@ -19,7 +20,7 @@ from bench.models.build import build_model
 from bench.models.names import MODELS
 from bench.victims.training import Victim, train_victim
 
-_IMAGES, _TEST, _EPOCHS = 800, 300, 5
+_IMAGES, _TEST, _EPOCHS, _BATCH = 800, 300, 5, 4
 """A trial federation of 125 rounds: it learns something in a few seconds, and is no result."""
 
 
@@ -119,7 +120,7 @@ def _check_likelihood(density: Any, sent: Gradients) -> None:
 
 
 def utility(subject: Subject) -> str:
-    """A federation trains under it and reports its accuracy."""
+    """A federation trains under it, which changes as much there as at release, and reports its accuracy."""
     own = _federation(cast("Defense", build(subject)))
     weights = list(own.trained.values())
     if not all(value.isfinite().all() for value in weights):
@@ -127,6 +128,7 @@ def utility(subject: Subject) -> str:
             f"the weights are not finite after {own.rounds} rounds of training under it",
             "the same hooks run in training: keep what leaves at a scale from which a server can learn",
         )
+    in_training(cast("Defense", build(subject)), own, _BATCH)
     plain = _federation(Defense()).accuracy
     said = f"accuracy {own.accuracy:.2f} after {own.rounds} rounds, undefended {plain:.2f}"
     if all(torch.equal(own.initial[name], own.trained[name]) for name in own.initial):
@@ -144,6 +146,6 @@ def _federation(hooks: Defense) -> Victim:
         auxiliary=splits.auxiliary,
     )
     return train_victim(
-        model=material.learner(), splits=few, batch_size=4, epochs=_EPOCHS, seed=0, device=material.CPU,
+        model=material.learner(), splits=few, batch_size=_BATCH, epochs=_EPOCHS, seed=0, device=material.CPU,
         defense=hooks, **material.shape(),
     )  # fmt: skip

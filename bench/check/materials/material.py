@@ -28,7 +28,7 @@ from bench.matrix import load_matrix
 from bench.metrics.pool import by_digest
 from bench.models.build import build_model
 from bench.plugins import build_dataset
-from bench.victims.releases import Release, Source, release_gradients
+from bench.victims.releases import Release, Source, batches, release_gradients
 from bench.victims.training import stream, train_victim
 
 CPU = torch.device("cpu")
@@ -112,29 +112,42 @@ def few(part: ImageSet, count: int) -> ImageSet:
     return ImageSet(part.images[:count], part.labels[:count])
 
 
-def release(
+def source(
     defense: Defense,
     *,
     batch_size: int,
     releases: int = VICTIMS,
     model: str = "",
     parameters: dict[str, Tensor] | None = None,
-) -> Release:
-    """What clients send through a defense, and the images that must not be seen."""
+) -> Source:
+    """Where small releases come from."""
     name = model or architecture()
-    return release_gradients(
-        Source(
-            model=name,
-            parameters=round_0(name) if parameters is None else parameters,
-            private=data().splits.private_train,
-            defense=defense,
-            releases=releases,
-            batch_size=batch_size,
-            seed=0,
-            device=CPU,
-            **shape(),
-        )
+    return Source(
+        model=name,
+        parameters=round_0(name) if parameters is None else parameters,
+        private=data().splits.private_train,
+        defense=defense,
+        releases=releases,
+        batch_size=batch_size,
+        seed=0,
+        device=CPU,
+        **shape(),
     )
+
+
+def release(defense: Defense, *, decoys: bool = False, **place: Any) -> Release:
+    """What clients send through a defense, and the images that must not be seen; see :func:`source`."""
+    found = source(defense, **place)
+    return release_gradients(with_decoys(found) if decoys else found)
+
+
+def with_decoys(place: Source) -> Source:
+    """The same, but what is released are blends of two auxiliary images each: images of no data set."""
+    rows, owned = batches(place)[2].flatten(), data().splits.auxiliary
+    images, labels = place.private.images.clone(), place.private.labels.clone()
+    images[rows] = (owned.images[: len(rows)] + owned.images[len(rows) : 2 * len(rows)]) / 2
+    labels[rows] = owned.labels[: len(rows)]
+    return replace(place, private=ImageSet(images, labels))
 
 
 def observation(
@@ -147,18 +160,9 @@ def observation(
     parameters: dict[str, Tensor] | None = None,
 ) -> GradientObservation:
     """What this attack may see of a release: its card decides about labels and auxiliary images."""
-    name = model or architecture()
     releases, batch_size = released.labels.shape
-    place = Source(
-        model=name,
-        parameters=round_0(name) if parameters is None else parameters,
-        private=data().splits.private_train,
-        defense=defense or Defense(),
-        releases=releases,
-        batch_size=batch_size,
-        seed=0,
-        device=CPU,
-        **shape(),
+    place = source(
+        defense or Defense(), batch_size=batch_size, releases=releases, model=model, parameters=parameters
     )
     seen = observe_gradients(place, released, attacker(card, released, adversary))
     return replace(seen, labels=released.labels) if card.needs_labels else seen

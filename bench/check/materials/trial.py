@@ -22,14 +22,16 @@ from bench.api import (
     Session,
     SmashedObservation,
 )
-from bench.api.cards import AttackCard
+from bench.api.cards import AttackCard, Value
+from bench.cells.attack_process import AttackProcess
+from bench.cells.determinism import make_deterministic
 from bench.check.card import build
 from bench.check.counters import Evaluations
 from bench.check.materials import material
 from bench.check.materials.generator import in_double as generator_in_double
 from bench.check.place import Subject
 from bench.engine.precision import in_double
-from bench.plugins import attack_card, build_defense, defense_card, discover
+from bench.plugins import attack_card, build_attack, build_defense, defense_card, discover
 
 Seen = GradientObservation | ModelObservation | SmashedObservation
 _LARGER_BATCH = 4
@@ -213,6 +215,20 @@ def run(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(chance)
         return attack.reconstruct(fresh(seen), budget=budget, seed=seed)
+
+
+def run_apart(subject: Subject, seen: Seen, *, budget: int) -> Reconstruction:
+    """The same in a process that holds this observation and nothing else, as in a run."""
+    given = fresh(seen)
+    stays = [getattr(given, name, None) for name in ("session", "query")]
+    process = AttackProcess.served(material.CPU)
+    found = process.run(_reconstructed, subject.name, subject.parameters, given, budget, stays=stays)
+    return Reconstruction(**found.value)
+
+
+def _reconstructed(name: str, parameters: dict[str, Value], seen: Seen, budget: int) -> dict[str, Any]:
+    make_deterministic(material.CPU)
+    return vars(build_attack(name, parameters).reconstruct(seen, budget=budget, seed=0))
 
 
 def fresh(seen: Seen) -> Seen:
