@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,8 +23,9 @@ from bench.cells.failures import AttackFailed
 from bench.cells.transfer import from_bytes, to_bytes
 from bench.matrix.cells import Cell, Variant
 from bench.models.generators import Critic, Decoder
-from bench.plugins import resolve
+from bench.plugins import discover, resolve
 from bench.records.record import Status
+from bench.search_path import search_path
 
 CPU = torch.device("cpu")
 SHAPE = (1, 28, 28)
@@ -222,3 +224,102 @@ def test_it_knows_when_it_was_changed_or_left() -> None:
     with pytest.raises(AttackDied, match="died with exit code 7") as caught:
         other.run(leaves, 7)
     assert caught.value.code == 7 and other.spoiled
+
+
+# --------------------------------------------------------------------------------------- planted attacks
+
+THIEF = '''
+import gc
+import sys
+
+import torch
+from torch import Tensor
+
+from bench.api import BaseAttack, Reconstruction
+
+
+class Thief(BaseAttack):
+    """Takes private images where it finds some; else its reconstructions are black."""
+
+    def __init__(self, *, act: str = "memory") -> None:
+        self.act = act
+
+    def reconstruct(self, observation, *, budget, seed):
+        shape = (observation.victims, observation.batch_size, *observation.image_shape)
+        images = torch.zeros(shape)
+        for found in getattr(self, self.act)(observation):
+            if isinstance(found, Tensor) and found.shape[-3:] == shape[2:] and len(found):
+                images = found.reshape(-1, *shape[2:])[:1].expand(len(images), *shape[2:]).unsqueeze(1)
+                break
+        nothing = torch.zeros(len(images))
+        return Reconstruction(images=images.contiguous(), cost=nothing, evaluations=nothing.long())
+
+    def memory(self, observation):
+        known = observation.auxiliary.images
+        tensors = (x for x in gc.get_objects() if isinstance(x, Tensor) and x is not known)
+        return (x for x in tensors if x.ndim == 5 and x.any())
+
+    def frames(self, observation):
+        frame = sys._getframe()
+        while frame := frame.f_back:
+            for value in frame.f_locals.values():
+                yield getattr(value, "tensors", {}).get("images")
+                yield getattr(value, "images", None)
+
+    def storage(self, observation):
+        known = observation.auxiliary.images
+        whole = torch.empty(0).set_(known.untyped_storage())
+        beyond = whole[: known.storage_offset()].view(-1, *observation.image_shape)
+        return [beyond]
+
+    def session(self, observation):
+        return [vars(observation.session).get("_attacked", [None])[0]]
+'''
+THIEF_CARD = """
+kind = "attack"
+title = "thief"
+paper = "none"
+authors = "nobody"
+year = 2026
+notes = "for the tests"
+channels = ["gradients", "smashed"]
+adversaries = ["naive"]
+access = "active"
+needs_auxiliary = true
+[parameters.act]
+default = "memory"
+description = "where it looks"
+"""
+
+
+@pytest.fixture(scope="module")
+def thief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackProcess]:
+    root = tmp_path_factory.mktemp("planted")
+    folder = root / "attacks" / "thief"
+    folder.mkdir(parents=True)
+    (folder / "attack.py").write_text(THIEF)
+    (folder / "card.toml").write_text(THIEF_CARD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_PLUGIN_PATH", str(root))
+        patch.setattr("bench.attacks.__path__", search_path("attacks"))
+        discover.cache_clear()
+        yield AttackProcess.served(CPU)
+    discover.cache_clear()
+
+
+@pytest.mark.parametrize("act", ["memory", "frames", "storage", "session"])
+def test_private_images_are_not_where_attacks_run(act: str, thief: AttackProcess) -> None:
+    channel, model = ("smashed", "splitnet") if act == "session" else ("gradients", "lenet")
+    one = cell(
+        channel, model, variant("attack", "thief", act=act), variant("defense", "none"), Adversary.NAIVE
+    )
+    victim = stages.victim(replace(one, epochs=0.1), data(), CPU)
+    release = stages.release(one, data(), CPU, victim)
+    private = {image.numpy().tobytes() for image in data().splits.private_train.images}
+
+    def stolen(runner: Any) -> bool:
+        found = stages.reconstruction(one, data(), CPU, victim, release, None, runner)
+        return any(image.numpy().tobytes() in private for image in found.tensors["images"].flatten(0, 1))
+
+    assert stolen(Here()), "it does find them where they are"
+    assert not stolen(thief)
