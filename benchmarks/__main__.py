@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.records.provenance import processor
-from benchmarks import attacks, evaluations, memory, metrics, photographs, replay, scaling
+from benchmarks import attack_process, attacks, evaluations, memory, metrics, photographs, replay, scaling
 
 SECTIONS = {
     "dlg": ("DLG", partial(attacks.report, "dlg", "lenet")),
@@ -25,6 +25,7 @@ SECTIONS = {
     "memory": ("Memory", memory.report),
     "replay": ("Compiled and replayed graphs", replay.report),
     "metrics": ("Metrics", metrics.report),
+    "attack_process": ("The process of attacks", attack_process.report),
     "scaling": ("`bench run`", scaling.report),
 }
 RESULTS = Path(__file__).parent / "results.md"
