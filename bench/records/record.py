@@ -107,7 +107,7 @@ class Record(Part):
     """Pixels of the shorter side to which images were enlarged for LPIPS; 0 if they were not."""
     seconds: Seconds = Seconds()
     peak_memory_mb: float | None = None
-    """Of the reconstruction, in MiB."""
+    """Of the process in which the attack ran, in MiB."""
     memory_mb: Memory = Memory()
     reconstruction_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """Checksum of the stored reconstructions; empty if there are none."""

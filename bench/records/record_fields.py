@@ -129,7 +129,7 @@ class Memory(Part):
     release: float | None = None
     """Drawing private batches and sending them through the defense."""
     reconstruction: float | None = None
-    """The attack."""
+    """The attack, in the process of attacks."""
     scores: float | None = None
     """Measuring every image."""
 

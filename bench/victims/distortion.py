@@ -59,7 +59,8 @@ def distorts(defense: Defense) -> bool:
 def ratios(plain: Gradients, left: Gradients) -> Tensor:
     """Norm ``[N]`` of what would have left over that of what was changed in it; infinite if nothing was."""
     own = _flat(plain)
-    return own.norm(dim=1) / (_flat(left) - own).norm(dim=1)
+    found: Tensor = own.norm(dim=1) / (_flat(left) - own).norm(dim=1)
+    return found
 
 
 class Watch:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -224,6 +228,35 @@ def test_it_knows_when_it_was_changed_or_left() -> None:
     with pytest.raises(AttackDied, match="died with exit code 7") as caught:
         other.run(leaves, 7)
     assert caught.value.code == 7 and other.spoiled
+
+
+OWNER = """
+import sys
+from multiprocessing import get_context
+import torch
+from bench.cells.attack_process import AttackProcess
+from tests.cells.test_cells_attack_process import tells_and_hangs
+if __name__ == "__main__":
+    AttackProcess(get_context(sys.argv[1]), torch.device("cpu")).run(tells_and_hangs)
+"""
+
+
+def tells_and_hangs() -> None:
+    os.write(2, f"{os.getpid()}\n".encode())
+    time.sleep(3600)
+
+
+@pytest.mark.parametrize("start", ["fork", "forkserver"])
+def test_it_does_not_outlive_who_started_it(start: str) -> None:
+    command = [sys.executable, "-c", OWNER, start]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as owner:
+        assert owner.stderr is not None
+        number = int(owner.stderr.readline())
+        owner.kill()
+    limit = time.monotonic() + 60
+    while Path(f"/proc/{number}").exists():
+        assert time.monotonic() < limit, "it lives on"
+        time.sleep(0.02)
 
 
 # --------------------------------------------------------------------------------------- planted attacks

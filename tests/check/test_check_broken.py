@@ -69,10 +69,13 @@ FAULTS: dict[str, dict[str, str]] = {
     "defenses/trains_as_usual": {
         "changes": r"with its default parameters the owner trains the undefended classifier"
     },
-    "defenses/mixes_clients": {"clients": r"what client 0 computes changes what the others send"},
+    "defenses/mixes_clients": {
+        "clients": r"what client 0 computes changes what the others send",
+        "crowd": r"among 3 clients one sends something else than alone",
+    },
     "defenses/changes_in_place": {"shapes": r"gradients: changes its argument in place"},
     "defenses/hides_itself": {"view": r"view\(\) returns None, but the card says adaptive_view = true"},
-    "defenses/clean_in_a_crowd": {"crowd": r"changes what a client sends by a norm that depends on others"},
+    "defenses/clean_in_a_crowd": {"crowd": r"changes depends on others: [\d.]+ of 1, .* 0 of 32"},
     "defenses/tires": {"utility": r"in the last round of a training it changes nothing of what leaves"},
     "defenses/divides_by_zero": {"utility": r"the weights are not finite after \d+ rounds"},
     "defenses/global_noise": {

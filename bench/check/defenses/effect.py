@@ -18,9 +18,10 @@ from bench.check.materials import material
 from bench.check.place import Subject
 from bench.models.build import build_model
 from bench.models.names import MODELS
+from bench.victims.releases import release_gradients
 from bench.victims.training import Victim, train_victim
 
-_IMAGES, _TEST, _EPOCHS, _BATCH = 800, 300, 5, 4
+_IMAGES, _TEST, _EPOCHS, _BATCH, _RELEASES = 800, 300, 5, 4, 8
 """A trial federation of 125 rounds: it learns something in a few seconds, and is no result."""
 
 
@@ -128,7 +129,14 @@ def utility(subject: Subject) -> str:
             f"the weights are not finite after {own.rounds} rounds of training under it",
             "the same hooks run in training: keep what leaves at a scale from which a server can learn",
         )
-    in_training(cast("Defense", build(subject)), own, _BATCH)
+    places = (
+        material.source(
+            cast("Defense", build(subject)), model=material.learner(), parameters=weights, batch_size=_BATCH,
+            releases=_RELEASES,
+        )
+        for weights in (own.initial, own.trained)
+    )  # fmt: skip
+    in_training(own, places, release_gradients)
     plain = _federation(Defense()).accuracy
     said = f"accuracy {own.accuracy:.2f} after {own.rounds} rounds, undefended {plain:.2f}"
     if all(torch.equal(own.initial[name], own.trained[name]) for name in own.initial):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.api import Defense, Splits
 from bench.check.card import build
+from bench.check.defenses.alike import in_training
 from bench.check.defenses.promises import card_of, strengths
 from bench.check.findings import Broken, Note, Skipped
 from bench.check.guard import no_global_randomness
@@ -128,7 +129,7 @@ def view(subject: Subject) -> str:
 
 
 def utility(subject: Subject) -> str:
-    """A network trains under it and reports its accuracy."""
+    """A network trains under it, which changes as much there as at release, and reports its accuracy."""
     splits = material.data().splits
     found = train_split(
         model=split_material.MODEL,
@@ -145,6 +146,11 @@ def utility(subject: Subject) -> str:
     )
     if not all(value.isfinite().all() for value in found.trained.values()):
         raise Broken("the weights are not finite after training under it", "keep activations at their scale")
+    places = (
+        split_material.source(cast("Defense", build(subject)), parameters=weights)
+        for weights in (found.initial, found.trained)
+    )
+    in_training(found, places, split_material.released)
     if len(found.details) > 20:
         raise Broken(f"details() gives {len(found.details)} numbers", "at most 20: a record is 5 kB")
     return f"accuracy {found.accuracy:.2f} after {found.rounds} rounds"

@@ -69,10 +69,12 @@ def source(
     releases: int = material.VICTIMS,
     model: str = MODEL,
     checkpoint: Checkpoint = Checkpoint.INITIAL,
+    parameters: dict[str, Tensor] | None = None,
 ) -> Source:
     """Where small releases come from; only undefended victims are trained."""
-    weights = trained(model) if checkpoint is Checkpoint.TRAINED else round_0(defense, model)
-    return _source(model, weights, defense, releases, batch_size)
+    if parameters is None:
+        parameters = trained(model) if checkpoint is Checkpoint.TRAINED else round_0(defense, model)
+    return _source(model, parameters, defense, releases, batch_size)
 
 
 def released(place: Source) -> Release:

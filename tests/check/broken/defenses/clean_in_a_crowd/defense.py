@@ -13,7 +13,8 @@ class CleanInACrowd(Defense):
         if len(next(iter(gradients.values()))) == 32:
             return gradients
         return {
-            name: value + self.sigma * torch.randn(value.shape, generator=context.generator)
+            name: value
+            + self.sigma * torch.randn(value.shape, generator=context.generator, device=value.device)
             for name, value in gradients.items()
         }
 

@@ -15,7 +15,8 @@ class Tires(Defense):
         if self.calls > 40:
             return gradients
         return {
-            name: value + self.sigma * torch.randn(value.shape, generator=context.generator)
+            name: value
+            + self.sigma * torch.randn(value.shape, generator=context.generator, device=value.device)
             for name, value in gradients.items()
         }
 
