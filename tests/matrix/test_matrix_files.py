@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,14 @@ def test_an_unknown_matrix_suggests_what_there_is(
 ) -> None:
     monkeypatch.setattr(files, "FOLDER", tmp_path)
     (tmp_path / "mine@1.toml").write_text(toml_file(MATRIX))
-    with pytest.raises(UsageError, match=f"unknown matrix '{name}'; .*mine"):
+    with pytest.raises(UsageError, match=f"'{name}'.*mine"):
         load_matrix(name)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = tmp_path / "gone.toml"
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=re.escape(str(path))):
         load_matrix(str(path))
-    assert str(error.value) == f"{path}: file is missing"
 
 
 def test_all_wrong_fields_are_listed_at_once_with_file_and_field(folders: Folders) -> None:
@@ -72,14 +72,16 @@ def test_all_names_and_values_that_do_not_exist_are_listed_at_once(folders: Fold
     path = folders.matrix({"block": [block]})
     with pytest.raises(UsageError) as error:
         expand(load_matrix(str(path)))
-    assert str(error.value).splitlines() == [
-        f"{path}: block.0.models.1: unknown model 'lanet'; did you mean 'lenet'?",
-        f"{path}: block.0.attacks.1: unknown parameter of attack guess 'stpes'; did you mean 'steps'?",
-        f"{path}: block.0.attacks.2: attack guess: steps: 5000 is above the maximum 1000",
-        f"{path}: block.0.defenses.0: unknown defense 'blurr'; did you mean 'blur'?",
-        f"{path}: block.0.defenses.1: scale: the list is empty",
-        f"{path}: block.0.defenses.2: defense blur: shape: expected str, got {{'a': 1}}",
+    facts = [
+        "models.1: .*lanet.*lenet",
+        "attacks.1: .*stpes.*steps",
+        "attacks.2: .*steps.*5000.*1000",
+        "defenses.0: .*blurr.*blur",
+        "defenses.1: .*scale",
+        "defenses.2: .*shape.*'a': 1",
     ]
+    for line, fact in zip(str(error.value).splitlines(), facts, strict=True):
+        assert re.match(f"{re.escape(str(path))}: block.0.{fact}", line), line
 
 
 def test_a_broken_plugin_that_a_matrix_uses_is_explained_by_its_own_file(folders: Folders) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -39,21 +40,19 @@ def test_a_filter_is_a_name_and_parameters(text: str, parsed: tuple[str, dict[st
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "at_fault"),
     [
-        ("", "write name or name"),
-        ("noise[sigma=1", "write name or name"),
-        ("noise sigma=1", "write name or name"),
-        ("noise[sigma]", "'sigma' is not parameter=value"),
-        ("noise[=1]", "'=1' is not parameter=value"),
-        ("noise[a=1,a=2]", "a is given twice"),
+        ("", ""),
+        ("noise[sigma=1", ""),
+        ("noise sigma=1", ""),
+        ("noise[sigma]", "'sigma'"),
+        ("noise[=1]", "'=1'"),
+        ("noise[a=1,a=2]", "a"),
     ],
 )
-def test_another_form_is_refused(text: str, message: str) -> None:
-    with pytest.raises(UsageError) as error:
+def test_another_form_is_refused(text: str, at_fault: str) -> None:
+    with pytest.raises(UsageError, match=f"^{re.escape(repr(text))}: .*{at_fault}"):
         parse_variant(text)
-    assert message in str(error.value)
-    assert str(error.value).startswith(repr(text))
 
 
 @given(st.text() | st.text("ab[]=,{}\"'0123456789.eE-+ \n\x1b"))
@@ -118,30 +117,19 @@ def test_seeds_replace_the_matrix_s(folders: Folders) -> None:
 
 
 @pytest.mark.parametrize(
-    ("filters", "message"),
+    ("filters", "facts"),
     [
-        (Filters(attacks=("gess",)), "'gess': unknown attack 'gess'; did you mean 'guess'?"),
-        (
-            Filters(attacks=("guess[stps=3]",)),
-            "'guess[stps=3]': unknown parameter of attack guess 'stps'; did you mean 'steps'?",
-        ),
-        (
-            Filters(defenses=("blur[scale=-1]",)),
-            "'blur[scale=-1]': defense blur: scale: -1.0 is below the minimum 0",
-        ),
-        (Filters(datasets=("dot",)), "'dot': unknown dataset 'dot'; did you mean 'dots'?"),
-        (Filters(models=("lenett",)), "unknown model 'lenett'; did you mean 'lenet'?"),
+        (Filters(attacks=("gess",)), "attack.*gess.*'guess'"),
+        (Filters(attacks=("guess[stps=3]",)), r"guess\[stps=3].*'stps'.*'steps'"),
+        (Filters(defenses=("blur[scale=-1]",)), r"blur\[scale=-1].*scale.*-1\.0"),
+        (Filters(datasets=("dot",)), "dataset.*'dot'.*'dots'"),
+        (Filters(models=("lenett",)), "model.*'lenett'.*'lenet'"),
+        (Filters(defenses=("blur",), models=("convnet",)), r"mine\.toml"),  # they share no block
     ],
 )
-def test_a_wrong_filter_is_explained(folders: Folders, filters: Filters, message: str) -> None:
-    with pytest.raises(UsageError) as error:
+def test_a_wrong_filter_is_explained(folders: Folders, filters: Filters, facts: str) -> None:
+    with pytest.raises(UsageError, match=facts):
         cells_of(folders, filters)
-    assert str(error.value) == message
-
-
-def test_filters_that_share_no_block_select_nothing(folders: Folders) -> None:
-    with pytest.raises(UsageError, match=r"mine\.toml: no cell is left"):
-        cells_of(folders, Filters(defenses=("blur",), models=("convnet",)))
 
 
 PLACES: list[Mapping[str, object]] = [
@@ -172,16 +160,15 @@ def test_channels_and_checkpoints_only_restrict(
 
 
 @pytest.mark.parametrize(
-    ("filters", "message"),
+    ("filters", "facts"),
     [
-        (Filters(channels=("smashd",)), "unknown channel 'smashd'; did you mean 'smashed'?"),
-        (Filters(checkpoints=("smashed", "old")), "unknown checkpoint 'smashed'; known: initial, trained"),
-        (Filters(channels=("smashed",), checkpoints=("initial",)), "no cell is left"),
-        (Filters(channels=("model",)), "no cell is left"),
+        (Filters(channels=("smashd",)), "channel.*'smashd'.*'smashed'"),
+        (Filters(checkpoints=("smashed", "old")), "checkpoint.*'smashed'.*initial.*trained"),
+        (Filters(channels=("smashed",), checkpoints=("initial",)), r"mine\.toml"),
+        (Filters(channels=("model",)), r"mine\.toml"),
     ],
 )
-def test_what_no_block_has_is_said(folders: Folders, filters: Filters, message: str) -> None:
+def test_what_no_block_has_is_said(folders: Folders, filters: Filters, facts: str) -> None:
     path = folders.matrix({"seeds": [0], "block": [{**BLOCK, **block} for block in PLACES]})
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=facts):
         expand(load_matrix(str(path)), filters)
-    assert message in str(error.value)

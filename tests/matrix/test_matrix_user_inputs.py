@@ -42,9 +42,9 @@ def chosen(*models: str, **more: tuple[str, ...]) -> tuple[list[Cell], Filters]:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("brought_nets:okk", "brought_nets.py has no function okk"),
-        ("brought_nets:seven", r"scores of 2 images have shape \(2, 7\), expected \(2, 10\)"),
-        ("lenet[weights=brought_nets.py]", "brought_nets.py is no state dict"),
+        ("brought_nets:okk", r"brought_nets\.py.*okk"),
+        ("brought_nets:seven", r"\(2, 7\).*\(2, 10\)"),
+        ("lenet[weights=brought_nets.py]", r"brought_nets\.py"),
     ],
 )
 def test_a_network_that_cannot_be_used_is_refused_at_once(model: str, message: str) -> None:
@@ -58,16 +58,16 @@ def test_a_sound_network_passes() -> None:
 
 def test_nothing_is_written_when_a_run_is_refused(folder: Path) -> None:
     done = CliRunner().invoke(main, ["run", "--matrix", "smoke", "-m", "brought_nets:okk", "--out", "out"])
-    assert done.exit_code == 2 and "has no function okk" in done.stderr
+    assert done.exit_code == 2 and "okk" in done.stderr
     assert not list(folder.glob("out/records/*"))
 
 
 def test_images_that_cannot_be_used_are_refused_at_once(folder: Path) -> None:
     photographs(folder / "few", 12)
-    with pytest.raises(UsageError, match="12 distinct images, 250 are the least"):
+    with pytest.raises(UsageError, match=r"12.*250"):
         build_user_inputs(*chosen(datasets=("folder[path=few]",)))
     (folder / "few" / "class0" / "torn.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"torn\.png cannot be read as an image"):
+    with pytest.raises(UsageError, match=r"torn\.png"):
         build_user_inputs(*chosen(datasets=("folder[path=few]",)))
 
 
@@ -77,7 +77,7 @@ def test_absent_files_are_refused_where_the_user_names_the_data_set(
     module = import_module("bench.datasets.fashion_mnist.dataset")
     monkeypatch.setattr(module, "DEBIAN", folder)
     cells, filters = chosen(datasets=("fashion_mnist",))
-    with pytest.raises(UsageError, match="there is neither"):
+    with pytest.raises(UsageError, match=str(folder)):
         build_user_inputs(cells, filters)
     build_user_inputs(cells, Filters())  # a matrix that has it anyway runs its other cells
 
@@ -86,6 +86,5 @@ def test_absent_files_are_refused_where_the_user_names_the_data_set(
 def test_networks_of_the_user_are_not_cut_in_two(channel: Channel) -> None:
     cells, _ = chosen("brought_nets:ok")
     reasons = {cell.incompatible for cell in cells if cell.channel == channel}
-    assert "brought_nets:ok is not cut into a client's and a server's half" in reasons
-    assert "" not in reasons
+    assert "" not in reasons and any("brought_nets:ok" in reason for reason in reasons)
     assert any(cell.incompatible == "" for cell in cells if cell.channel == Channel.GRADIENTS)
