@@ -154,7 +154,7 @@ def test_an_exported_network_has_the_gradients_of_its_source(folder: Path, funct
     mine, theirs = gradients(model, ours, images), gradients(source, own, images)
     for left, right in zip(mine, theirs, strict=True):
         torch.testing.assert_close(left, right)
-    with pytest.raises(UsageError, match=r"fails on images \(2, 3, 16, 16\)"):
+    with pytest.raises(UsageError, match=r"\(2, 3, 16, 16\)"):
         build_model("net.pt2", num_classes=10, image_shape=(3, 16, 16))
     zero = {name: torch.zeros_like(value) for name, value in ours.items()}
     assert functional_call(model, zero, (images[:, 0],)).abs().max() == 0, "its weights can be replaced"
@@ -162,7 +162,7 @@ def test_an_exported_network_has_the_gradients_of_its_source(folder: Path, funct
 
 
 def test_a_trained_batchnorm_is_frozen_at_its_statistics(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"BatchNorm layer network\.body\.1 has no statistics"):
+    with pytest.raises(UsageError, match=r"BatchNorm.*network\.body\.1"):
         build("nets:normed")
     sys.path.insert(0, str(folder))
     try:
@@ -185,56 +185,53 @@ def test_the_schedule_is_ours_with_the_users_changes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "facts"),
     [
-        ("lenett", "did you mean 'lenet'\\?$"),
-        (
-            "transformer",
-            f"known: {', '.join(sorted(MODELS))}; write .* module:function",
-        ),
-        ("nets:", "is not module:function"),
-        ("nowhere:net", "there is no module nowhere on Python's path or in"),
-        ("gone.pt2", "there is no file gone.pt2"),
-        ("lenet[weights=gone.pt]", "there is no file gone.pt"),
-        ("lenet[weigths=x.pt]", "did you mean 'weights'"),
-        ("nets:small[learning_rate=fast]", "learning_rate: 'fast' is no number"),
-        ("nets:small[learning_rate=0]", "must be a finite number above 0"),
-        ("nets:small[epochs]", "'epochs' is not option=value"),
-        ("lenet]x[", "write name or name"),
+        ("lenett", "'lenet'"),
+        ("transformer", f"{', '.join(sorted(MODELS))}.*module:function"),
+        ("nets:", "module:function"),
+        ("nowhere:net", "module nowhere"),
+        ("gone.pt2", "gone.pt2"),
+        ("lenet[weights=gone.pt]", "gone.pt"),
+        ("lenet[weigths=x.pt]", "'weights'"),
+        ("nets:small[learning_rate=fast]", "learning_rate.*'fast'"),
+        ("nets:small[learning_rate=0]", "learning_rate"),
+        ("nets:small[epochs]", "'epochs'"),
+        ("lenet]x[", r"lenet\]x\["),
     ],
 )
-def test_a_wrong_name_is_refused_before_anything_runs(folder: Path, name: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+def test_a_wrong_name_is_refused_before_anything_runs(folder: Path, name: str, facts: str) -> None:
+    with pytest.raises(UsageError, match=facts):
         parse_model(name)
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "facts"),
     [
-        ("nets:nothing", r"nets.py has no function nothing"),
-        ("nets:not_callable", "has no function not_callable"),
-        ("broken_nets:net", "importing broken_nets raises ModuleNotFoundError"),
-        ("nets:number", "returns int, not a torch.nn.Module"),
-        ("nets:raises", "raises ZeroDivisionError"),
-        ("nets:positional", r"positional\(num_classes=10, image_shape=\(1, 16, 16\)\) raises TypeError"),
-        ("nets:empty", "has no parameters"),
-        ("nets:double", "expected torch.float32"),
-        ("nets:wide", r"have shape \(2, 11\), expected \(2, 10\)"),
-        ("nets:colour", r"fails on images \(2, 1, 16, 16\): RuntimeError"),
-        ("nets:infinite", "scores of plain images are not finite"),
-        ("nets:stateful", "cannot be computed for many victims at once"),
-        ("junk.pt2", "the file is no exported network"),
-        ("lenet[weights=junk.pt]", "junk.pt is no state dict"),
-        ("nets:small[weights=lenet.pt]", "lenet.pt does not fit: .*body.0.weight has shape"),
+        ("nets:nothing", r"nets\.py.*nothing"),
+        ("nets:not_callable", "function not_callable"),
+        ("broken_nets:net", "broken_nets.*ModuleNotFoundError"),
+        ("nets:number", "int.*Module"),
+        ("nets:raises", "ZeroDivisionError"),
+        ("nets:positional", r"num_classes=10, image_shape=\(1, 16, 16\).*TypeError"),
+        ("nets:empty", "empty.*parameters"),
+        ("nets:double", "torch.float32"),
+        ("nets:wide", r"\(2, 11\).*\(2, 10\)"),
+        ("nets:colour", r"\(2, 1, 16, 16\).*RuntimeError"),
+        ("nets:infinite", "finite"),
+        ("nets:stateful", "stateful.*victims"),
+        ("junk.pt2", "junk.pt2.*exported"),
+        ("lenet[weights=junk.pt]", "junk.pt.*state dict"),
+        ("nets:small[weights=lenet.pt]", "lenet.pt.*body.0.weight"),
         ("lenet.pt2", r"lenet\[weights=FILE\]"),
     ],
 )
-def test_a_network_that_cannot_be_a_victim_says_why(folder: Path, name: str, message: str) -> None:
+def test_a_network_that_cannot_be_a_victim_says_why(folder: Path, name: str, facts: str) -> None:
     for junk in ("junk.pt", "junk.pt2"):
         Path(junk).write_bytes(b"not a file of torch")
     for file in ("lenet.pt", "lenet.pt2"):
         torch.save(build_model("lenet", num_classes=10, image_shape=GREY).state_dict(), file)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=facts):
         build(name)
 
 

@@ -24,7 +24,7 @@ GREY, COLOUR = (1, 32, 32), (3, 32, 32)
 def test_names_and_architectures_are_the_same() -> None:
     assert set(MODELS) == set(ARCHITECTURES)
     assert all(schedule_of(name).epochs > 0 for name in MODELS)
-    with pytest.raises(UsageError, match="did you mean 'lenet'"):
+    with pytest.raises(UsageError, match="'lenet'"):
         build_model("lenett", num_classes=10, image_shape=GREY)
 
 
@@ -56,9 +56,7 @@ def test_images_too_small_for_a_cut_network_are_refused_by_their_size() -> None:
         assert build_model(name, num_classes=3, image_shape=(1, side, side))(
             torch.rand(2, 1, side, side)
         ).shape
-        with pytest.raises(
-            IncompatibleError, match=f"until {side} pixels are one, and these have 9x{side - 1}"
-        ):
+        with pytest.raises(IncompatibleError, match=f"{side}.*9x{side - 1}"):
             build_model(name, num_classes=3, image_shape=(1, 9, side - 1))
 
 
