@@ -20,7 +20,7 @@ def test_a_relative_path_is_looked_for_here_and_then_in_the_data_folder(
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.delenv("BENCH_DATA", raising=False)
     assert data_folder() is None
-    assert find_data("there") == Path("there") and searched() == f"seen from {tmp_path / 'here'}"
+    assert find_data("there") == Path("there") and str(tmp_path / "here") in searched()
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     assert find_data("there") == tmp_path / "data" / "there"
     assert find_data("both") == Path("both")
@@ -31,7 +31,7 @@ def test_a_relative_path_is_looked_for_here_and_then_in_the_data_folder(
 
 def test_a_data_folder_that_is_no_folder_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", "/nowhere/at/all")
-    with pytest.raises(UsageError, match=r"\$BENCH_DATA: /nowhere/at/all is no folder"):
+    with pytest.raises(UsageError, match=r"BENCH_DATA.*/nowhere/at/all"):
         find_data("faces")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -10,22 +11,23 @@ from bench.api.errors import unknown
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "message"),
+    ("name", "known", "facts"),
     [
-        ("dgl", ["dlg", "prior"], "unknown attack 'dgl'; did you mean 'dlg'?"),
-        ("x", ["dlg", "prior"], "unknown attack 'x'; known: dlg, prior"),
-        ("x", [], "unknown attack 'x'; known: none"),
+        ("dgl", ["dlg", "prior"], "'dgl'.*'dlg'"),
+        ("x", ["dlg", "prior"], "'x'.*dlg, prior"),
+        ("x", [], "'x'.*none"),
     ],
 )
-def test_a_misspelt_name_is_answered_with_what_was_meant(name: str, known: list[str], message: str) -> None:
-    assert str(unknown("attack", name, known)) == message
-    assert str(unknown("attack", name, known, where="f.toml: block.0")) == f"f.toml: block.0: {message}"
+def test_a_misspelt_name_is_answered_with_what_was_meant(name: str, known: list[str], facts: str) -> None:
+    error = str(unknown("attack", name, known))
+    assert re.search(f"attack {facts}", error)
+    assert str(unknown("attack", name, known, where="f.toml: block.0")) == f"f.toml: block.0: {error}"
 
 
 def test_every_public_name_can_be_imported() -> None:
     for name in bench.api.__all__:
         assert getattr(bench.api, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'Atack'"):
+    with pytest.raises(AttributeError, match="'Atack'"):
         _ = bench.api.Atack
 
 
