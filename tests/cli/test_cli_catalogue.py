@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.api import Adversary
 from bench.cli.main import main
 from bench.cli.text import clean, clean_lines, columns
 from bench.matrix import files
@@ -18,6 +20,22 @@ TAMED = "[31mred]0;title2J [bold]up[/bold] next"
 
 def bench(*arguments: object) -> Result:
     return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def listed(what: str) -> list[dict[str, str]]:
+    """The rows of a list by its header."""
+    result = bench("list", what)
+    assert result.exit_code == 0, result.output
+    header, *rows = (re.split(" {2,}", line) for line in result.stdout.splitlines())
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def shown(name: object) -> dict[str, str]:
+    """The text beside each name; a line that is no pair is a name alone."""
+    result = bench("show", name)
+    assert result.exit_code == 0, result.output
+    pairs = (re.split(" {2,}", line.strip(), maxsplit=1) for line in result.stdout.splitlines())
+    return {first: " ".join(rest) for first, *rest in pairs}
 
 
 @pytest.fixture
@@ -39,27 +57,34 @@ def test_plugins_are_an_aligned_table(folders: Folders) -> None:
     assert {line.index(word) for line, word in [(header, "year"), (first, "2020"), (second, "2020")]} == {
         header.index("year")
     }
-    assert first.startswith("a_longer_name  Long Long ")
-    assert first.endswith("...  2020  gradients  -")
+    name, title, *rest = re.split(" {2,}", first)
+    assert (name, title[:4], title[-3:], rest) == ("a_longer_name", "Long", "...", ["2020", "gradients", "-"])
     assert second.split() == ["guess", "A", "title", "2020", "gradients", "steps=10"]
 
 
 def test_defenses_and_data_sets_are_listed(folders: Folders) -> None:
-    assert "blur  A title  2020  gradients  scale=0.5, shape=flat\n" in bench("list", "defenses").stdout
-    assert "dots  A title  2020  1x16x16  2        -\n" in bench("list", "datasets").stdout
+    (blur,) = listed("defenses")
+    assert (blur["name"], blur["channels"], blur["parameters"]) == (
+        "blur",
+        "gradients",
+        "scale=0.5, shape=flat",
+    )
+    (dots,) = listed("datasets")
+    assert (dots["name"], dots["shape"], dots["classes"], dots["parameters"]) == ("dots", "1x16x16", "2", "-")
 
 
 def test_models_are_listed() -> None:
-    assert "\nlenet " in bench("list", "models").stdout
+    assert "lenet" in {row["name"] for row in listed("models")}
 
 
 def test_matrices_are_listed(shipped: Path) -> None:
-    assert bench("list", "matrices").stdout.splitlines()[1] == "mine@1  1       0,1    A small matrix."
+    (mine,) = listed("matrices")
+    assert mine == {"name": "mine@1", "blocks": "1", "seeds": "0,1", "description": MATRIX["description"]}
     (shipped / "torn@1.toml").write_text("name = ", encoding="utf-8")
     result = bench("list", "matrices")
     assert result.exit_code == 1
     assert "mine@1" in result.stdout
-    assert f"broken: torn@1\n{shipped / 'torn@1.toml'}: " in result.stdout
+    assert f"\n{shipped / 'torn@1.toml'}: " in result.stdout
 
 
 def test_broken_plugins_are_listed_with_every_wrong_field(folders: Folders) -> None:
@@ -68,8 +93,7 @@ def test_broken_plugins_are_listed_with_every_wrong_field(folders: Folders) -> N
     assert result.exit_code == 1
     assert "\nguess " in result.stdout
     card = folder / "card.toml"
-    assert f"\nbroken: torn\n{card}: year: Input should be a valid integer" in result.stdout
-    assert f"\n{card}: notes: Field required\n" in result.stdout
+    assert all(f"\n{card}: {field}: " in result.stdout for field in ("year", "notes"))
 
 
 def test_an_attack_is_shown_in_full(folders: Folders) -> None:
@@ -81,43 +105,28 @@ def test_an_attack_is_shown_in_full(folders: Folders) -> None:
         "floor": {"model": "lenet", "checkpoint": "initial", "psnr": 25.0},
     }
     folder = folders.add("attack", "guess", changes)
-    result = bench("show", "guess")
-    assert result.exit_code == 0
-    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    for expected in [
-        "attack guess",
-        "title A title",
-        f"folder {folder}",
-        "may see",
-        "adversaries naive: ignores that there is a defense; adaptive: knows the defense",
-        "private labels no",
-        "BatchNorm statistics only as the victim gives them away: bench show MODEL says which",
-        "auxiliary images needed",
-        "batch size at most 1 (one label)",
-        "floor at least 25 dB PSNR on the undefended lenet@initial",
-        "steps 10 - 1..1000 Iterations.",
-        "30 dB (Table 2)",
-    ]:
-        assert expected in lines
+    facts = shown("guess")
+    assert (facts["title"], facts["folder"]) == ("A title", str(folder))
+    assert all(adversary in facts["adversaries"] for adversary in Adversary)
+    assert facts["private labels"] == "no" and "BatchNorm" in facts and "auxiliary images" in facts
+    assert facts["batch size"].split()[-3:] == ["1", "(one", "label)"]
+    assert {"25", "lenet@initial"} <= {*facts["floor"].split()}
+    assert facts["steps"].split() == ["10", "-", "1..1000", "Iterations."]
+    assert "30 dB (Table 2)" in facts
 
 
 def test_a_defense_is_shown_in_full(folders: Folders) -> None:
     folders.add("defense", "blur", {"adaptive_view": False, "random": True})
-    lines = [" ".join(line.split()) for line in bench("show", "blur").stdout.splitlines()]
-    for expected in [
-        "strength scale",
-        "random yes: it draws anew for every release",
-        "networks any",
-        "adaptive attacks n/a: nothing to adapt to",
-        "scale 0.5 1.0 0.. Of the noise.",
-        "shape flat - flat | peaked Of the noise.",
-    ]:
-        assert expected in lines
+    facts = shown("blur")
+    assert (facts["strength"], facts["networks"]) == ("scale", "any")
+    assert facts["random"].startswith("yes") and facts["adaptive attacks"].startswith("n/a")
+    assert facts["scale"].split()[:3] == ["0.5", "1.0", "0.."]
+    assert facts["shape"].split()[:5] == ["flat", "-", "flat", "|", "peaked"]
 
 
 def test_a_data_set_and_a_model_are_shown(folders: Folders) -> None:
-    assert "licence      CC0\n" in bench("show", "dots").stdout
-    assert bench("show", "lenet").stdout.startswith("model lenet\n  ")
+    assert shown("dots")["licence"] == "CC0"
+    assert "model lenet" in shown("lenet")
 
 
 def test_a_name_of_two_things_shows_both(folders: Folders) -> None:
@@ -133,26 +142,21 @@ def test_a_matrix_is_shown_with_its_cells(shipped: Path, folders: Folders, name:
     attacks = ["guess", {"name": "single", "steps": [5, 6]}]
     block = {**BLOCK, "attacks": attacks, "batch_sizes": [1, 2], "epochs": 3}
     (shipped / "mine@1.toml").write_text(toml_file({**MATRIX, "block": [block]}), encoding="utf-8")
-    lines = [" ".join(line.split()) for line in bench("show", name).stdout.splitlines()]
-    for expected in [
-        "matrix mine@1",
-        "cells 12: 8 to measure, 4 n/a",
-        "4 n/a: one label",
-        "attacks guess, single[steps=5|6]",
-        "releases 4 in each cell",
-        "epochs 3",
-    ]:
-        assert expected in lines
+    facts = shown(name)
+    assert "matrix mine@1" in facts and any("one label" in line for line in facts)
+    assert re.findall(r"\d+", facts["cells"]) == ["12", "8", "4"]
+    assert (facts["attacks"], facts["epochs"]) == ("guess, single[steps=5|6]", "3")
+    assert facts["releases"].split()[0] == "4"
 
 
 def test_a_matrix_file_is_shown(folders: Folders) -> None:
-    assert "cells  2: 2 to measure, 0 n/a\n" in bench("show", folders.matrix()).stdout
+    assert re.findall(r"\d+", shown(folders.matrix())["cells"]) == ["2", "2", "0"]
 
 
 def test_what_is_not_there_or_broken_is_2(folders: Folders) -> None:
     result = bench("show", "guesss")
     assert result.exit_code == 2
-    assert "did you mean 'guess'?" in result.stderr
+    assert "'guess'" in result.stderr
     folders.add("attack", "guess", card="kind = ")
     result = bench("show", "guess")
     assert result.exit_code == 2
@@ -176,7 +180,7 @@ def test_cards_cannot_reach_the_terminal(folders: Folders, shipped: Path) -> Non
 def test_text_loses_its_control_characters_only() -> None:
     assert clean(EVIL) == TAMED
     assert clean_lines("a\n\n b\x00 \nc") == "a\nb\nc"
-    assert clean("Čertík 数 – µ") == "Čertík 数 – µ"
+    assert clean(sound := "Čertík 数 – µ") == sound
 
 
 @given(st.text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from bench.api import Channel
 from bench.api.cards import Kind, read_card
+from bench.check.findings import Verdict
 from bench.check.place import at, look_again
 from bench.check.run import check as run_check
 from bench.check.run import promises
@@ -28,12 +30,27 @@ def bench(*arguments: str) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
+def checked(*arguments: str, code: int = 1) -> dict[str, dict[str, str]]:
+    """The checklist of one plug-in by its promises."""
+    found, out, err = bench("check", *arguments, "--json")
+    assert found == code, out + err
+    (checklist,) = json.loads(out)
+    return {item["promise"]: item for item in checklist["items"]}
+
+
+def said(*arguments: str, code: int = 1) -> str:
+    """All that a checklist without its imports found."""
+    items = checked(*arguments, "--without", "imports", code=code).values()
+    return "\n".join(item["message"] for item in items if item["verdict"] == Verdict.BROKEN)
+
+
 def test_a_checklist_names_every_promise_and_what_to_do() -> None:
-    code, out, _ = bench("check", str(BROKEN / "attacks" / "other_defaults"))
+    folder = str(BROKEN / "attacks" / "other_defaults")
+    items = checked(folder)
+    assert items["constructor"]["verdict"] == Verdict.BROKEN
+    code, out, _ = bench("check", folder)
     assert code == 1
-    assert "  BROKEN   constructor  steps is 20 in attack.py and 10 in card.toml\n" in out
-    assert "fix: give both the same default" in out
-    assert "2 ok, 1 broken" in out
+    assert all(name in out and item["message"] in out and item["fix"] in out for name, item in items.items())
 
 
 def test_json_is_for_other_programs() -> None:
@@ -50,17 +67,15 @@ def test_json_is_for_other_programs() -> None:
 
 def test_only_files_that_nobody_promised_are_skipped(tmp_path: Path) -> None:
     root = photographs(tmp_path / "photos", 40)
-    code, out, _ = bench("check", f"folder[path={root}]", "--without", "imports")
-    assert code == 1 and "40 distinct images, 250 are the least" in out
+    assert re.search(r"\b40 .*\b250 ", said(f"folder[path={root}]"))
     (root / "class0" / "torn.png").write_bytes(b"no image")
-    code, out, _ = bench("check", f"folder[path={root}]", "--without", "imports")
-    assert code == 1 and "torn.png cannot be read as an image" in out
-    (tmp_path / "empty").mkdir()
-    code, out, _ = bench("check", f"fashion_mnist[root={tmp_path / 'empty'}]", "--without", "imports")
-    assert code == 1 and "there is neither" in out and "skipped" not in out
-    (tmp_path / "empty" / "t10k-labels-idx1-ubyte").touch()
-    code, out, _ = bench("check", f"fashion_mnist[root={tmp_path / 'empty'}]", "--without", "imports")
-    assert code == 1 and "train-images-idx3-ubyte" in out
+    assert "torn.png" in said(f"folder[path={root}]")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    items = checked(f"fashion_mnist[root={empty}]", "--without", "imports")
+    assert Verdict.SKIPPED not in {item["verdict"] for item in items.values()}
+    (empty / "t10k-labels-idx1-ubyte").touch()
+    assert "train-images-idx3-ubyte" in said(f"fashion_mnist[root={empty}]")
 
 
 def test_absent_files_of_a_known_data_set_are_no_fault(
@@ -68,19 +83,17 @@ def test_absent_files_of_a_known_data_set_are_no_fault(
 ) -> None:
     module = import_module("bench.datasets.fashion_mnist.dataset")
     monkeypatch.setattr(module, "DEBIAN", tmp_path)
-    code, out, _ = bench("check", "fashion_mnist", "--without", "imports")
-    assert code == 0 and "skipped  shapes       its files are not on this machine" in out
+    items = checked("fashion_mnist", "--without", "imports", code=0)
+    assert items["shapes"]["verdict"] == Verdict.SKIPPED
 
 
 def test_usage_errors_have_exit_code_2() -> None:
     assert bench("check", "noisy")[0] == 2
     code, _, err = bench("check", "convnett")
-    assert code == 2 and "did you mean 'convnet'" in err
-    code, out, _ = bench("check", "noise[sgma=1]", "--without", "imports")
-    assert code == 1 and "unknown parameter of defense noise 'sgma'; did you mean 'sigma'?" in out
-    assert "fix:" not in out
+    assert code == 2 and "'convnet'" in err
+    assert re.search("'sgma'.*'sigma'", said("noise[sgma=1]"))
     code, _, err = bench("check", "none", "--without", "flor")
-    assert code == 2 and "unknown promise 'flor'" in err
+    assert code == 2 and "'flor'" in err
 
 
 def test_a_model_is_tried_by_the_name_that_the_run_would_take(
@@ -95,12 +108,12 @@ def test_a_model_is_tried_by_the_name_that_the_run_would_take(
         "\ndef sure(*, num_classes, image_shape):\n"
         "    return nn.Sequential(net(num_classes=num_classes, image_shape=image_shape), nn.Softmax(1))\n"
     )
-    code, out, _ = bench("check", "one_net:sure")
-    assert code == 0 and "note     scores    the scores of 8 digits are probabilities" in out
-    code, out, _ = bench("check", "one_net:net")
-    assert code == 0 and "10,250 parameters, scores 10 classes of 1x32x32 images" in out and "note" not in out
-    code, out, _ = bench("check", "one_net:wide")
-    assert code == 1 and "has no parameters" in out
+    assert checked("one_net:sure", code=0)["scores"]["verdict"] == Verdict.NOTE
+    items = checked("one_net:net", code=0).values()
+    assert {item["verdict"] for item in items} == {Verdict.OK}
+    assert any({"10,250", "10", "1x32x32"} <= {*item["message"].split()} for item in items)
+    broken = [item for item in checked("one_net:wide").values() if item["verdict"] == Verdict.BROKEN]
+    assert any("one_net:wide" in item["message"] for item in broken)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +144,7 @@ def test_a_new_plugin_keeps_its_contract_as_it_is(
     with at(folder) as subject:
         found = run_check(subject)
     assert found.sound, found.to_text()
-    assert {item.promise for item in found.items if item.verdict == "note"} == {"card"}
+    assert {item.promise for item in found.items if item.verdict is Verdict.NOTE} == {"card"}
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
@@ -165,7 +178,7 @@ def test_a_defense_of_leaked_gradients_begins_with_the_activations(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, _, err = bench("new", "defense", "mine", "--channel", "client_gradients")
-    assert code == 2 and "use --channel smashed, and name both channels in card.toml" in err
+    assert code == 2 and "--channel smashed" in err
     assert not list(tmp_path.iterdir())
 
 
@@ -186,19 +199,18 @@ def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     kept = Path("plug/attacks/mine/attack.py")
     kept.write_text("# mine")
     code, _, err = bench("new", "attack", "mine", "--path", "plug")
-    assert code == 2 and "is not empty" in err and kept.read_text() == "# mine"
+    assert code == 2 and "mine" in err and kept.read_text() == "# mine"
     monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path / "plug"))
     look_again()
     code, _, err = bench("new", "attack", "mine")
-    assert code == 2 and "attack mine is there already" in err
+    assert code == 2 and "attack mine" in err
     monkeypatch.delenv(ENVIRONMENT_VARIABLE)
     look_again()
 
 
 @pytest.mark.parametrize("name", ["9x", "my-attack", "Mine", "class", "_mine", "a.b"])
 def test_a_name_must_be_one_that_python_can_import(name: str) -> None:
-    code, _, err = bench("new", "attack", name)
-    assert code == 2 and "write a name in small letters" in err
+    assert bench("new", "attack", name)[0] == 2
 
 
 def test_a_plugin_is_written_into_the_checkout_only_from_inside_it(

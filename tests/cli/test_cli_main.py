@@ -77,17 +77,13 @@ def test_the_version_is_that_of_the_distribution() -> None:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [
-        (UsageError("no such thing"), 2),
-        (PluginError("no such thing"), 2),
-        (BenchError("no such thing"), 1),
-    ],
+    [(UsageError("thing"), 2), (PluginError("thing"), 2), (BenchError("thing"), 1)],
 )
 def test_the_project_s_own_errors_are_one_message(
     error: BenchError, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = failing(error, monkeypatch)
-    assert (result.exit_code, result.stdout, result.stderr) == (code, "", "error: no such thing\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", "error: thing\n")
 
 
 def test_an_error_of_several_lines_keeps_them_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +113,7 @@ def test_a_wrong_command_line_is_2(arguments: list[str]) -> None:
 def test_a_usage_error_of_a_real_process_has_no_traceback() -> None:
     done = python("-m", "bench.cli.main", "run", "--matrix", "no-such-matrix")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: unknown matrix 'no-such-matrix'; ")
+    assert done.stderr.startswith("error: ") and "'no-such-matrix'" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -139,10 +135,10 @@ main(["run", "--matrix", "mine", "--out", "there"])
 
 
 def test_a_terminal_without_utf_8_is_no_reason_to_crash(folders: Folders) -> None:
-    folders.add("attack", "guess", {"title": "Digits 数 and more"})
+    folders.add("attack", "guess", {"title": "Digits 数"})
     done = python("-m", "bench.cli.main", "show", "guess", PYTHONIOENCODING="latin-1")
     assert done.returncode == 0
-    assert "Digits ? and more" in done.stdout
+    assert "Digits ?" in done.stdout
 
 
 def test_a_pipe_that_closes_early_is_no_traceback() -> None:
