@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +29,7 @@ from bench.report.analysis.tested import BELOW_FLOOR, FEW_RELEASES, FEW_SEEDS, U
 from bench.report.analysis.verdict import LEAST_RELEASES, MEANING, Word
 from bench.report.findings.recovered import DROP
 from bench.report.tallies import Failure
+from bench.report.text import markdown as escaped
 from tests.audit import board
 from tests.report.conftest import Folder
 
@@ -40,6 +43,10 @@ def checklist(*items: Item) -> Checklist:
 
 def rows(folder: Folder, directory: Path) -> tuple[AuditRow, ...]:
     return audited(board.judged(folder, directory), "noise")
+
+
+def counts(sentence: str) -> list[str]:
+    return re.findall(r"\b\d+\b", sentence)
 
 
 @pytest.fixture
@@ -67,7 +74,7 @@ def test_a_matrix_without_an_undefended_victim_is_refused(tmp_path: Path) -> Non
         block.model_copy(update={"defenses": [e for e in block.defenses if e.name != "none"]})
         for block in matrix.block
     ]
-    with pytest.raises(UsageError, match="it has no undefended victim"):
+    with pytest.raises(UsageError, match="undefended"):
         undefended(matrix.model_copy(update={"block": blocks}))
 
 
@@ -75,7 +82,7 @@ def test_a_matrix_that_attacks_nothing_of_the_defenses_kind_is_refused() -> None
     matrix = load_matrix("smoke")
     refuse_elsewhere(matrix, "noise")
     here = [block for block in matrix.block if "gradients" not in block.channel]
-    with pytest.raises(UsageError, match="and gradients, and the matrix attacks model, smashed"):
+    with pytest.raises(UsageError, match=r"gradients.*model, smashed"):
         refuse_elsewhere(matrix.model_copy(update={"block": here}), "noise")
 
 
@@ -86,7 +93,7 @@ def test_a_word_takes_enough_seeds_and_releases(seeds: int, releases: int, enoug
     said = too_small({"gradients · digits": dict.fromkeys(range(seeds), releases)})
     assert (said == "") is enough
     if not enough:
-        assert f"{seeds * releases} of {seeds} seeds in gradients · digits" in said
+        assert re.search(rf"\b{seeds * releases}\b.*\b{seeds}\b.*gradients · digits", said)
 
 
 def test_on_channel_model_classes_count_as_releases() -> None:
@@ -112,16 +119,17 @@ def test_a_matrix_that_can_yield_no_word_says_so_before_it_runs(
 
     monkeypatch.setattr(bench.check.run, "check", lambda *_, **__: checklist())
     monkeypatch.setattr(bench.execute.run, "run_matrix", stop)
-    told = CliRunner().invoke(audit, ["noise", "--matrix", "smoke", "--out", str(tmp_path)])
-    assert "No word can come out: it takes 5 seeds and 72 releases" in told.stderr, told.output
-    matrix = tmp_path / "large.toml"
-    matrix.write_text(
+    large = tmp_path / "large.toml"
+    large.write_text(
         'name = "large"\nversion = 1\ndescription = "large enough"\nseeds = [0, 1, 2, 3, 4]\n[[block]]\n'
         'datasets = ["mnist5k"]\nmodels = ["lenet"]\ncheckpoints = ["initial"]\nbatch_sizes = [1]\n'
         'releases = 15\nbudget = 10\nattacks = ["dlg"]\nadversaries = ["naive"]\ndefenses = ["none"]\n'
     )
-    told = CliRunner().invoke(audit, ["noise", "--matrix", str(matrix), "--out", str(tmp_path)])
-    assert "No word" not in told.stderr, told.output
+    chosen = Filters(defenses=selection("noise", strengths("noise"), "none"))
+    for matrix, enough in (("smoke", False), (str(large), True)):
+        warning = too_small(planned_releases(load_matrix(matrix), chosen))
+        told = CliRunner().invoke(audit, ["noise", "--matrix", matrix, "--out", str(tmp_path)])
+        assert (warning == "") is enough and warning in told.stderr, told.output
 
 
 @pytest.mark.parametrize(
@@ -161,7 +169,7 @@ def test_an_attack_below_the_floor_never_counts_as_hidden(folder: Folder, tmp_pa
     (item,) = rows(board.defended(folder, lost=0.95), tmp_path)
     assert item.row.verdict.recovered.mean == 0 and item.row.verdict.drop.low > 0.9, "it looks like a success"
     assert item.row.verdict.reasons == (BELOW_FLOOR,)
-    assert headline((item,), "noise") == f"noise was not tested: {BELOW_FLOOR}."
+    assert BELOW_FLOOR in headline((item,), "noise")
 
 
 def test_each_setting_counts_once_by_its_best_strength_that_is_cheap(folder: Folder, tmp_path: Path) -> None:
@@ -171,21 +179,19 @@ def test_each_setting_counts_once_by_its_best_strength_that_is_cheap(folder: Fol
     found = rows(folder, tmp_path)
     assert [item.word for item in found] == [Word.REDUCES, Word.HIDES, Word.FAILS]
     assert list(by_setting(found).values()) == [Word.REDUCES, Word.FAILS]
-    assert headline(found, "noise") == (
-        "At a cost of at most one point of accuracy, noise reduces what is recovered in 1 of 2 settings, "
-        "does not protect in 1."
-    )
-    dear = headline(found[1:2], "noise")
-    assert dear == "At a cost of at most one point of accuracy, noise costs more in 1 of 1 setting."
+    assert counts(headline(found, "noise")) == ["1", "2", "1"], "one reduces and one fails, of two"
+    assert list(by_setting(found[1:2]).values()) == [None]
+    assert counts(headline(found[1:2], "noise")) == ["1", "1"]
 
 
 def test_what_hides_somewhere_is_only_as_good_as_its_weakest_setting(folder: Folder, tmp_path: Path) -> None:
     board.defended(folder)
     board.defended(folder, checkpoint="trained", share=1.0)
     first, second = found = rows(folder, tmp_path)
-    assert "hides the private images in 1 of 2 settings" in headline(found, "x")
-    assert headline(found, "x").endswith("the weakest one counts.")
-    assert headline((first,), "x").endswith("in 1 of 1 setting.") and "hides" not in headline((second,), "x")
+    assert list(by_setting(found).values()) == [Word.HIDES, Word.FAILS]
+    assert Word.HIDES in headline(found, "x") and Word.HIDES not in headline((second,), "x")
+    sentences = [headline(items, "x").count(". ") for items in (found, (first,))]
+    assert sentences == [1, 0], "that the weakest setting counts is said where it does"
 
 
 def test_the_cost_counts_by_its_upper_limit(folder: Folder, tmp_path: Path) -> None:
@@ -201,10 +207,11 @@ def test_settings_that_were_not_tested_stand_beside_the_others(folder: Folder, t
     board.defended(folder)
     board.defended(folder, checkpoint="trained", seeds=2)
     found = rows(folder, tmp_path)
-    assert "hides the private images in 1 of 2 settings, was not tested in 1." in headline(found, "x")
+    assert list(by_setting(found).values()) == [Word.HIDES, Word.NOT_TESTED]
+    assert counts(headline(found, "x")) == ["1", "2", "1"]
     alone = headline(found[1:], "x")
-    assert alone.startswith("x was not tested: ") and FEW_SEEDS in alone and FEW_RELEASES in alone
-    assert headline((), "x") == "x was not tested: no attack met it in any setting."
+    assert all(fact in alone for fact in (Word.NOT_TESTED, FEW_SEEDS, FEW_RELEASES))
+    assert Word.NOT_TESTED in headline((), "x")
 
 
 def test_a_strength_that_was_not_tested_does_not_stand_for_a_setting(folder: Folder, tmp_path: Path) -> None:
@@ -229,23 +236,20 @@ def test_the_pages_say_the_verdict_and_every_setting(tmp_path: Path, releases: i
     told = origin("full@9", records)
     result = Audit(name="noise", checklist=checklist(SOUND), rows=found, origin=told)
     markdown, html = (path.read_text(encoding="utf-8") for path in write(result, tmp_path))
-    assert markdown.startswith(f"# Audit of noise\n\n**{result.headline}")
+    assert f"**{result.headline}" in markdown
     assert result.headline in html and "<img" not in html and '<tr class="' in html
     few = releases < 15
-    assert ("Not tested: fewer than" in markdown) is ("Not tested: fewer than" in html) is few
-    assert "Matrix full@9; commit 0123456789, 0123456789 with local changes" in html
-    assert "2 records of 2030-01-01 to 2030-01-02." in html
+    assert bool(result.warning) is few
+    assert result.warning in unescape(html) and escaped(result.warning) in markdown
+    assert told in html and told.count("0123456789") == 2 == told.count("2030-01-0") and "full@9" in told
     (line,) = [line for line in markdown.splitlines() if line.startswith("| gradients")]
     cells = dict(zip(HEAD, line.strip("| ").split(" | "), strict=False))
-    assert cells["verdict"].startswith("not tested" if few else "hides")
+    assert cells["verdict"].startswith(Word.NOT_TESTED if few else Word.HIDES)
     if not few:
         assert cells["recovered ↑"] == r"0 of 75, 0 \[0, 5\] %"
         assert cells["undefended"] == r"75 of 75, 100 \[95, 100\] %"
         assert cells["undefended accuracy %"] == "95.0" and cells["accuracy %"] == "94.8"
-        assert (
-            cells["loss, points (upper limit)"].startswith("0.2 (≤ ")
-            and cells["releases x seeds"] == "15 x 5"
-        )
+        assert cells[HEAD[5]].startswith("0.2 (≤ ") and cells[HEAD[10]] == "15 x 5"
         assert cells[DROP].startswith("100 ") and cells["strongest attack"] == "strong/adaptive"
     for word, meaning in MEANING.items():
         assert f"- **{word.value}**: " in markdown and f"<b>{word.value}</b>" in html and meaning
@@ -253,13 +257,13 @@ def test_the_pages_say_the_verdict_and_every_setting(tmp_path: Path, releases: i
 
 def test_records_of_no_commit_and_no_date_say_so() -> None:
     nothing = pd.DataFrame({"commit": [""], "dirty": [""], "finished": [""]})
-    assert origin("m@1", nothing) == "Matrix m@1; commit unknown; 1 record of an unknown date."
+    assert "m@1" in origin("m@1", nothing) and origin("m@1", nothing).count("unknown") == 2
 
 
 def test_a_broken_contract_comes_before_all_numbers(tmp_path: Path) -> None:
     found = rows(board.defended(board.undefended(Folder())), tmp_path)
     result = Audit(name="noise", checklist=checklist(SOUND, FAULT), rows=found)
-    assert result.headline == "noise breaks its contract, so its numbers mean nothing yet."
+    assert not any(word in result.headline for word in Word) and counts(result.headline) == []
     markdown, html = (path.read_text(encoding="utf-8") for path in write(result, tmp_path))
-    assert "1 of 2 promises are broken" in markdown
+    assert "- **clients**: " in markdown and "- **card**: " not in markdown
     assert "mixes &lt;them&gt;" in html and "<them>" not in html
