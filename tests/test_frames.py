@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ def test_importing_the_package_imports_no_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
     code = "import sys; from bench import Leaderboard; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
-    with pytest.raises(AttributeError, match="no attribute 'leaderboard'"):
+    with pytest.raises(AttributeError, match="'leaderboard'"):
         _ = bench.leaderboard
 
 
@@ -50,7 +51,7 @@ def test_the_leaderboard_is_that_of_the_published_tables() -> None:
 
 def test_what_is_no_results_folder_is_refused(tmp_path: Path) -> None:
     for read in (load_records, load_images, Leaderboard):
-        with pytest.raises(UsageError, match="there is no records folder in it"):
+        with pytest.raises(UsageError, match=re.escape(str(tmp_path))):
             read(tmp_path)
 
 

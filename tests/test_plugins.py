@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,18 +57,16 @@ def test_reading_cards_imports_no_torch() -> None:
     assert done.stdout == "False\n"
 
 
-def test_an_unknown_name_suggests_the_nearest(folders: Folders) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name", "facts"),
+    [("attack", "gues", "'gues'.*'guess'"), ("attack", "zzz", "'zzz'.*guess"), ("defense", "zzz", "'zzz'")],
+)
+def test_an_unknown_name_is_answered_with_what_there_is(
+    folders: Folders, kind: Kind, name: str, facts: str
+) -> None:
     folders.add("attack", "guess")
-    with pytest.raises(UsageError, match="unknown attack 'gues'; did you mean 'guess'\\?"):
-        find("attack", "gues")
-
-
-def test_an_unknown_name_without_a_neighbour_lists_what_there_is(folders: Folders) -> None:
-    folders.add("attack", "guess")
-    with pytest.raises(UsageError, match="here: unknown attack 'zzz'; known: guess"):
-        find("attack", "zzz", where="here")
-    with pytest.raises(UsageError, match="unknown defense 'zzz'; known: none"):
-        find("defense", "zzz")
+    with pytest.raises(UsageError, match=f"^here: .*{kind} {facts}"):
+        find(kind, name, where="here")
 
 
 def test_a_broken_card_does_not_hide_the_others(folders: Folders) -> None:
@@ -87,13 +86,12 @@ def test_a_folder_without_its_code_or_its_card_is_broken(folders: Folders) -> No
     found = discover("attack")
     assert not found.plugins
     assert set(found.broken) == {"no_code", "no_card"}
-    assert "attack.py: file is missing; the folder of every attack holds" in found.broken["no_code"]
-    assert found.broken["no_card"].endswith("card.toml: file is missing")
+    assert "attack.py" in found.broken["no_code"] and "card.toml" in found.broken["no_card"]
 
 
 def test_a_folder_that_python_cannot_import_is_broken(folders: Folders) -> None:
     folders.add("attack", "my.attack")
-    with pytest.raises(PluginError, match="must be a Python identifier, like my_attack"):
+    with pytest.raises(PluginError, match="my_attack"):
         find("attack", "my.attack")
 
 
@@ -140,35 +138,29 @@ def test_code_never_comes_from_another_folder_than_the_card(
     import bench.attacks
 
     monkeypatch.setattr(bench.attacks, "__path__", [str(f.root / "attacks") for f in (folders, second)])
-    with pytest.raises(PluginError, match=r"hidden by .*second"):
+    with pytest.raises(PluginError, match="second"):
         build_attack("guess", {})
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("code", "facts"),
     [
-        ("1 / 0", "raises at import: ZeroDivisionError: division by zero"),
-        ("import nowhere_to_be_found", "raises at import: ModuleNotFoundError"),
-        ("def (", "raises at import: SyntaxError"),
-        ("import sys; sys.exit(3)", "raises at import: SystemExit: 3"),
-        ("x = 1", "must define exactly one Attack subclass, found none"),
-        ("from bench.api import Attack", "must define exactly one Attack subclass, found none"),
-        (
-            CODE["attack"] + "class Another(Mine): pass",
-            "must define exactly one Attack subclass, found 2: Another, Mine",
-        ),
-        (CODE["attack"].replace("steps=10", "rounds=10"), "Mine does not take its card's parameters"),
-        (CODE["attack"].replace("reconstruct", "rebuild"), "Mine does not take its card's parameters"),
-        (CODE["attack"].replace("self.steps = steps", "1 / 0"), r"Mine\(steps=10\) raises ZeroDivisionError"),
+        ("1 / 0", "import.*ZeroDivisionError"),
+        ("import nowhere_to_be_found", "import.*ModuleNotFoundError"),
+        ("def (", "import.*SyntaxError"),
+        ("import sys; sys.exit(3)", "import.*SystemExit.*3"),
+        ("x = 1", "one Attack .*none"),
+        ("from bench.api import Attack", "one Attack .*none"),
+        (CODE["attack"] + "class Another(Mine): pass", "one Attack .*2.*Another, Mine"),
+        (CODE["attack"].replace("steps=10", "rounds=10"), "Mine.*parameters"),
+        (CODE["attack"].replace("reconstruct", "rebuild"), "Mine.*parameters"),
+        (CODE["attack"].replace("self.steps = steps", "1 / 0"), r"Mine\(steps=10\).*ZeroDivisionError"),
     ],
 )
-def test_broken_code_is_one_clear_error_that_names_the_file(
-    folders: Folders, code: str, message: str
-) -> None:
+def test_broken_code_is_one_clear_error_that_names_the_file(folders: Folders, code: str, facts: str) -> None:
     folder = folders.add("attack", "guess", code=code)
-    with pytest.raises(PluginError, match=message) as error:
+    with pytest.raises(PluginError, match=f"^{re.escape(str(folder / 'attack.py'))}.*{facts}"):
         build_attack("guess", {})
-    assert str(error.value).startswith(str(folder / "attack.py"))
 
 
 def test_two_names_of_one_class_are_one_class(folders: Folders) -> None:
@@ -177,9 +169,9 @@ def test_two_names_of_one_class_are_one_class(folders: Folders) -> None:
 
 
 def test_a_constructor_may_refuse_in_its_own_words(folders: Folders) -> None:
-    refusal = 'from bench.api import BenchError; raise BenchError("not today")'
+    refusal = 'from bench.api import BenchError; raise BenchError("refused")'
     folders.add("attack", "guess", code=CODE["attack"].replace("self.steps = steps", refusal))
-    with pytest.raises(BenchError, match=r"^not today$"):
+    with pytest.raises(BenchError, match=r"^refused$"):
         build_attack("guess", {})
 
 
@@ -193,24 +185,23 @@ def test_parameters_are_the_cards_defaults_overridden(folders: Folders) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"),
+    ("parameters", "facts"),
     [
-        ({"scal": 1.0}, "unknown parameter of defense blur 'scal'; did you mean 'scale'?"),
-        ({"scale": -1.0}, "defense blur: scale: -1.0 is below the minimum 0"),
-        ({"scale": "big"}, "defense blur: scale: expected float, got 'big'"),
-        ({"scale": True}, "defense blur: scale: expected float, got True"),
-        ({"scale": float("nan")}, "defense blur: scale: expected a finite number, got nan"),
-        ({"scale": 10**400}, "defense blur: scale: the number is too large"),
-        ({"shape": "peeked"}, "defense blur: shape: 'peeked' is not one of 'flat', 'peaked'"),
+        ({"scal": 1.0}, "'scal'.*'scale'"),
+        ({"scale": -1.0}, r"scale: .*-1\.0.*0"),
+        ({"scale": "big"}, "scale: .*float.*'big'"),
+        ({"scale": True}, "scale: .*float.*True"),
+        ({"scale": float("nan")}, "scale: .*nan"),
+        ({"scale": 10**400}, "scale: "),
+        ({"shape": "peeked"}, "shape: .*'peeked'.*'flat', 'peaked'"),
     ],
 )
 def test_a_wrong_parameter_is_explained(
-    folders: Folders, parameters: dict[str, float | str], message: str
+    folders: Folders, parameters: dict[str, float | str], facts: str
 ) -> None:
     folders.add("defense", "blur")
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(UsageError, match=rf"^file\.toml: .*defense blur.*{facts}"):
         resolve("defense", "blur", parameters, where="file.toml")
-    assert str(error.value) == f"file.toml: {message}"
 
 
 @pytest.mark.parametrize(
