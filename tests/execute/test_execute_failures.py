@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bench.api.errors import UsageError
+from bench.execute.devices import devices
+from bench.execute.progress import display
 from tests.world import ATTACK, World, build_world
 
 from .chaos import alive
@@ -21,24 +26,32 @@ from .chaos import alive
 ACTS = ("guess", "raise", "exit", "memory", "hang", "impossible", "shape", "nan", "some")
 
 
+def assert_ended(world: World, **expected: tuple[str, str]) -> None:
+    """Every act of the toy ended with this status and a reason that names these facts."""
+    found = world.outcomes()
+    assert {act: status for act, (status, _) in found.items()} == {
+        a: status for a, (status, _) in expected.items()
+    }
+    for act, (_, facts) in expected.items():
+        assert re.search(facts, found[act][1]), (act, found[act])
+
+
 def test_every_failure_becomes_a_record(world: World) -> None:
     world.matrix(*ACTS, checkpoints='["trained"]')
     result = world.run(timeout=3.0, display="json")
     assert result.returncode == 1, result.stdout + result.stderr
-    assert world.outcomes() == {
-        "guess": ("done", ""),
-        "some": ("done", ""),
-        "raise": ("failed", "RuntimeError: the toy is broken"),
-        "exit": ("failed", "worker died with exit code 7"),
-        "memory": ("oom", "MemoryError"),
-        "hang": ("timeout", "no result within 3 s"),
-        "impossible": ("incompatible", "toys cannot do that"),
-        "shape": (
-            "failed",
-            "attack toy[act=shape]: images has shape (2, 1, 1, 16, 32), expected (2, 1, 1, 32, 32)",
-        ),
-        "nan": ("failed", "attack toy[act=nan]: no victim has a finite reconstruction"),
-    }
+    assert_ended(
+        world,
+        guess=("done", "^$"),
+        some=("done", "^$"),
+        **{"raise": ("failed", "RuntimeError: broken toy")},
+        exit=("failed", r"\b7\b"),
+        memory=("oom", "MemoryError"),
+        hang=("timeout", r"\b3 s\b"),
+        impossible=("incompatible", "no toys"),
+        shape=("failed", r"toy\[act=shape\].*\(2, 1, 1, 16, 32\).*\(2, 1, 1, 32, 32\)"),
+        nan=("failed", r"toy\[act=nan\]"),
+    )
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert [event["event"] for event in events if event["event"] != "message"] == [
         "start",
@@ -54,28 +67,31 @@ def test_every_failure_becomes_a_record(world: World) -> None:
     assert all(",0,0,,,,0,,0,,,,done," in row for row in diverged), "a diverged victim is scored as such"
 
     broken = next(r for r in world.records() if "RuntimeError" in r["reason"])
-    assert "the toy is broken" in broken["traceback"]
+    assert "broken toy" in broken["traceback"]
     assert all(len(path.read_bytes()) <= 4096 for path in world.out.glob("records/*.json"))
 
     (world.root / "plugins/attacks/toy/attack.py").write_text(ATTACK.replace("time.sleep(3600)", "pass"))
     world.matrix("hang", "guess", checkpoints='["trained"]')
-    edited = world.run(timeout=3.0)
-    assert "2 stale; 2 to run" in edited.stdout, "an edited plug-in makes its cells stale"
+    edited = map(json.loads, world.run(timeout=3.0, display="json").stdout.splitlines())
+    (start,) = [event for event in edited if event["event"] == "start"]
+    assert start["counts"] == {"stale": 2}, "an edited plug-in makes its cells stale"
     assert world.outcomes()["hang"] == ("done", "")
 
 
 def test_a_worker_that_is_killed_from_outside_costs_its_cell_a_second_try(world: World) -> None:
     world.matrix("killed_once", "killed", "exit", "guess", checkpoints='["trained"]')
-    result = world.run(workers=1)
+    result = world.run(workers=1, display="json")
     assert result.returncode == 1, result.stdout + result.stderr
-    assert world.outcomes() == {
-        "killed_once": ("done", ""),
-        "killed": ("oom", "two workers were killed (SIGKILL), most likely out of memory"),
-        "exit": ("failed", "worker died with exit code 7"),
-        "guess": ("done", ""),
-    }
+    assert_ended(
+        world,
+        killed_once=("done", "^$"),
+        killed=("oom", "SIGKILL"),
+        exit=("failed", r"\b7\b"),
+        guess=("done", "^$"),
+    )
     assert Counter(world.calls()) == {"killed_once": 2, "killed": 2, "exit": 1, "guess": 1}
-    assert result.stderr.count("its worker was killed, tried again") == 2
+    events = [json.loads(line)["event"] for line in result.stdout.splitlines()]
+    assert events.count("message") == 2, "both second tries are told"
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
@@ -107,19 +123,14 @@ def test_who_takes_all_memory_fails_alone(world: World) -> None:
     world.matrix("greedy", "guess", checkpoints='["trained"]')
     result = world.run(workers=1)
     assert result.returncode == 1, result.stdout + result.stderr
-    status, reason = world.outcomes()["greedy"]
-    assert status == "oom"
-    assert "can't allocate memory" in reason
-    assert world.outcomes()["guess"] == ("done", "")
+    assert_ended(world, greedy=("oom", "allocate"), guess=("done", "^$"))
 
 
 def test_images_on_another_device_are_no_result(world: World) -> None:
     world.matrix("device", "guess", checkpoints='["trained"]')
     result = world.run(workers=1)
     assert result.returncode == 1, result.stdout + result.stderr
-    assert world.outcomes()["device"][0] == "failed"
-    assert "meta" in world.outcomes()["device"][1]
-    assert world.outcomes()["guess"] == ("done", "")
+    assert_ended(world, device=("failed", "meta"), guess=("done", "^$"))
 
 
 @pytest.mark.slow
@@ -132,7 +143,7 @@ def test_garbage_in_the_store_is_found_and_computed_again(world: World) -> None:
     shutil.rmtree(world.out)  # what is left is the store, with the garbage in it
     again = world.run(workers=1)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "damaged, removed and computed again" in again.stderr
+    assert str(world.cache) in again.stderr, "what was damaged is named"
     assert {line for line in world.rows() if "garbage" not in line} == found
     clean = build_world(world.root.parent / "clean")
     clean.matrix("guess", "some")
@@ -147,7 +158,7 @@ def test_a_broken_victim_fails_its_cells_once(world: World) -> None:
     world.plugin(
         "defense",
         "bad",
-        code + "        raise ValueError('no gradients today')\n",
+        code + "        raise ValueError('refused')\n",
         'channels = ["gradients"]',
     )
     path = world.matrix("guess", "some")
@@ -155,43 +166,44 @@ def test_a_broken_victim_fails_its_cells_once(world: World) -> None:
     result = world.run()
     assert result.returncode == 1
     assert {(r["status"], r["reason"]) for r in world.records()} == {
-        ("failed", "victim: ValueError: no gradients today")
+        ("failed", "victim: ValueError: refused")
     }
     assert len(world.records()) == 4
-    assert "victim lenet under bad on tiny" in result.stderr
+    assert any({"victim", "lenet", "bad", "tiny"} <= {*line.split()} for line in result.stderr.splitlines())
     assert world.calls() == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"device": "tpu"}, "write auto, cpu, cuda or cuda:0,1"),
-        ({"display": "loud"}, "write auto, rich, plain or json"),
-    ],
+    ("reader", "value", "facts"), [(devices, "tpu", "'tpu'.*cuda"), (display, "loud", "'loud'.*json")]
 )
-def test_wrong_arguments_are_explained(arguments: dict[str, str], message: str) -> None:
-    from bench.api.errors import UsageError
-    from bench.execute.devices import devices
-    from bench.execute.progress import display
+def test_wrong_arguments_are_explained(reader: Callable[[str], object], value: str, facts: str) -> None:
+    with pytest.raises(UsageError, match=facts):
+        reader(value)
 
-    with pytest.raises(UsageError, match=message):
-        devices(arguments["device"]) if "device" in arguments else display(arguments["display"])
+
+def rebuilt(world: World) -> dict[str, str]:
+    """Checksums of what the guesses of a world have rebuilt."""
+    guesses = [item for item in world.records() if ["act", "guess"] in item["cell"]["attack"]["parameters"]]
+    assert {item["status"] for item in guesses} == {"done"}
+    return {item["id"]: item["reconstruction_sha256"] for item in guesses}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What guesses rebuild where nothing else runs."""
+    clean = build_world(tmp_path_factory.mktemp("clean") / "world")
+    clean.matrix("guess", seeds="[0, 1]")
+    assert clean.run(workers=1).returncode == 0
+    return rebuilt(clean)
 
 
 @pytest.mark.parametrize("act", ["double", "limit", "patch"])
-def test_what_a_plugin_changes_of_its_process_reaches_no_other_cell(world: World, act: str) -> None:
+def test_what_a_plugin_changes_of_its_process_reaches_no_other_cell(
+    world: World, act: str, alone: dict[str, str]
+) -> None:
     world.matrix(act, "guess", seeds="[0, 1]")
     world.run(workers=1)  # the cell itself may fail of what it did
-    clean = build_world(world.root.parent / "clean")
-    clean.matrix("guess", seeds="[0, 1]")
-    assert clean.run(workers=1).returncode == 0
-
-    def rebuilt(one: World) -> dict[str, str]:
-        guesses = [item for item in one.records() if ["act", "guess"] in item["cell"]["attack"]["parameters"]]
-        assert {item["status"] for item in guesses} == {"done"}
-        return {item["id"]: item["reconstruction_sha256"] for item in guesses}
-
-    assert rebuilt(world) == rebuilt(clean)
+    assert rebuilt(world) == alone
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")

@@ -93,11 +93,11 @@ def test_two_machines_that_disagree_are_named(copy: World) -> None:
 
 def test_what_cannot_be_merged_is_refused_before_anything_is_written(copy: World, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="no records folder"):
+    with pytest.raises(UsageError, match="empty"):
         merge([copy.root / "0", tmp_path / "empty"], tmp_path / "merged")
     copy.matrix("guess", releases="3", seeds="[0]")
     assert copy.run(out=str(copy.root / "rich")).returncode == 0
-    with pytest.raises(UsageError, match="the folders have it twice, with releases"):
+    with pytest.raises(UsageError, match="releases"):
         merge([copy.out, copy.root / "rich"], tmp_path / "merged")
     assert not (tmp_path / "merged/records").exists()
 

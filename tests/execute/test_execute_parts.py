@@ -111,7 +111,7 @@ def test_rows_survive_a_crash_between_their_record_and_the_fold(world: World, ce
     results.remove([cells[0].id])
     results.fold()
     assert len(world.rows()) == 2
-    assert "because, of this" in world.rows()[1], "a reason is one line"
+    assert " ".join(FAILURE.reason.split()) in world.rows()[1], "a reason is one line"
 
 
 def test_rows_are_sorted_by_number_and_refuse_strangers(cells: list[Cell]) -> None:
@@ -127,8 +127,8 @@ def test_rows_are_sorted_by_number_and_refuse_strangers(cells: list[Cell]) -> No
     assert unpack(packed, "x")[7][13] == ""
     assert unpack(packed, "x")[2][13] == "0.285714"
     for broken in (packed[:-9], packed[:20] + b"zzzz" + packed[24:], b"hello"):
-        with pytest.raises(CorruptRowsError, match="the name"):
-            unpack(broken, "the name")
+        with pytest.raises(CorruptRowsError, match=r"rows\.gz"):
+            unpack(broken, "rows.gz")
 
 
 def test_the_plan_runs_what_is_missing_or_stale(world: World, cells: list[Cell]) -> None:
@@ -151,7 +151,7 @@ def test_cells_that_would_share_their_rows_are_refused(world: World, cells: list
     record = _failed(cells[0]).record
     assert check_rows_are_distinct([richer], {record.id: record}) == [record.id], "a failure gives way"
     done = record.model_copy(update={"status": Status.DONE})
-    with pytest.raises(UsageError, match="budget 4 and 99 wanted now; use another --out"):
+    with pytest.raises(UsageError, match=r"budget.*\b4\b.*\b99\b.*--out"):
         check_rows_are_distinct([richer], {done.id: done})
     assert check_rows_are_distinct([cells[0], richer], {done.id: done}) == [], "one matrix, two budgets"
 
@@ -174,7 +174,7 @@ def test_cells_wait_for_their_victim_and_let_others_pass(cells: list[Cell]) -> N
     assert passed is not None and (passed.kind, passed.cell) == (Kind.CELL, cells[4])
     lost = schedule.ended(first[0], FAILURE)
     assert [task.cell for task, _ in lost] == cells[:4]
-    assert lost[0][1].reason == "victim: because, of\nthis"
+    assert lost[0][1].reason == f"victim: {FAILURE.reason}"
     assert len(schedule.remaining()) == 3
 
 
@@ -193,10 +193,9 @@ def test_a_full_disk_is_said_clearly_and_breaks_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.os, "fsync", full)
-    message = "no space left on .*: free space and run the same command again"
-    with pytest.raises(DiskFullError, match=message):
+    with pytest.raises(DiskFullError, match=str(world.out)):
         results.commit(_failed(cells[1]))
-    with pytest.raises(DiskFullError, match=message):
+    with pytest.raises(DiskFullError, match=str(world.cache)):
         store.get_or_compute("victim", "b" * 64, lambda: good)
     assert not store.has("victim", "b" * 64)
     monkeypatch.undo()
@@ -222,7 +221,7 @@ def test_the_store_computes_once_and_notices_damage(tmp_path: Path) -> None:
         path = store.folder("victim", "c" * 64) / name
         path.unlink() if damage is None else path.write_bytes(damage)
         store.get_or_compute("victim", "c" * 64, compute)
-        assert warnings.pop() == f"{path}: damaged, removed and computed again"
+        assert str(path) in warnings.pop() and warnings == []
     assert len(calls) == 4
 
 
@@ -240,7 +239,7 @@ def test_a_pickle_in_the_store_is_damage_and_is_never_loaded(tmp_path: Path) -> 
         (folder / "meta.json").write_text(json.dumps(meta | {"sha256": sha256(data)}))
         assert store.sound("victim", "e" * 64), "its checksum is right: only the format protects"
         assert store.get_or_compute("victim", "e" * 64, lambda: good).tensors["x"].tolist() == [1, 1, 1]
-        assert "tensors.safetensors: damaged, removed and computed again" in warnings[-1]
+        assert str(folder / "tensors.safetensors") in warnings[-1]
     assert len(warnings) == 4
     assert not trap.exists()
 
@@ -346,13 +345,11 @@ def test_the_bar_draws(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
     bar: Any = display("rich")
     bar.start({"missing": 2}, Progress(total=2))
-    bar.finished(
-        "a cell [x=1]", "failed", "why", 1.0, Progress(total=2, done=1, failed=1, running=("b [y]",))
-    )
+    bar.finished("a[x=1]", "failed", "why", 1.0, Progress(total=2, done=1, failed=1, running=("b [y]",)))
     bar.finish({"done": 1, "failed": 1}, 3.0)
     text = capsys.readouterr().out
-    assert "failed: a cell [x=1]: why" in text
-    assert "1 done, 1 failed after 0:03" in text
+    assert "a[x=1]" in text and "why" in text
+    assert all(fact in text.splitlines()[-1] for fact in ("1 done", "1 failed", "0:03"))
 
 
 def test_sheets_show_matched_pixels_without_loss() -> None:

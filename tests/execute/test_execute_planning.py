@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +67,7 @@ def test_times_are_read(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "20", "m", "0s", "-1m", "1m1h", "20 minutes", "nan", "9" * 400 + "h"])
 def test_a_time_that_cannot_be_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="write a time with its unit, like 20m"):
+    with pytest.raises(UsageError, match=re.escape(repr(text))):
         parse_duration(text)
 
 
@@ -150,10 +152,9 @@ def test_a_shared_stage_is_paid_for_although_the_cell_that_comes_first_is_unknow
     assert (found[1].seconds, found[1].known) == (7.0, 7.0), "its release, attack and scores"
     sums = _sums(found, workers=1)
     assert (sums["seconds"], sums["at_least"], sums["predicted"]) == (10.0, True, 1)
-    assert _words(sums, 1, 1, 2).startswith("at least 0:10 on 1 workers")
+    assert "0:10" in _words(sums, 1, 1, 2)
     alone = _sums(found[1:], workers=1)
-    assert alone["at_least"] is False
-    assert _words(alone, 1, 1, 1).startswith("about 0:07 on 1 workers")
+    assert alone["at_least"] is False and "0:07" in _words(alone, 1, 1, 1)
 
 
 def test_a_forecast_scales_with_budget_and_releases_and_says_so(cells: list[Cell]) -> None:
@@ -171,27 +172,26 @@ def test_a_forecast_scales_with_budget_and_releases_and_says_so(cells: list[Cell
 
 
 def test_a_dry_run_tells_what_is_cached_and_what_the_rest_takes(world: World) -> None:
+    def planned(**more: bool) -> list[dict[str, Any]]:
+        done = world.run(dry_run=True, display="json", **more)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     world.matrix("guess", "some")
-    before = world.run(dry_run=True)
-    assert before.returncode == 0, before.stderr
-    assert "4 missing; 4 to run" in before.stdout
-    assert (
-        "no prediction: none of 0 earlier records is like these cells; 0 of 20 stages are cached"
-        in before.stdout
-    )
+    plan = planned()[-1]
+    assert (plan["counts"], plan["to_run"], plan["records"]) == ({"missing": 4}, 4, 0)
+    assert (plan["seconds"], plan["cached_stages"], plan["stages"]) == (None, 0, 20)
     assert not world.out.exists() and not world.cache.exists()
 
     assert world.run().returncode == 0
     path = sorted(world.out.glob("records/*.json"))[0]
     record = json.loads(path.read_text())
     path.unlink()
-    after = world.run(dry_run=True)
-    assert "(cached: victim, evaluator, release, reconstruction, scores)" in after.stdout
-    assert "3 done, 1 missing; 1 to run" in after.stdout
-    assert "5 of 5 stages are cached" in after.stdout
-    events = [
-        json.loads(line) for line in world.run(dry_run=True, force=True, display="json").stdout.splitlines()
-    ]
+    cell, plan = planned()
+    assert cell["cost"]["cached"] == ["victim", "evaluator", "release", "reconstruction", "scores"]
+    assert (plan["counts"], plan["to_run"]) == ({"done": 3, "missing": 1}, 1)
+    assert (plan["cached_stages"], plan["stages"]) == (5, 5)
+    events = planned(force=True)
     assert [event["event"] for event in events] == ["cell"] * 4 + ["plan"]
     assert events[-1]["predicted"] == events[-1]["exact"] == 4
     assert events[-1]["seconds"] > 0 and events[-1]["memory_mb"] > 100
@@ -203,10 +203,11 @@ def test_a_dry_run_tells_what_is_cached_and_what_the_rest_takes(world: World) ->
 def test_a_budget_ends_a_run_cleanly_and_the_next_one_goes_on(world: World) -> None:
     slow = "{name = 'toy', act = 'guess', pause = 3600.0}"
     world.matrix("guess", slow, checkpoints='["trained"]')
-    result = world.run(budget=40.0)
+    result = world.run(budget=40.0, display="json")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "the budget is spent: 1 cells are left; the same command continues" in result.stderr
-    assert "1 done, 1 missing after" in result.stdout
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert events[-1]["counts"] == {"done": 1, "missing": 1}
+    assert any("budget" in event["text"] for event in events if event["event"] == "message")
     assert [record["status"] for record in world.records()] == ["done"], "what was given up has no record"
     assert not [path for path in world.root.rglob("*.part")]
     assert (world.out / "leaderboard.md").exists()
@@ -214,7 +215,7 @@ def test_a_budget_ends_a_run_cleanly_and_the_next_one_goes_on(world: World) -> N
     world.matrix("guess", "some", checkpoints='["trained"]')
     again = world.run(budget=100.0)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "spent" not in again.stderr
+    assert "budget" not in again.stderr
     assert {record["status"] for record in world.records()} == {"done"}
 
 

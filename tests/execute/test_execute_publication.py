@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from bench.cache.keys import Identity
-from bench.cli.main import main
 from bench.execute.folder import publication
 from bench.execute.folder.publication import publish, withhold
 from bench.matrix import Cell
@@ -17,13 +16,10 @@ from bench.records.outcome import Failure, Outcome, failed
 from bench.records.publication import FILE, digest, pin, read_publication
 from bench.records.record import Status
 from bench.records.results import CONFIRMATION, Results
-from tests.world import World
+from tests.world import World, bench
 
 COMMIT, OTHER = "a" * 40, "b" * 40
-
-
-def bench(*arguments: object) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)))
+TITLE = ("tiny@1,", COMMIT[:10])
 
 
 def recorded(
@@ -32,7 +28,7 @@ def recorded(
     """A folder with a record of every cell, measured by these commits in turn."""
     results = Results(out or world.out)
     for number, cell in enumerate(cells):
-        failure = Failure(status=Status.INCOMPATIBLE, reason="toys cannot do that")
+        failure = Failure(status=Status.INCOMPATIBLE, reason="no toys")
         outcome = failed(cell, Identity("cpu").keys(cell), failure, device="cpu")
         at = {"commit": commits[number % len(commits)], "dirty": dirty}
         provenance = outcome.record.provenance.model_copy(update=at)
@@ -44,18 +40,19 @@ def recorded(
 def test_a_published_folder_is_no_longer_compared_with_todays_code(world: World, cells: list[Cell]) -> None:
     matrix = recorded(world, cells, COMMIT)
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
-    assert (result.exit_code, result.stdout) == (0, f"tiny@1, published at {COMMIT[:10]}\n")
+    assert result.exit_code == 0 and set(TITLE) <= {*result.stdout.split()}
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
         code.write("EDITED = 1\n")
     now = bench("status", world.out)
     assert now.exit_code == 0, now.output
     title, *rows = now.stdout.splitlines()
-    assert title == f"tiny@1, published at {COMMIT[:10]}"
+    assert set(TITLE) <= {*title.split()}
     counts = dict(row.split() for row in rows)
     assert (counts["n/a"], counts["stale"], counts["cells"]) == (str(len(cells)), "0", str(len(cells)))
     asked = bench("status", world.out, "--matrix", matrix, "--device", "cpu")
-    assert asked.stdout.startswith(f"{title}; against today's code:\n")
-    assert f"stale    {_of_the_toy(cells)}\n" in asked.stdout
+    against, *rows = asked.stdout.splitlines()
+    assert against.startswith(title)
+    assert dict(row.split() for row in rows)["stale"] == str(_of_the_toy(cells))
 
 
 def _of_the_toy(cells: list[Cell]) -> int:
@@ -71,7 +68,7 @@ def test_what_was_changed_since_is_not_what_was_published(
     publish(world.out, str(matrix), device="cpu")
     path = sorted(world.out.glob("records/*.json"))[0]
     if damage == "record":
-        path.write_text(path.read_text().replace("toys cannot do that", "toys could do that"))
+        path.write_text(path.read_text().replace("no toys", "some toys"))
     elif damage == "rows":
         (world.out / "images.csv.gz").unlink()
     else:
@@ -79,9 +76,7 @@ def test_what_was_changed_since_is_not_what_was_published(
     found = read_publication(world.out)
     assert found is not None and not found.stands(world.out)
     result = bench("status", world.out, "--matrix", matrix, "--device", "cpu")
-    assert result.stdout.startswith(
-        f"tiny@1, published at {COMMIT[:10]}, changed since; against today's code:\n"
-    )
+    assert result.stdout.startswith(f"{found.title}, changed ")
 
 
 def test_only_what_one_commit_has_measured_whole_is_published(
@@ -92,12 +87,12 @@ def test_only_what_one_commit_has_measured_whole_is_published(
     assert publish(world.out, str(matrix), device="cpu").commit == "c" * 40, "no cell is stale: today's code"
     monkeypatch.setattr("bench.execute.folder.publication.code_commit", lambda: ("c" * 40, True))
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
-    assert result.exit_code == 2 and "not committed: commit it, then publish" in result.stderr
+    assert result.exit_code == 2 and "commit" in result.stderr
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
         code.write("EDITED = 1\n")
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
     assert result.exit_code == 2
-    assert "records are of 2 commits" in result.stderr and f"{_of_the_toy(cells)} are stale" in result.stderr
+    assert re.search(rf"\b2 commits.*\b{_of_the_toy(cells)} .*stale", result.stderr)
     recorded(world, cells, COMMIT, dirty=True)
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
         code.write("AGAIN = 1\n")
@@ -106,7 +101,7 @@ def test_only_what_one_commit_has_measured_whole_is_published(
     recorded(world, cells, COMMIT)
     next(world.out.glob("records/*.json")).unlink()
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
-    assert result.exit_code == 2 and f"1 of {len(cells)} cells of tiny@1 are missing" in result.stderr
+    assert result.exit_code == 2 and re.search(rf"\b1 of {len(cells)} .*tiny@1", result.stderr)
 
 
 def test_the_fresh_seeds_are_published_with_the_rest(world: World, cells: list[Cell]) -> None:
@@ -123,7 +118,7 @@ def test_the_fresh_seeds_are_published_with_the_rest(world: World, cells: list[C
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
         code.write("EDITED = 1\n")
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
-    assert result.exit_code == 2 and "records are of 2 commits" in result.stderr
+    assert result.exit_code == 2 and "2 commits" in result.stderr
 
 
 def test_a_run_into_a_published_folder_says_so(world: World, cells: list[Cell]) -> None:
@@ -138,7 +133,7 @@ def test_a_run_into_a_published_folder_says_so(world: World, cells: list[Cell]) 
     with (world.root / "plugins/attacks/toy/attack.py").open("a") as code:
         code.write("EDITED = 1\n")
     moved = world.run()
-    assert f"{found.title}: what is written now replaces published results" in moved.stdout + moved.stderr
+    assert found.title in moved.stdout + moved.stderr
     still = read_publication(world.out)
     assert still == found and not still.stands(world.out)
 
@@ -178,7 +173,7 @@ def test_pictures_of_data_that_may_not_be_shown_are_not_published(
     monkeypatch.setattr(publication, "dataset_card", lambda name: card.model_copy(update={"pictures": False}))
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
     assert result.exit_code == 0, result.output
-    assert f"{len(cells)} contact sheets taken away" in result.stdout
+    assert f"{len(cells)} contact sheets" in result.stdout
     assert not list(sheets.glob("*.png"))
     found = read_publication(world.out)
     assert found is not None and found.stands(world.out)

@@ -21,6 +21,8 @@ from bench.records.record import Status
 from bench.records.results import Results
 from tests.world import World, build_world
 
+from .chaos import alive
+
 SLOW = ("{name = 'toy', pause = 0.3}", "{name = 'toy', act = 'some', pause = 0.3}")
 SEEDS = "[0, 1]"
 
@@ -30,18 +32,6 @@ def _wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < limit, "nothing happened"
         time.sleep(0.02)
-
-
-def _alive(marker: str) -> list[int]:
-    """Processes whose environment has the marker: the parent, the fork server, the workers."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if marker.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +59,7 @@ def test_killed_and_interrupted_runs_end_like_an_undisturbed_one(world: World, f
     _wait(lambda: len(world.records()) >= 2)
     first.kill()
     first.communicate()
-    _wait(lambda: not _alive(f"BENCH_CACHE={world.cache}"), 10)
+    _wait(lambda: not alive(f"BENCH_CACHE={world.cache}"), 10)
     kept = {path: path.read_bytes() for path in world.out.glob("records/*.json")}
     assert 2 <= len(kept) < 8
 
@@ -78,7 +68,6 @@ def test_killed_and_interrupted_runs_end_like_an_undisturbed_one(world: World, f
     second.send_signal(signal.SIGINT)
     text, _ = second.communicate(timeout=60)
     assert second.returncode == 130, text
-    assert "interrupted: finished cells are kept" in text
     assert (world.out / "leaderboard.md").exists()
     assert not (world.out / "records" / ".rows").exists(), "all rows are folded"
 
@@ -123,7 +112,6 @@ def test_damaged_files_are_named_and_made_again(undisturbed: World) -> None:
     before = {path: path.read_bytes() for path in world.out.rglob("*") if path.is_file()}
     again = world.run()
     assert again.returncode == 0
-    assert "8 done; 0 to run" in again.stdout
     assert {path: path.read_bytes() for path in world.out.rglob("*") if path.is_file()} == before
 
 
