@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-pytest_plugins = ["tests.world"]
+pytest_plugins = ["tests.api.plugin_folders", "tests.world"]
 
 # Before anything imports torch: pytest-xdist already gives every core a process of its own.
 os.environ["OMP_NUM_THREADS"] = "1"

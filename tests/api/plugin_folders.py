@@ -150,8 +150,10 @@ class Folders:
         return path
 
 
-def plugin_folders(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folders]:
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folders]:
     """An empty place that hides the project's own plug-ins; what it held is forgotten afterwards."""
+    root = tmp_path / "plugins"
     for folder in FOLDERS.values():
         (root / folder).mkdir(parents=True)
     monkeypatch.setenv("BENCH_PLUGIN_PATH", str(root))
@@ -174,9 +176,10 @@ def _modules() -> list[str]:
     return [name for name in sys.modules if name.startswith(prefixes)]
 
 
-def standard(folders: Folders) -> Folders:
+@pytest.fixture
+def folders(bare: Folders) -> Folders:
     """One sound plug-in of each kind: the attack guess, the defense blur, the data set dots."""
-    folders.add("attack", "guess")
-    folders.add("defense", "blur")
-    folders.add("dataset", "dots")
-    return folders
+    bare.add("attack", "guess")
+    bare.add("defense", "blur")
+    bare.add("dataset", "dots")
+    return bare

@@ -4,22 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.api import Adversary
-from bench.cli.main import main
 from bench.cli.text import clean, clean_lines, columns
 from bench.matrix import files
 from tests.api.plugin_folders import BLOCK, MATRIX, Folders, toml_file
+from tests.world import bench
 
 EVIL = "\x1b[31mred\x1b]0;title\x07\u202e\x9b2J [bold]up[/bold]\nnext"
 TAMED = "[31mred]0;title2J [bold]up[/bold] next"
-
-
-def bench(*arguments: object) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)))
 
 
 def listed(what: str) -> list[dict[str, str]]:

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from bench.cli import doctor
-from bench.cli.main import main
 from bench.metrics.lpips_weights import FIX
 from tests.api.plugin_folders import CODE, Folders
+from tests.world import bench
 
 
 def bench_doctor() -> tuple[Result, dict[str, tuple[str, str]]]:
     """The command's result, and its level and text for each thing that it looked at."""
-    result = CliRunner().invoke(main, ["doctor"])
+    result = bench("doctor")
     form = re.compile(r"(ok|optional|warn|FAIL) +(.+?): (.*)", re.DOTALL)
     found = filter(None, map(form.match, re.split(r"\n(?=\S)", result.stdout)))
     return result, {match[2]: (match[1], match[3]) for match in found}

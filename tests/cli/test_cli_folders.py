@@ -4,19 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from bench.cache.keys import Identity
-from bench.cli.main import main
 from bench.matrix import expand, load_matrix
 from bench.records.outcome import Failure, failed
 from bench.records.record import Status
 from bench.records.results import Results
 from tests.api.plugin_folders import BLOCK, Folders
-
-
-def bench(*arguments: object, answer: str = "") -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)), input=answer)
+from tests.world import bench
 
 
 @pytest.fixture

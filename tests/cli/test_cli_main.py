@@ -9,11 +9,12 @@ from types import ModuleType
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+from bench import __version__
 from bench.api.errors import BenchError, PluginError, UsageError
-from bench.cli.main import main
 from tests.api.plugin_folders import Folders
+from tests.world import bench
 
 COMMANDS = ["doctor", "list", "report", "run", "show", "status"]
 
@@ -33,7 +34,7 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Result:
     module = ModuleType("bench.confirm")
     module.run_confirmed = run_matrix  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "bench.confirm", module)
-    return CliRunner().invoke(main, ["run", "--matrix", "mine", "--out", "here"])
+    return bench("run", "--matrix", "mine", "--out", "here")
 
 
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
@@ -64,15 +65,13 @@ def test_listing_loads_no_torch(folders: Folders, what: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
-    result = CliRunner().invoke(main, [command, "-h"])
+    result = bench(command, "-h")
     assert result.exit_code == 0
     assert len(result.output.splitlines()) > 4
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
-    import bench
-
-    assert CliRunner().invoke(main, ["--version"]).output == f"bench {bench.__version__}\n"
+    assert bench("--version").output == f"bench {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["run"], ["list", "cats"], ["show"]])
 def test_a_wrong_command_line_is_2(arguments: list[str]) -> None:
-    result = CliRunner().invoke(main, arguments)
+    result = bench(*arguments)
     assert result.exit_code == 2
     assert "Traceback" not in result.output
 

@@ -85,7 +85,7 @@ def test_a_defense_without_strength_has_none(folders: Folders) -> None:
 
 
 def test_declared_limits_are_cells_with_a_reason(folders: Folders) -> None:
-    folders.add("attack", "single", {"max_batch_size": 1, "max_batch_reason": "one label at a time"})
+    folders.add("attack", "single", {"max_batch_size": 1, "max_batch_reason": "one label"})
     folders.add("attack", "nosy", {"needs_labels": True})
     folders.add("defense", "open", {"adaptive_view": False})
     block = {
@@ -101,9 +101,9 @@ def test_declared_limits_are_cells_with_a_reason(folders: Folders) -> None:
     assert len(reasons) == 24
     for (attack, defense, adversary, batch), reason in reasons.items():
         if attack == "single" and batch == 2:
-            assert reason == "one label at a time"
+            assert reason == "one label"
         elif defense == "open" and adversary == "adaptive":
-            assert reason and reason != "one label at a time"
+            assert reason and reason != "one label"
         else:
             assert (reason != "") == (attack == "nosy")
 

@@ -6,13 +6,12 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from bench.api import Channel, UsageError
-from bench.cli.main import main
 from bench.matrix import Cell, Filters, expand, load_matrix
 from bench.matrix.user_inputs import build_user_inputs
 from tests.victims.test_victims_folder import photographs
+from tests.world import bench
 
 NETS = """
 from torch import nn
@@ -57,7 +56,7 @@ def test_a_sound_network_passes() -> None:
 
 
 def test_nothing_is_written_when_a_run_is_refused(folder: Path) -> None:
-    done = CliRunner().invoke(main, ["run", "--matrix", "smoke", "-m", "brought_nets:okk", "--out", "out"])
+    done = bench("run", "--matrix", "smoke", "-m", "brought_nets:okk", "--out", "out")
     assert done.exit_code == 2 and "okk" in done.stderr
     assert not list(folder.glob("out/records/*"))
 
