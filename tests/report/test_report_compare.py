@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from scipy.stats import false_discovery_control, wilcoxon
 
 from bench.api.errors import UsageError
-from bench.cli.main import main
 from bench.report import compare as module
 from bench.report.compare import Comparison, compare_entries, compare_folders, holm, signed_rank
 from bench.report.frames import Results
+from tests.world import bench
 
 RELEASES, SEEDS = 12, 3
 
@@ -48,7 +48,7 @@ def folders(monkeypatch: pytest.MonkeyPatch) -> dict[str, pd.DataFrame]:
     found: dict[str, pd.DataFrame] = {}
 
     def read(path: Path) -> Results:
-        return Results(pd.DataFrame(), found[path.name], (f"{path.name}: a problem",))
+        return Results(pd.DataFrame(), found[path.name], (f"{path.name}: torn",))
 
     monkeypatch.setattr(module, "read_results", read)
     return found
@@ -72,7 +72,7 @@ def test_folders_are_compared_entry_by_entry(folders: dict[str, pd.DataFrame]) -
         "noisy": "indistinguishable",
     }
     assert (found.first_only, found.second_only, len(found.differences)) == (0, 0, 8)
-    assert found.problems == ("a: a: a problem", "b: b: a problem")
+    assert found.problems == tuple(f"{name}: {name}: torn" for name in "ab")
     first = next(item for item in found.differences if item.keys["attack"] == "worse")
     assert first.change.mean == pytest.approx(0.1, abs=0.002)
     assert first.change.mean == pytest.approx(first.second - first.first)
@@ -93,9 +93,9 @@ def test_images_that_one_side_lacks_are_counted_not_compared(folders: dict[str, 
     small = next(item for item in found.differences if item.change.n_images == 2)
     assert small.verdict == "indistinguishable", "two clusters prove nothing"
     folders["c"] = _images(one=0.2).assign(seed=9)
-    with pytest.raises(UsageError, match="share no image"):
+    with pytest.raises(UsageError, match="image"):
         compare_folders(Path("a"), Path("c"))
-    with pytest.raises(UsageError, match="unknown metric 'lpipz'; did you mean 'lpips'"):
+    with pytest.raises(UsageError, match=r"'lpipz'.*'lpips'"):
         compare_folders(Path("a"), Path("b"), metric="lpipz")
 
 
@@ -106,10 +106,10 @@ def test_attacks_and_defenses_of_one_folder(folders: dict[str, pd.DataFrame]) ->
     assert {item.keys["defense"] for item in attacks.differences} == {"none", "noise"}
     defenses = compare_entries(Path("a"), "none", "noise=0.1")
     assert {item.keys["attack"] for item in defenses.differences} == {"one", "two"}
-    with pytest.raises(UsageError, match="unknown attack or defense 'onne'; did you mean 'one'"):
+    with pytest.raises(UsageError, match=r"'onne'.*'one'"):
         compare_entries(Path("a"), "onne", "two")
     for first, second in (("one", "none"), ("none", "noise=x"), ("one", "two/adaptive")):
-        with pytest.raises(UsageError, match="compare two attacks or two defenses"):
+        with pytest.raises(UsageError, match=f"{first} and {second}"):
             compare_entries(Path("a"), first, second)
 
 
@@ -141,13 +141,13 @@ def test_the_command_tells_the_story(folders: dict[str, pd.DataFrame], tmp_path:
     for name in ("a", "b"):
         (tmp_path / name / "records").mkdir(parents=True)
     folders["a"], folders["b"] = _images(same=0.0, good=0.2), _images(same=0.0, good=0.1)
-    result = CliRunner().invoke(main, ["compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    result = bench("compare", tmp_path / "a", tmp_path / "b")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("B is    lpips A")
+    assert lines[0].split()[:4] == ["B", "is", "lpips", "A"]
     assert sum(line.startswith("better") for line in lines) == 2
-    assert lines[-1] == "4 entries: 2 better, 0 worse, 0 indistinguishable, 2 identical"
-    listed = CliRunner().invoke(main, ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--all"])
+    assert re.findall(r"\d+", lines[-1]) == ["4", "2", "0", "0", "2"]
+    listed = bench("compare", tmp_path / "a", tmp_path / "b", "--all")
     assert sum(line.startswith("identical") for line in listed.stdout.splitlines()) == 2
-    lost = CliRunner().invoke(main, ["compare", "dlg", "idlg"])
-    assert (lost.exit_code, "add --in DIR" in lost.stderr) == (2, True)
+    lost = bench("compare", "dlg", "idlg")
+    assert (lost.exit_code, "--in DIR" in lost.stderr) == (2, True)

@@ -53,9 +53,9 @@ def test_both_numbers_are_printed(folder: Folder, cards: Cards, tmp_path: Path) 
     fresh = found.confirmation[1].verdict
     assert fresh.word is Word.REDUCES and 0.3 < fresh.recovered.mean < 0.7
     text = sentence([group], 1.0)
-    assert "0 of 75" in text and "on 5 fresh seeds" in text and "confirmed" not in text
+    assert "0 of 75" in text and "5 fresh seeds" in text and "confirmed" not in text
     write_report(tmp_path, final=False, cards=cards)
-    assert "on 5 fresh seeds" in (tmp_path / "leaderboard.md").read_text()
+    assert "5 fresh seeds" in (tmp_path / "leaderboard.md").read_text()
     written = json.loads((tmp_path / "leaderboard.json").read_text())["groups"][0]["answers"][0]
     assert written["word"] == Word.HIDES and written["confirmation"]["verdict"]["word"] == Word.REDUCES
 

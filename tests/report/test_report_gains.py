@@ -24,6 +24,9 @@ TOLD = {
 SEES = {"absent": 0.97, "predicted": 0.6, "true_label": 0.5, "random_label": 0.8, "wrong_map": 0.85}
 """What a plain model says to the same images."""
 
+VERDICT = "**the map"
+"""How the page emphasises that such a map is the label."""
+
 
 def details(fused: dict[str, float], plain: dict[str, float]) -> dict[str, float]:
     return fused | {f"plain_{name}": value for name, value in plain.items()}
@@ -89,11 +92,11 @@ def test_the_verdict_is_computed(folder: Folder, tmp_path: Path, cards: Cards) -
     add(folder, 0.2, details(TOLD, SEES))
     add(folder, 0.5, details(TOLD, SEES | {"predicted": 0.8}))
     text = rendered(folder, tmp_path, cards)
-    assert "from -75.0 points (pgsl = 0.2, wrong label) to 50.0 points (pgsl = 0.2, true label)" in text
-    assert "at pgsl = 0.2 the gain is 36.0 points. Sizes between" in text
-    assert "14, 17.9 of the published ones among them" in text, "36.9 is more than 36.0"
-    assert "14: 16.0 points at pgsl = 0.5; 17.9: 16.0 points at pgsl = 0.5; 36.9: 36.0 points" in text
-    assert "**the map is the label**" in text and "accuracy is that of whoever guesses (at most 0.5" in text
+    assert re.search(r"-75\.0 .*\(pgsl = 0\.2, wrong label\).* 50\.0 .*\(pgsl = 0\.2, true label\)", text)
+    assert re.search(r"pgsl = 0\.2\D* 36\.0 ", text)
+    assert re.search(r"14, 17\.9(?!, 36\.9)", text), "36.9 is more than 36.0"
+    assert re.search(r"14: 16\.0 .*= 0\.5; 17\.9: 16\.0 .*= 0\.5; 36\.9: 36\.0 ", text)
+    assert VERDICT in text and "(at most 0.5" in text
 
 
 def test_a_decision_that_ignores_maps_is_not_called_a_label(
@@ -102,10 +105,10 @@ def test_a_decision_that_ignores_maps_is_not_called_a_label(
     ignores = dict.fromkeys(TOLD, 0.96) | {"wrong_says_wrong": 0.005}
     add(folder, 0.2, details(ignores, SEES))
     text = rendered(folder, tmp_path, cards)
-    assert "No decision follows a wrong map" in text and "the map is the label" not in text
+    assert VERDICT not in text
     add(folder, 0.5, details(TOLD, SEES))
     mixed = rendered(folder, tmp_path / "mixed", cards)
-    assert "Not so in pgsl = 0.2." in mixed and "in pgsl = 0.5 the decision follows" in mixed
+    assert re.search(r"Not \D*pgsl = 0\.2\.", mixed) and VERDICT in mixed
 
 
 def test_only_folders_with_such_victims_have_the_file(folder: Folder, tmp_path: Path, cards: Cards) -> None:

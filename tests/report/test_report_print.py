@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +14,11 @@ import pytest
 from PIL import Image
 
 from bench.report.write import write_report
-from tests.report.browser import Browser, chromium
+from tests.report.browser import Browser
 from tests.report.classes import by_class
 from tests.report.conftest import FakeCards, plausible
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Headless Chromium, once for all tests."""
-    if chromium() is None:
-        pytest.skip("no chromium on this machine (Debian: apt-get install chromium)")
-    with Browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,8 @@ def test_a_setting_may_say_nothing_of_any_row(group: Group, changes: dict[str, A
 
 
 def test_an_attack_of_the_suite_that_is_missing_is_named(group: Group) -> None:
-    assert why(setting(group), defended(group), missing=("dlg", "ggl")) == ("missing-attack: dlg, ggl",)
+    (reason,) = why(setting(group), defended(group), missing=("dlg", "ggl"))
+    assert "missing-attack" in reason and "dlg, ggl" in reason
 
 
 def test_the_undefended_victim_must_have_converged(group: Group) -> None:
@@ -141,7 +142,7 @@ def test_an_attack_below_the_floor_is_found_in_the_records(tmp_path: Path) -> No
     verdict = defended(group).verdict
     assert verdict.drop.low > 0.9, "what looks like a great success"
     assert verdict.word is Word.NOT_TESTED and verdict.reasons == (tested.BELOW_FLOOR,)
-    assert verdict.shown == f"not tested ({tested.BELOW_FLOOR})"
+    assert verdict.shown == f"{Word.NOT_TESTED} ({tested.BELOW_FLOOR})"
 
 
 def test_a_floor_smaller_than_the_suite_is_remarked(group: Group) -> None:

