@@ -122,8 +122,6 @@ def test_what_is_released_is_what_was_trained(name: str, model: str) -> None:
     again = trained(build_defense(name, {}), model, epochs=epochs)
     assert all(torch.equal(victim.trained[key], again.trained[key]) for key in victim.trained)
     assert victim.details == again.details
-    other = trained(build_defense(name, {}), model, seed=1, epochs=epochs)
-    assert any(not torch.equal(victim.trained[key], other.trained[key]) for key in victim.trained)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -132,15 +130,6 @@ def test_training_learns(name: str) -> None:
     assert victim.curve[-1]["loss"] < 0.5 * victim.curve[0]["loss"]
     assert victim.accuracy > 0.9
     assert all(torch.tensor(value).isfinite() for value in victim.details.values())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_global_randomness_stays_where_it_was(name: str) -> None:
-    defense, batch, state = build_defense(name, {}), data(8, 3), torch.get_rng_state()
-    network = defended(defense, "convnet")
-    defense.objective(network, batch.images, batch.labels, context())
-    defense.details(network.eval(), batch, context())
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("name", ["mid", "bido"])

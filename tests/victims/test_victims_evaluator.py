@@ -51,7 +51,7 @@ def test_the_judge_recognises_digits_that_it_never_saw() -> None:
 
 
 def test_too_few_auxiliary_images_are_named() -> None:
-    with pytest.raises(BenchError, match="at least 64 auxiliary images, the data set's split has 63"):
+    with pytest.raises(BenchError, match=r"\b64\b.*\b63\b"):
         train_evaluator(few(63), num_classes=10, image_shape=DIGITS, seed=0, device=CPU)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -131,8 +132,7 @@ def test_without_a_root_debians_folder_is_read(files: Path, monkeypatch: pytest.
     assert same(FASHION.FashionMnist(**SIZES).splits(seed=0), built(files).splits(seed=0))
     assert same(build_dataset("fashion_mnist", dict(SIZES)).splits(seed=0), built(files).splits(seed=0))
     monkeypatch.setattr(FASHION, "DEBIAN", files / "gone")
-    wanted = rf"neither .*gone/{NAMES[0]}.gz nor {NAMES[0]} beside it; .*apt install dataset-fashion-mnist"
-    with pytest.raises(BenchError, match=wanted):
+    with pytest.raises(BenchError, match=rf"gone/{NAMES[0]}.gz.*apt install dataset-fashion-mnist"):
         FASHION.FashionMnist(**SIZES).splits(seed=0)
 
 
@@ -153,25 +153,25 @@ def other_pixel(data: bytes) -> bytes:
 
 
 BROKEN: list[Any] = [
-    (cut, r"{name} holds \d+ bytes, expected \d+; remove it"),
-    (longer, r"{name} holds \d+ bytes, expected \d+; remove it"),
-    (other_magic, r"{name} begins with 00000d03 .*, expected 0000080[13] .*700"),
-    (lambda data: b"", r"{name} begins with nothing"),
-    (other_pixel, r"sha256 of the pixels and labels in .* is [0-9a-f]{{64}}, the card says [0-9a-f]{{64}}"),
+    (cut, r"{name}.*\d+ bytes.*\d+"),
+    (longer, r"{name}.*\d+ bytes.*\d+"),
+    (other_magic, r"{name}.*00000d03.*0000080[13].*700"),
+    (lambda data: b"", "{name}"),
+    (other_pixel, r"sha256.*[0-9a-f]{{64}}.*[0-9a-f]{{64}}"),
 ]
 
 
 @pytest.mark.parametrize("pack", [False, True], ids=["plain", "packed"])
-@pytest.mark.parametrize(("change", "message"), BROKEN)
+@pytest.mark.parametrize(("change", "facts"), BROKEN)
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_other_bytes_are_refused(
-    files: Path, name: str, change: Callable[[bytes], bytes], message: str, pack: bool
+    files: Path, name: str, change: Callable[[bytes], bytes], facts: str, pack: bool
 ) -> None:
     (files / name).write_bytes(change((files / name).read_bytes()))
     if pack:
         packed(files, name)
     shown = f"{name}.gz" if pack else name
-    with pytest.raises(BenchError, match=rf"fashion_mnist: .*{message.format(name=shown)}.*root=DIR"):
+    with pytest.raises(BenchError, match=rf"fashion_mnist: .*{facts.format(name=shown)}.*root=DIR"):
         built(files).splits(seed=0)
 
 
@@ -180,14 +180,14 @@ def test_a_torn_archive_is_named(files: Path, change: Callable[[bytes], bytes]) 
     packed(files, NAMES[2])
     path = files / f"{NAMES[2]}.gz"
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(BenchError, match=rf"{path.name} cannot be read: .*; remove it"):
+    with pytest.raises(BenchError, match=re.escape(path.name)):
         built(files).splits(seed=0)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_missing_file_is_named_with_what_to_do(files: Path, name: str) -> None:
     (files / name).unlink()
-    with pytest.raises(BenchError, match=rf"neither {files}/{name}.gz nor {name} .*download=true"):
+    with pytest.raises(BenchError, match=rf"{files}/{name}.gz .*download=true"):
         built(files).splits(seed=0)
 
 
@@ -203,9 +203,9 @@ def test_nothing_is_downloaded_unless_asked_for(files: Path, monkeypatch: pytest
     monkeypatch.setattr("torchvision.datasets.FashionMNIST", fetch)
     empty = files.parent / "empty"
     empty.mkdir()
-    with pytest.raises(BenchError, match="there is neither"):
+    with pytest.raises(BenchError, match=str(empty)):
         built(empty).splits(seed=0)
-    with pytest.raises(UsageError, match="download: name the folder to fetch into: root=DIR"):
+    with pytest.raises(UsageError, match="root=DIR"):
         FASHION.FashionMnist(**SIZES, download=True)
     asking = built(empty, download=True)
     assert asked == []
@@ -215,17 +215,17 @@ def test_nothing_is_downloaded_unless_asked_for(files: Path, monkeypatch: pytest
 
 def test_a_failed_download_says_what_else_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(root: str, *, download: bool) -> None:
-        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+        raise RuntimeError("unreachable")
 
     monkeypatch.setattr("torchvision.datasets.FashionMNIST", fetch)
-    with pytest.raises(BenchError, match=r"cannot download into .*: Error downloading .*; install Debian's"):
+    with pytest.raises(BenchError, match=f"{tmp_path}.*unreachable"):
         built(tmp_path, download=True).splits(seed=0)
 
 
 def test_more_images_than_there_are_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="private \\+ test \\+ auxiliary are 70001 images, there are 70000"):
+    with pytest.raises(UsageError, match=r"70001.*70000"):
         built(tmp_path, private=60_000, test=5000, auxiliary=5001)
-    with pytest.raises(UsageError, match="auxiliary: 249 is below the minimum 250"):
+    with pytest.raises(UsageError, match=r"auxiliary: .*249.*250"):
         built(tmp_path, auxiliary=249)
 
 

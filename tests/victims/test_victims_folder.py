@@ -60,20 +60,20 @@ def test_the_command_line_names_the_folder(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"dataset folder: path: write folder\[path=...\]"):
+    with pytest.raises(UsageError, match=r"path: .*folder\[path=...\]"):
         build_dataset("folder", {})
-    with pytest.raises(UsageError, match=r"there is no .*gone"):
+    with pytest.raises(UsageError, match="gone"):
         build_dataset("folder", {"path": str(tmp_path / "gone")})
-    with pytest.raises(UsageError, match="holds 0 class folders, at least 2"):
+    with pytest.raises(UsageError, match=r"\b0 class folders"):
         build_dataset("folder", {"path": str(tmp_path)})
     root = str(photographs(tmp_path / "few", 6))
-    with pytest.raises(UsageError, match="6 distinct images, 250 are the least"):
-        build_dataset("folder", {"path": root}).splits(seed=0)
     with pytest.raises(UsageError, match=r"size: .*11"):
         resolve("dataset", "folder", {"path": root, "size": 10})
+    with pytest.raises(UsageError, match=r"\b6\b.*\b250\b"):
+        build_dataset("folder", {"path": root}).splits(seed=0)
     (tmp_path / "few" / "class0" / "torn.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"torn.png cannot be read as an image"):
+    with pytest.raises(UsageError, match=r"torn\.png"):
         build_dataset("folder", {"path": root}).splits(seed=0)
     (tmp_path / "few" / "class3").mkdir()
-    with pytest.raises(UsageError, match="Found no valid file for the classes class3"):
+    with pytest.raises(UsageError, match="class3"):
         build_dataset("folder", {"path": root}).splits(seed=0)

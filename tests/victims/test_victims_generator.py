@@ -64,9 +64,7 @@ def test_one_private_image_is_refused_and_named(kind: str, which: str) -> None:
     splits, known = digits(), part()
     images = known.images.clone()
     images[37] = getattr(splits, which).images[123]
-    with pytest.raises(
-        BenchError, match=r"1 auxiliary image\(s\) are private images, the first is number 37"
-    ):
+    with pytest.raises(BenchError, match=r"^\D*1 auxiliary\D*\b37\b"):
         train_generator(
             kind,
             ImageSet(images, known.labels),
@@ -80,7 +78,7 @@ def test_all_private_images_are_counted() -> None:
     private = part(10, start=100)
     images = torch.cat([part(5).images, private.images[3:6], part(5, start=20).images])
     mixed = ImageSet(images, torch.zeros(len(images), dtype=torch.int64))
-    with pytest.raises(BenchError, match=r"3 auxiliary image\(s\) .* number 5: .*make the data set's splits"):
+    with pytest.raises(BenchError, match=r"3 auxiliary\D*\b5\b"):
         assert_disjoint(mixed, part(5, start=50), private)
     assert_disjoint(part(), digits().private_train, digits().private_test)
 
@@ -268,7 +266,7 @@ def test_the_penalty_is_taken_between_the_images() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_too_few_images_are_named(kind: str) -> None:
-    with pytest.raises(BenchError, match=f"generator {kind} needs at least 16 auxiliary .* split has 15"):
+    with pytest.raises(BenchError, match=rf"generator {kind} .*\b16\b.*\b15\b"):
         trained(kind, auxiliary=part(15))
     trained(kind, auxiliary=part(16))
 
@@ -276,7 +274,7 @@ def test_too_few_images_are_named(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_that_diverged_is_an_error(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SCHEDULES, kind, replace(SCHEDULES[kind], learning_rate=float("inf")))
-    with pytest.raises(BenchError, match=f"generator {kind}: the training diverged, its weights are not"):
+    with pytest.raises(BenchError, match=f"generator {kind}.*diverged"):
         trained(kind)
 
 

@@ -104,7 +104,7 @@ def test_equal_images_are_kept_once_and_those_with_two_labels_not_at_all(tmp_pat
     found = torch.cat([part.images for part in parts(dataset(tmp_path, arrays))]).flatten(1)
     assert len(found) == len(found.unique(dim=0)) == sum(SIZES.values())
     arrays["test_labels"][3] = 1 - arrays["train_labels"][5]
-    with pytest.raises(UsageError, match="are 378 images, pneumoniamnist has 377 distinct ones"):
+    with pytest.raises(UsageError, match=r"378.*pneumoniamnist.*377"):
         parts(dataset(tmp_path, arrays))
 
 
@@ -124,28 +124,28 @@ def test_other_sets_and_sizes_are_read_with_a_digest_of_the_users(tmp_path: Path
     }
     short = build_dataset("medmnist", {**named, "digest": digest(arrays)[:12]})
     assert torch.equal(parts(short)[0].images[0], first)
-    with pytest.raises(BenchError, match=rf"no digest of .*name it: digest={digest(arrays)[:16]}"):
+    with pytest.raises(BenchError, match=f"digest={digest(arrays)[:16]}"):
         parts(build_dataset("medmnist", named))
-    with pytest.raises(UsageError, match="12 or more hexadecimal digits"):
+    with pytest.raises(UsageError, match="digest"):
         build_dataset("medmnist", {**named, "digest": "abc"})
 
 
 def test_what_is_not_the_official_file_is_refused(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "pneumoniamnist.npz", **official())  # type: ignore[arg-type]
     plain = build_dataset("medmnist", {"root": str(tmp_path)})
-    with pytest.raises(BenchError, match=rf"expected {dataset_card('medmnist').sha256}: these are other"):
+    with pytest.raises(BenchError, match=str(dataset_card("medmnist").sha256)):
         plain.splits(seed=0)
-    with pytest.raises(BenchError, match=r"train: images \(280, 14, 14\) uint8 .*expected \(M, 28, 28\)"):
+    with pytest.raises(BenchError, match=r"train.*\(280, 14, 14\) uint8.*\(M, 28, 28\)"):
         parts(dataset(tmp_path, official(side=14)))
-    with pytest.raises(BenchError, match="labels below 2"):
+    with pytest.raises(BenchError, match="labels"):
         parts(dataset(tmp_path, official(classes=9)))
     objects = official()
     objects["val_images"] = np.array([{"a": 1}] * 50, dtype=object)
     np.savez(tmp_path / "pneumoniamnist.npz", **objects)  # type: ignore[arg-type]
-    with pytest.raises(BenchError, match=r"cannot be read: .*allow_pickle"):
+    with pytest.raises(BenchError, match="allow_pickle"):
         plain.splits(seed=0)
     (tmp_path / "pneumoniamnist.npz").write_bytes(b"PK\x03\x04torn")
-    with pytest.raises(BenchError, match="cannot be read"):
+    with pytest.raises(BenchError, match=r"pneumoniamnist\.npz"):
         plain.splits(seed=0)
 
 
@@ -153,12 +153,12 @@ def test_without_the_file_cells_are_impossible_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    with pytest.raises(DataMissing, match=r"there is no .*pneumoniamnist\.npz; download"):
+    with pytest.raises(DataMissing, match=r"pneumoniamnist\.npz"):
         build_dataset("medmnist", {}).splits(seed=0)
     smoke = load_matrix("smoke")
     cells = without_data(expand(smoke, Filters(datasets=("medmnist",))))
     assert cells and all(cell.incompatible for cell in cells)
-    assert any(cell.incompatible.startswith("medmnist: there is no") for cell in cells)
+    assert any("pneumoniamnist.npz" in cell.incompatible for cell in cells)
     named = expand(smoke, Filters(datasets=(f"medmnist[root={tmp_path}]",)))
     assert without_data(named) == named, "a place that the user names is looked at when it is read"
     (tmp_path / "medmnist").mkdir()
@@ -172,7 +172,7 @@ def test_without_the_file_cells_are_impossible_before_anything_runs(
 def test_a_label_names_set_and_size() -> None:
     name, parameters = parse_variant("medmnist[subset=bloodmnist,size=64]")
     assert resolve("dataset", name, parameters)["size"] == 64
-    with pytest.raises(UsageError, match="is not one of"):
+    with pytest.raises(UsageError, match=r"'chestmnist'.*'bloodmnist'"):
         build_dataset("medmnist", {"subset": "chestmnist"})
 
 

