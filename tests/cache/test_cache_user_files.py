@@ -87,11 +87,11 @@ def test_a_matrix_runs_on_the_users_network_and_images(cell: Cell, tmp_path: Pat
 
 
 def test_what_does_not_exist_is_refused_before_the_run(cell: Cell) -> None:
-    for filters, message in (
-        (Filters(models=("my_net:", "lenet")), "is not module:function"),
-        (Filters(models=("his_net:net",)), "there is no module his_net"),
-        (Filters(datasets=("folder[path=gone]",)), "folder: path: there is no gone"),
-        (Filters(datasets=("folder",)), r"folder: path: write folder\[path=...\]"),
+    for filters, facts in (
+        (Filters(models=("my_net:", "lenet")), "module:function"),
+        (Filters(models=("his_net:net",)), "module his_net"),
+        (Filters(datasets=("folder[path=gone]",)), "folder: path: .*gone"),
+        (Filters(datasets=("folder",)), r"folder: path: .*folder\[path=...\]"),
     ):
-        with pytest.raises(UsageError, match=message):
+        with pytest.raises(UsageError, match=facts):
             expand(load_matrix("smoke"), filters)
