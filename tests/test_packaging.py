@@ -224,8 +224,7 @@ def test_make_setup_refuses_an_old_python_with_a_clear_message(bare_project: Pat
         ["make", "setup", f"PYTHON={old}"], cwd=bare_project, capture_output=True, text=True
     )
     assert done.returncode != 0
-    assert "Python 3.11 or newer is needed" in done.stderr
-    assert "is 3.9;" in done.stderr
+    assert "3.11" in done.stderr and "3.9" in done.stderr
     assert not (bare_project / ".venv").exists()
 
 
