@@ -32,18 +32,20 @@ def test_a_name_brings_its_parameters() -> None:
 
 
 def test_what_is_no_plugin_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="did you mean 'noise'"):
+    with pytest.raises(UsageError, match="'noise'"):
         subjects("noisy")
-    with pytest.raises(UsageError, match="there is no such folder"), at(tmp_path / "gone"):
-        pass
-    with pytest.raises(UsageError, match="found none of them"), at(tmp_path):
-        pass
-    for name in ("attack.py", "defense.py"):
-        (tmp_path / name).touch()
-    with pytest.raises(UsageError, match=r"found attack\.py and defense\.py"), at(tmp_path):
-        pass
     odd = tmp_path / "my-attack"
     odd.mkdir()
     (odd / "attack.py").touch()
-    with pytest.raises(UsageError, match="must be a Python identifier, like my_attack"), at(odd):
-        pass
+    both = tmp_path / "both"
+    both.mkdir()
+    for name in ("attack.py", "defense.py"):
+        (both / name).touch()
+    for folder, facts in (
+        (tmp_path / "gone", "gone"),
+        (tmp_path, "card.toml.*none"),
+        (both, r"attack\.py and defense\.py"),
+        (odd, "my-attack.*my_attack"),
+    ):
+        with pytest.raises(UsageError, match=facts), at(folder):
+            pass

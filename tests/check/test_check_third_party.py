@@ -44,10 +44,8 @@ def test_discovery_finds_installed_plugins_and_runs_none_of_their_code(site: Pat
 def test_an_entry_point_that_leads_nowhere_is_listed_as_broken(site: Path) -> None:
     out = run("-m", "bench.cli.main", "list", "datasets", site=site, status=1)
     assert "mnist5k" in out
-    assert (
-        "broken: lost\nstranger 1.2: entry point lost of bench.datasets: 'stranger.nowhere' is no package"
-        in out
-    )
+    told = out.partition("broken: ")[2]
+    assert all(fact in told for fact in ("lost", "stranger 1.2", "bench.datasets", "'stranger.nowhere'"))
 
 
 def test_an_installed_plugin_is_one_class_under_one_name_in_every_process(site: Path) -> None:

@@ -9,7 +9,6 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from bench.api import Channel
 from bench.api.cards import Kind, read_card
@@ -17,16 +16,16 @@ from bench.check.findings import Verdict
 from bench.check.place import at, look_again
 from bench.check.run import check as run_check
 from bench.check.run import promises
-from bench.cli.main import main
 from bench.plugins import FOLDERS
 from bench.search_path import ENVIRONMENT_VARIABLE, channel_names
 from tests.victims.test_victims_folder import photographs
+from tests.world import bench as run_command
 
 BROKEN = Path(__file__).parents[1] / "check" / "broken"
 
 
-def bench(*arguments: str) -> tuple[int, str, str]:
-    done = CliRunner().invoke(main, arguments)
+def bench(*arguments: object) -> tuple[int, str, str]:
+    done = run_command(*arguments)
     return done.exit_code, done.stdout, done.stderr
 
 

@@ -361,7 +361,7 @@ def test_a_matrix_says_why_a_channel_does_not_fit() -> None:
     made = "gradients and client_gradients"
     assert all(fact in reasons[MODEL, "dlg", "none"] for fact in ("dlg", made))
     assert all(fact in reasons[MODEL, "prior", "pruning"] for fact in ("pruning", made))
-    assert MODEL in SPLIT
+    assert MODEL in ALIASES
     assert reasons[MODEL, "idlg", "none"] == reasons[MODEL, "idlg", "pgsl"] == ""
     assert reasons[MODEL, "idlg", "pruning"] == ""
     optioned = next(iter(expand(matrix, Filters(models=("cnn[cut=2,epochs=1]",)))))
