@@ -12,12 +12,12 @@ from bench.check.place import at, subjects
 from bench.plugins import build_attack, discover
 from bench.search_path import ENVIRONMENT_VARIABLE
 
-BROKEN = Path(__file__).parent / "broken"
+from .faults import broken
 
 
-def test_a_folder_anywhere_is_seen_as_long_as_it_is_looked_at() -> None:
+def test_a_folder_anywhere_is_seen_as_long_as_it_is_looked_at(tmp_path: Path) -> None:
     before = os.environ.get(ENVIRONMENT_VARIABLE)
-    with at(BROKEN / "attacks" / "wrong_unit") as subject:
+    with at(broken(tmp_path, "attacks/wrong_unit")) as subject:
         assert (subject.kind, subject.name) == ("attack", "wrong_unit")
         assert "wrong_unit" in discover("attack").plugins
         assert "dlg" in discover("attack").plugins, "the others are still there"

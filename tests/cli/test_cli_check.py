@@ -18,10 +18,9 @@ from bench.check.run import check as run_check
 from bench.check.run import promises
 from bench.plugins import FOLDERS
 from bench.search_path import ENVIRONMENT_VARIABLE, channel_names
+from tests.check.faults import broken
 from tests.victims.test_victims_folder import photographs
 from tests.world import bench as run_command
-
-BROKEN = Path(__file__).parents[1] / "check" / "broken"
 
 
 def bench(*arguments: object) -> tuple[int, str, str]:
@@ -43,8 +42,8 @@ def said(*arguments: str, code: int = 1) -> str:
     return "\n".join(item["message"] for item in items if item["verdict"] == Verdict.BROKEN)
 
 
-def test_a_checklist_names_every_promise_and_what_to_do() -> None:
-    folder = str(BROKEN / "attacks" / "other_defaults")
+def test_a_checklist_names_every_promise_and_what_to_do(tmp_path: Path) -> None:
+    folder = str(broken(tmp_path, "attacks/other_defaults"))
     items = checked(folder)
     assert items["constructor"]["verdict"] == Verdict.BROKEN
     code, out, _ = bench("check", folder)
@@ -52,16 +51,15 @@ def test_a_checklist_names_every_promise_and_what_to_do() -> None:
     assert all(name in out and item["message"] in out and item["fix"] in out for name, item in items.items())
 
 
-def test_json_is_for_other_programs() -> None:
-    code, out, _ = bench(
-        "check", "mnist5k", str(BROKEN / "datasets" / "unscaled"), "--json", "--without", "imports"
-    )
-    sound, broken = json.loads(out)
+def test_json_is_for_other_programs(tmp_path: Path) -> None:
+    folder = str(broken(tmp_path, "datasets/unscaled"))
+    code, out, _ = bench("check", "mnist5k", folder, "--json", "--without", "imports")
+    sound, unsound = json.loads(out)
     assert code == 1
-    assert (sound["sound"], broken["sound"]) == (True, False)
+    assert (sound["sound"], unsound["sound"]) == (True, False)
     assert [item["promise"] for item in sound["items"]] == [n for n in promises("dataset") if n != "imports"]
     assert {item["verdict"] for item in sound["items"]} == {"ok"}
-    assert next(item for item in broken["items"] if item["verdict"] == "broken")["fix"]
+    assert next(item for item in unsound["items"] if item["verdict"] == "broken")["fix"]
 
 
 def test_only_files_that_nobody_promised_are_skipped(tmp_path: Path) -> None:
@@ -111,8 +109,8 @@ def test_a_model_is_tried_by_the_name_that_the_run_would_take(
     items = checked("one_net:net", code=0).values()
     assert {item["verdict"] for item in items} == {Verdict.OK}
     assert any({"10,250", "10", "1x32x32"} <= {*item["message"].split()} for item in items)
-    broken = [item for item in checked("one_net:wide").values() if item["verdict"] == Verdict.BROKEN]
-    assert any("one_net:wide" in item["message"] for item in broken)
+    wide = [item for item in checked("one_net:wide").values() if item["verdict"] == Verdict.BROKEN]
+    assert any("one_net:wide" in item["message"] for item in wide)
 
 
 @pytest.mark.parametrize(
