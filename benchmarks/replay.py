@@ -22,7 +22,7 @@ def _evaluation(size: int) -> tuple[Any, Any]:
 
     def evaluate(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         leaf = point.detach().requires_grad_()
-        _, total = objective.costs(leaf)
+        total = objective.costs(leaf)
         (slope,) = torch.autograd.grad(total.sum(), leaf)
         return total.detach(), slope
 

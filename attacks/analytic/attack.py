@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn.functional import conv2d
 
 from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
 from bench.attacks.analytic.chain import Step, chain
-from bench.engine import Euclidean, Objective, Pixels, cgls
+from bench.engine import CGLS, Euclidean, Objective, Pixels
 
 MARGIN = 1e-7
 
@@ -21,8 +22,7 @@ class Analytic(Attack):
 
     def __init__(self, *, tolerance: float = 1e-10, progress: float = 1e-2) -> None:
         """Sets when the least-squares solver stops: relative gradient, and progress in 40 iterations."""
-        self.tolerance = tolerance
-        self.progress = progress
+        self.solver = CGLS(tolerance=tolerance, progress=progress)
 
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
         """Reads the input of a linear first layer off its gradient, or walks back from the classifier.
@@ -42,7 +42,7 @@ class Analytic(Attack):
         if isinstance(first.layer, nn.Linear):
             value = _outer(walk.gradients[f"{first.name}.weight"], walk.gradients[f"{first.name}.bias"])
         else:
-            value = walk.back(budget - 1, self.tolerance, self.progress)
+            value = walk.back(budget - 1, self.solver)
         images = value.view(-1, 1, *observation.image_shape).float().nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
         labels = walk.gradients[f"{steps[-1].name}.bias"].argmin(1, keepdim=True)
         unknowns = Pixels.of(observation, labels)
@@ -74,7 +74,7 @@ class _Walk:
         }
         self.spent = torch.zeros_like(observation.ids)
 
-    def back(self, budget: int, tolerance: float, progress: float) -> Tensor:
+    def back(self, budget: int, solver: CGLS) -> Tensor:
         """The image of every victim, ``[N, C * H * W]``."""
         last, *before = self.steps[::-1]
         error = self.gradients[f"{last.name}.bias"]
@@ -83,12 +83,10 @@ class _Walk:
         for left, step in zip(range(len(before), 0, -1), before, strict=True):
             output, error = _undo(step.activation, value, slope)
             system = _System(step, self.parameters, self.gradients, output, error)
-            share = (budget - int(self.spent.max())) // left
-            value, spent = cgls(
-                system.apply, system.adjoint, system.target,
-                iterations=share, tolerance=tolerance, progress=progress,
-            )  # fmt: skip
-            self.spent = self.spent + spent
+            share = torch.full_like(self.spent, (budget - int(self.spent.max())) // left)
+            zero = torch.zeros(len(output), prod(step.shape), dtype=output.dtype, device=output.device)
+            found = solver.minimise(system, zero, evaluations=share)
+            value, self.spent = found.point, self.spent + found.evaluations
             slope = system.forward_adjoint(system.error)
         return value
 

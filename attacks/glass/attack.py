@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from bench.api import (
     ImageGenerator,
@@ -15,10 +14,8 @@ from bench.api import (
     SmashedObservation,
 )
 from bench.attacks.glass.paths import Paths, paths
-from bench.attacks.glass.search import LatentPhase, PixelPhase
-from bench.engine.generative import WarmAdam
-from bench.engine.minimisers.adam import AMSGrad
-from bench.engine.minimisers.optimum import Optimum
+from bench.attacks.glass.search import LatentCost, LatentPhase, PixelCost
+from bench.engine import Optimum, WarmAdam, generator_of
 from bench.engine.parametrise import starts
 from bench.engine.transforms.inputs import imitated
 
@@ -55,10 +52,10 @@ class GLASS(SmashedAttack):
     ) -> None:
         """Sets the schedule of both phases and the weights of priors; the harness brings the generator."""
         self.generator = generator
-        self.candidates, self.followed = candidates, followed
-        self.latent = WarmAdam(learning_rate=learning_rate)
-        self.pixel = AMSGrad(learning_rate=pixel_rate)
+        optimiser = WarmAdam(learning_rate=learning_rate)
+        self.latents = LatentPhase(optimiser=optimiser, candidates=candidates, followed=followed)
         self.latent_share = latent_share
+        self.pixel_rate = pixel_rate
         self.imitations = imitations
         self.complete = Priors(norm=norm, tv_start=tv_start)
         self.incomplete = Priors(norm=norm, tv=tv)
@@ -71,17 +68,20 @@ class GLASS(SmashedAttack):
             IncompatibleError: the client's weights are not known, there is no generator, or images are needed
                 to imitate what clients do to theirs and there are none.
         """
-        client, prior = observation.client, observation.generator
+        client = observation.client
         if client is None:
             raise IncompatibleError("glass differentiates the client's half, whose weights it does not know")
-        if prior is None:
-            raise IncompatibleError("the attack searches a generator, and this attacker has none")
+        prior = generator_of(observation)
         ways = paths(observation, client, imitated(observation, seed=seed, number=self.imitations))
-        found = self._latents(ways, prior, observation, budget, seed)
+        weights = self._priors(observation)
+        found = self._latents(ways, prior, observation, weights.norm, budget, seed)
         with torch.no_grad():
             images = prior.decoder(found.point)
         left = budget - int(found.evaluations.max()) if ways.imitated is None else 0
-        tuned = self._pixels(observation).minimise(ways, images, iterations=left)
+        near = PixelCost(
+            paths=ways, drawn=images, tv=weights.tv, tv_start=weights.tv_start, pull=weights.pull
+        )
+        tuned = near.minimise(self.pixel_rate, left)
         shape = (observation.victims, observation.batch_size)
         cost = tuned.cost if left else found.cost
         return Reconstruction(
@@ -100,25 +100,23 @@ class GLASS(SmashedAttack):
         return self.complete if view.transmitted is None else self.incomplete
 
     def _latents(
-        self, ways: Paths, prior: ImageGenerator, seen: SmashedObservation, budget: int, seed: int
+        self,
+        ways: Paths,
+        prior: ImageGenerator,
+        seen: SmashedObservation,
+        norm: float,
+        budget: int,
+        seed: int,
     ) -> Optimum:
-        size, images = prior.latent_size, seen.batch_size
-
-        def drawn(number: int) -> Tensor:
-            flat = starts(seen.ids, images * number * size, seed=seed, like=seen.activations)
-            return flat.view(-1, number, size)
-
-        phase = LatentPhase(
-            optimiser=self.latent,
-            candidates=self.candidates,
-            followed=self.followed,
-            norm=self._priors(seen).norm,
-        )
         # Pixels are left alone where clients are imitated: with so many unknowns they explain the copies'
         # mistakes, at a lower cost than that of the image.
         share = self.latent_share if ways.imitated is None else 1.0
-        return phase.minimise(ways, prior, drawn, evaluations=max(1, round(share * budget)))
-
-    def _pixels(self, seen: SmashedObservation) -> PixelPhase:
-        priors = self._priors(seen)
-        return PixelPhase(optimiser=self.pixel, tv=priors.tv, tv_start=priors.tv_start, pull=priors.pull)
+        evaluations = max(1, round(share * budget))
+        drawn, size = self.latents.sizes(evaluations)[0], prior.latent_size
+        start = starts(seen.ids, seen.batch_size * drawn * size, seed=seed, like=seen.activations)
+        images = seen.victims * seen.batch_size
+        return self.latents.minimise(
+            LatentCost(ways, prior.decoder, norm),
+            start.view(images, drawn, size),
+            evaluations=torch.full((images,), evaluations, device=seen.ids.device),
+        )

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from bench.api import ModelAttack, ModelObservation, Reconstruction
 from bench.engine import (
+    Descent,
     critic_of,
     cross_entropy,
-    descend,
     generator_of,
     in_parts,
     start_latents,
@@ -34,7 +34,8 @@ class GMI(ModelAttack):
         restarts: int = 3,
     ) -> None:
         """Sets the schedule, the weight of the class and the bound of a latent; the generator is given."""
-        self.optimiser = partial(torch.optim.SGD, lr=learning_rate, momentum=momentum, nesterov=True)
+        steps = partial(torch.optim.SGD, lr=learning_rate, momentum=momentum, nesterov=True)
+        self.optimiser = Descent(steps)
         self.identity = identity
         self.box = box
         self.iterations = iterations
@@ -74,13 +75,13 @@ class GMI(ModelAttack):
             return unreal + self.identity * cross_entropy(model(images), wanted)
 
         def search(latents: Tensor, wanted: Tensor) -> Tensor:
-            return descend(
+            found = self.optimiser.minimise(
                 lambda point: cost(point, wanted),
                 latents,
-                self.optimiser,
-                iterations=iterations,
+                evaluations=torch.full_like(wanted, iterations),
                 project=lambda point: point.clamp(-self.box, self.box),
             )
+            return found.point
 
         found = in_parts(search, begin.flatten(0, 1), rows)
         with torch.no_grad():

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from dataclasses import replace
 
 from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
 from bench.engine import (
     LBFGS,
     Euclidean,
-    InputSpace,
+    Matching,
     Objective,
-    Optimum,
     Pixels,
     Stopping,
-    adaptive_loss,
     assumed,
-    chunk_size,
-    incomplete,
+    gradient_search,
+    in_nats,
     pixel_targets,
     private_labels,
-    search,
-    total_variation,
+    smoothness,
 )
-from bench.engine.parametrise import starts
-from bench.engine.precision import in_double
 
 
 class IDLG(Attack):
@@ -44,13 +39,12 @@ class IDLG(Attack):
         tv_nats: float = 3000.0,
     ) -> None:
         """Sets the optimiser, the stopping rule and the weights of the adaptive attacker's prior."""
-        self.optimiser = LBFGS(history=history, line_search=line_search)
-        self.stopping = Stopping(target=target, progress=progress, abort_cost=hopeless)
+        stopping = Stopping(target=target, progress=progress, abort_cost=hopeless)
+        self.optimiser = LBFGS(history=history, line_search=line_search, stopping=stopping)
         self.precision = precision
         self.errors = errors
         self.restarts = restarts
-        self.tv = tv
-        self.tv_nats = tv_nats
+        self.tv, self.tv_nats = tv, tv_nats
 
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
         """Dummy pixels start at N(0, 1); failed starts are drawn again.
@@ -63,35 +57,27 @@ class IDLG(Attack):
         """
         if observation.batch_size != 1 and not observation.threat.labels_known:
             raise IncompatibleError("the sign rule for labels holds for B = 1 only")
-        labels = private_labels(observation)
-        space = InputSpace.of(observation, budget=budget, seed=seed)
-        observation = in_double(space.observation) if self.precision == "double" else space.observation
-        matching, likelihood = adaptive_loss(observation, Euclidean)
-        weight = self.tv_nats if likelihood else self.tv
-        priors = ((weight, total_variation),) if incomplete(observation) else ()
         # A likelihood has no known scale.
-        stopping = Stopping(progress=1e-2) if likelihood else self.stopping
+        stopping = Stopping(progress=1e-2) if in_nats(observation) else self.optimiser.stopping
 
-        def attempt(seen: GradientObservation, restart: int, left: Tensor) -> Optimum:
-            classes = assumed(seen, private_labels(seen), turn=restart)
-            unknowns = Pixels.told(seen, pixel_targets(seen, classes, errors=self.errors))
-            objective = Objective(seen, unknowns, matching, priors)
-            start = starts(seen.ids, unknowns.size, seed=seed + restart, like=seen.reference)
-            return self.optimiser.minimise(objective, start, budget=left, stopping=stopping)
+        def unknowns(seen: GradientObservation, attempt: int) -> Pixels:
+            classes = assumed(seen, private_labels(seen), turn=attempt)
+            return Pixels.told(seen, pixel_targets(seen, classes, errors=self.errors))
 
-        unknowns = Pixels.of(observation, assumed(observation, labels))
-        found = search(
+        def objective(seen: GradientObservation, matching: Matching) -> Objective:
+            prior = smoothness(seen, tv=self.tv, tv_nats=self.tv_nats)
+            return Objective(seen, unknowns(seen, 0), matching, prior, again=unknowns)
+
+        return gradient_search(
             observation,
-            attempt,
-            budget=space.budget,
-            failed=lambda cost: cost > stopping.abort_cost,
+            Euclidean,
+            objective,
+            replace(self.optimiser, stopping=stopping),
+            budget=budget,
+            seed=seed,
+            labels=private_labels(observation),
+            enough=stopping.abort_cost,
             restarts=self.restarts,
-            chunk=chunk_size(observation, unknowns=unknowns.size, pairs=self.optimiser.history),
-        )
-        images, _ = unknowns.decode(found.point)
-        return Reconstruction(
-            images=space.images(images).float(),
-            cost=found.cost.float(),
-            evaluations=found.evaluations + space.learning,
-            labels=labels,
+            precision=self.precision,
+            pairs=self.optimiser.history,
         )

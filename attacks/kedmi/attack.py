@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.api import IncompatibleError, ModelAttack, ModelObservation, Reconstruction
 from bench.attacks.kedmi.networks import Discriminator
 from bench.attacks.kedmi.specific import Distillation
-from bench.engine import critic_of, cross_entropy, descend, generator_of, start_latents
+from bench.engine import Descent, critic_of, cross_entropy, generator_of, start_latents
 
 _COST_OF_A_ROUND = 2
 """A step of the discriminator and one of the decoder."""
@@ -32,7 +32,7 @@ class KEDMI(ModelAttack):
         entropy: float = 0.1,
     ) -> None:
         """Sets the recovery, and the training of the GAN before it; the generator it begins with is given."""
-        self.optimiser = partial(torch.optim.Adam, lr=learning_rate)
+        self.optimiser = Descent(partial(torch.optim.Adam, lr=learning_rate))
         self.identity = identity
         self.iterations = iterations
         self.training_share = training_share
@@ -67,11 +67,12 @@ class KEDMI(ModelAttack):
         noise = noise.unflatten(1, (observation.batch_size, iterations + 1))
         draws = iter(noise.unbind(2))
         begin = torch.zeros(observation.victims, 2, prior.latent_size).to(noise)
-        found = descend(
-            lambda point: look(_latents(point, next(draws)))[1], begin, self.optimiser, iterations=iterations
+        steps = torch.full_like(observation.targets, iterations)
+        found = self.optimiser.minimise(
+            lambda point: look(_latents(point, next(draws)))[1], begin, evaluations=steps
         )
         with torch.no_grad():
-            images, costs = look(_latents(found, next(draws)))
+            images, costs = look(_latents(found.point, next(draws)))
         return Reconstruction(
             images=images.unflatten(0, noise.shape[:2]),
             cost=costs,

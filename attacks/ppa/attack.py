@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.api import ModelAttack, ModelObservation, Reconstruction
 from bench.attacks.ppa.views import Views
-from bench.engine import descend, generator_of, in_parts, poincare, start_latents, target_probability
+from bench.engine import Descent, generator_of, in_parts, poincare, start_latents, target_probability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class PlugAndPlay(ModelAttack):
         zoom: float = 0.1,
     ) -> None:
         """Sets the plan for one image, Adam's rate and the range of views; the generator is given."""
-        self.optimiser = partial(torch.optim.Adam, lr=learning_rate, betas=(0.1, 0.1))
+        self.optimiser = Descent(partial(torch.optim.Adam, lr=learning_rate, betas=(0.1, 0.1)))
         self.plan = Plan(candidates=candidates, kept=kept, steps=steps, looks=looks)
         self.views = Views(shift=shift, zoom=zoom)
 
@@ -109,7 +109,8 @@ class PlugAndPlay(ModelAttack):
         def cost(point: Tensor) -> Tensor:
             return poincare(observation.model(self.views.see(decoder(point), next(views))), wanted)
 
-        return descend(cost, latents, self.optimiser, iterations=plan.steps)
+        steps = torch.full_like(wanted, plan.steps)
+        return self.optimiser.minimise(cost, latents, evaluations=steps).point
 
     def _judged(
         self, observation: ModelObservation, plan: Plan, seed: int, latents: Tensor, rows: Tensor

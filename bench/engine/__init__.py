@@ -1,22 +1,23 @@
 """Batched optimisation over many victims at once. An attack is a composition of the parts in here.
 
 A matching loss (:mod:`~bench.engine.matching`), a parametrisation (:mod:`~bench.engine.parametrise`) and
-priors (:mod:`~bench.engine.priors`) make an :class:`~bench.engine.objective.Objective`; an optimiser
-(:mod:`~bench.engine.minimisers`) minimises it for every victim under a per-victim stopping rule;
-:mod:`~bench.engine.minimisers.search` restarts the victims whose attempt failed by its visible cost.
+priors (:mod:`~bench.engine.priors`) make an :class:`~bench.engine.objective.Objective`; a minimiser, all of
+which keep one contract (:class:`~bench.engine.minimisers.contract.Minimiser`), minimises it for every
+victim; others around it (:mod:`~bench.engine.minimisers.search`) restart the victims whose attempt failed by
+its visible cost, and keep to the memory there is; :func:`~bench.engine.gradient_search.gradient_search` does
+all of that.
 """
 
 from bench.engine.classes import (
     critic_of,
     cross_entropy,
-    descend,
     generator_of,
-    in_parts,
     poincare,
     start_latents,
     target_probability,
 )
-from bench.engine.generative import GeneratorWeights, Latents, LatentSearch, WarmAdam
+from bench.engine.generative import GeneratorWeights, Latents, distance, latent_objective
+from bench.engine.gradient_search import gradient_search
 from bench.engine.labels import assumed, count_labels, pixel_targets, private_labels, single_labels
 from bench.engine.matching import (
     MATCHINGS,
@@ -25,62 +26,79 @@ from bench.engine.matching import (
     Matching,
     TensorCosine,
     adaptive_loss,
-    incomplete,
+    in_nats,
+    smoothness,
 )
-from bench.engine.memory import chunk_size
-from bench.engine.minimisers.adam import SignedAdam
-from bench.engine.minimisers.cgls import cgls
+from bench.engine.memory import chunk_size, in_parts
+from bench.engine.minimisers.adam import AMSGrad, SignedAdam, WarmAdam
+from bench.engine.minimisers.cgls import CGLS
+from bench.engine.minimisers.contract import Minimiser, Optimum, with_slopes
+from bench.engine.minimisers.descent import Descent
 from bench.engine.minimisers.evolution import EvolutionStrategy
-from bench.engine.minimisers.lbfgs import LBFGS
-from bench.engine.minimisers.optimum import Optimum, Stopping
-from bench.engine.minimisers.search import search
-from bench.engine.objective import Objective
+from bench.engine.minimisers.lbfgs import LBFGS, Stopping
+from bench.engine.minimisers.search import Chunks, Promising, Restarts
+from bench.engine.objective import Fading, Objective
 from bench.engine.parametrise import Pixels, PixelsAndLabels
-from bench.engine.priors import BatchNormStatistics, latent_divergence, total_variation
+from bench.engine.priors import (
+    BatchNormStatistics,
+    colour_variation,
+    latent_divergence,
+    total_variation,
+)
 from bench.engine.transforms.imitated import Imitations, imitations
 from bench.engine.transforms.inputs import InputSpace, imitated
 
 __all__ = [
+    "CGLS",
     "LBFGS",
     "MATCHINGS",
+    "AMSGrad",
     "BatchNormStatistics",
+    "Chunks",
     "Cosine",
+    "Descent",
     "Euclidean",
     "EvolutionStrategy",
+    "Fading",
     "GeneratorWeights",
     "Imitations",
     "InputSpace",
-    "LatentSearch",
     "Latents",
     "Matching",
+    "Minimiser",
     "Objective",
     "Optimum",
     "Pixels",
     "PixelsAndLabels",
+    "Promising",
+    "Restarts",
     "SignedAdam",
     "Stopping",
     "TensorCosine",
     "WarmAdam",
     "adaptive_loss",
     "assumed",
-    "cgls",
     "chunk_size",
+    "colour_variation",
     "count_labels",
     "critic_of",
     "cross_entropy",
-    "descend",
+    "distance",
     "generator_of",
+    "gradient_search",
     "imitated",
     "imitations",
+    "in_nats",
     "in_parts",
-    "incomplete",
     "latent_divergence",
+    "latent_objective",
     "pixel_targets",
     "poincare",
     "private_labels",
-    "search",
     "single_labels",
+    "smoothness",
     "start_latents",
     "target_probability",
     "total_variation",
+    "with_slopes",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from bench.api import SmashedObservation
 from bench.api.defense import DefenseView
+from bench.engine.minimisers.contract import BatchedObjective
+from bench.engine.priors import total_variation
 from bench.engine.transforms.transmission import ACTIVATIONS, transmission_gain
 
 
@@ -29,7 +31,7 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class Features:
+class Features(BatchedObjective):
     """The squared error of the activations of M independent images, or a likelihood of them.
 
     Attributes:
@@ -52,9 +54,7 @@ class Features:
 
     def select(self, rows: Tensor) -> Self:
         """The same for some of the images."""
-        sent = None if self.sent is None else self.sent[rows]
-        own = (self.seen[rows], self.view, sent, self.gain, self.tv, self.tv_start)
-        return type(self)(self.client, *own)
+        return replace(self, seen=self.seen[rows], sent=None if self.sent is None else self.sent[rows])
 
     def match(self, activations: Tensor) -> Tensor:
         """``[M]``: -log p in nats where the defense has a density, else the error by the energy seen."""
@@ -69,14 +69,11 @@ class Features:
         energy = seen.square().flatten(1).sum(1).clamp_min(torch.finfo(seen.dtype).tiny)
         return (mine - seen).square().flatten(1).sum(1) / energy
 
-    def __call__(self, inputs: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """Costs ``[M]`` and slopes of inputs ``[M, *S]`` when a step has the given share of the first one.
-
-        The slopes hold the vanishing part of the prior, the costs do not: they are compared over time.
-        """
-        leaf = inputs.detach().requires_grad_()
+    def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
+        """Costs ``[M]`` and slopes of inputs ``[M, *S]``."""
+        leaf = point.detach().requires_grad_()
         with torch.enable_grad():
-            roughness = _total_variation(leaf)
+            roughness = total_variation(leaf)
             cost = self.match(self.client(leaf)) + self.tv * roughness
             led = cost + self.tv_start * share**2 * roughness
             (slope,) = torch.autograd.grad(led.sum(), leaf)
@@ -95,10 +92,3 @@ def features(seen: SmashedObservation, client: nn.Module, prior: Prior) -> Featu
             client, flat, view, sent, transmission_gain(view, released), prior.incomplete, prior.start
         )
     return Features(client, flat, view, None, 1.0, 0.0, prior.start)
-
-
-def _total_variation(images: Tensor) -> Tensor:
-    """Mean |dx| + mean |dy| of each image ``[M, C, H, W]``; ``[M]``."""
-    across = (images[..., :, 1:] - images[..., :, :-1]).abs().flatten(1).mean(1)
-    down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).mean(1)
-    return across + down

@@ -5,7 +5,6 @@ Rows share nothing, so neither the other classes nor their order change an image
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,15 +25,8 @@ if TYPE_CHECKING:
 
     Seen = ModelObservation | GradientObservation | SmashedObservation
 
-ROWS_AT_ONCE = 256
-"""Beyond this, larger batches gain nothing on a CPU."""
 _NEAR_ONE = 0.9999
 """Of the target's coordinate: the point of a class on the very border is infinitely far away."""
-
-RowCost = Callable[[Tensor], Tensor]
-"""``points [M, D] -> costs [M]``, differentiable, each of its own row alone."""
-Optimiser = Callable[[list[Tensor]], torch.optim.Optimizer]
-"""Builds an optimiser that treats every number alike (Adam, momentum): so do rows share nothing."""
 
 
 def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
@@ -94,45 +86,3 @@ def start_latents(observation: Seen, *, seed: int, each: int = 1) -> Tensor:
     like = next(prior.decoder.parameters())
     drawn = starts(observation.ids, count * prior.latent_size, seed=seed, like=like)
     return drawn.view(-1, count, prior.latent_size)
-
-
-def descend(
-    cost: RowCost,
-    start: Tensor,
-    optimiser: Optimiser,
-    *,
-    iterations: int,
-    project: Callable[[Tensor], Tensor] = lambda point: point,
-) -> Tensor:
-    """Takes the same number of steps on every row.
-
-    Args:
-        cost: what each row lowers; it may draw anew in each step.
-        start: ``[M, ...]``.
-        optimiser: e.g. ``partial(torch.optim.SGD, lr=0.01, momentum=0.9, nesterov=True)``.
-        iterations: evaluations per row.
-        project: applied to the start and after each step, e.g. a box.
-
-    Returns:
-        The last iterate. A slope that is not finite counts as zero.
-    """
-    point = project(start.detach()).clone().requires_grad_()
-    steps = optimiser([point])
-    for _ in range(iterations):
-        (slope,) = torch.autograd.grad(cost(point).sum(), point)
-        point.grad = slope.nan_to_num(0.0, 0.0, 0.0)
-        steps.step()
-        with torch.no_grad():
-            point.copy_(project(point))
-    return point.detach()
-
-
-def in_parts(function: Callable[..., Tensor], *rows: Tensor, size: int = ROWS_AT_ONCE) -> Tensor:
-    """Applies a function of rows to so many of them at a time as fit into memory.
-
-    Args:
-        function: ``(*rows [m, ...]) -> [m, ...]``, each row by itself.
-        rows: ``[M, ...]`` each.
-        size: rows of a part.
-    """
-    return torch.cat([function(*part) for part in zip(*(value.split(size) for value in rows), strict=True)])

@@ -15,9 +15,12 @@ from torch.autograd.function import once_differentiable
 
 from bench.api.gradients import Gradients
 from bench.api.observation import GradientObservation
+from bench.engine.priors import Weighted, total_variation
 
 Matching = Callable[[Gradients, Gradients], Tensor]
 Transmitted = Callable[[Gradients], Gradients]
+Loss = Callable[[Transmitted | None], Matching]
+"""A matching loss that looks at transmitted entries alone."""
 
 
 def flat(gradients: Gradients) -> Tensor:
@@ -208,7 +211,7 @@ class TensorCosine:
         return self._last[0][1:]
 
 
-MATCHINGS: dict[str, type[Cosine | TensorCosine | Euclidean]] = {
+MATCHINGS: dict[str, Loss] = {
     "cosine": Cosine,
     "tensors": TensorCosine,
     "euclidean": Euclidean,
@@ -216,17 +219,13 @@ MATCHINGS: dict[str, type[Cosine | TensorCosine | Euclidean]] = {
 """Matching losses by the names that attacks' parameters have for them."""
 
 
-def incomplete(observation: GradientObservation) -> bool:
-    """Whether a known defense keeps something of the gradient back, so that a prior on images must help."""
+def in_nats(observation: GradientObservation) -> bool:
+    """Whether an adaptive attacker knows a density, so that its cost is a negative log-likelihood."""
     view = observation.defense
-    if view is None:
-        return False
-    return view.negative_log_likelihood is not None or view.transmitted is not None
+    return view is not None and view.negative_log_likelihood is not None
 
 
-def adaptive_loss(
-    observation: GradientObservation, default: Callable[[Transmitted | None], Matching]
-) -> tuple[Matching, bool]:
+def adaptive_loss(observation: GradientObservation, default: Loss) -> Matching:
     """The matching loss of an attacker who uses all that it knows about the defense.
 
     Balunovic et al. (ICLR 2022): the optimal objective is the likelihood of the observation under the known
@@ -234,14 +233,23 @@ def adaptive_loss(
 
     Args:
         observation: a naive attacker's has no view of the defense.
-        default: the attack's own loss, given which entries to look at.
-
-    Returns:
-        The loss, and whether it is a negative log-likelihood in nats.
+        default: the attack's own loss.
     """
     view = observation.defense
     if view is None:
-        return default(None), False
-    if view.negative_log_likelihood is not None:
-        return view.negative_log_likelihood, True
-    return default(view.transmitted), False
+        return default(None)
+    return view.negative_log_likelihood or default(view.transmitted)
+
+
+def smoothness(observation: GradientObservation, *, tv: float, tv_nats: float) -> Weighted:
+    """Total variation where a known defense keeps something of the gradient back, for which a prior makes up.
+
+    Args:
+        observation: says whether it does.
+        tv: weight beside a distance of transmitted entries.
+        tv_nats: weight beside a likelihood.
+    """
+    view = observation.defense
+    if in_nats(observation):
+        return ((tv_nats, total_variation),)
+    return ((tv, total_variation),) if view is not None and view.transmitted is not None else ()

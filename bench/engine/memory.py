@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -10,6 +12,8 @@ from bench.api.observation import GradientObservation
 
 AT_ONCE = 64
 """Beyond this, larger batches of victims gain nothing on a CPU."""
+ROWS_AT_ONCE = 256
+"""The same for rows of a generator."""
 SHARE = 0.8
 """Of the memory that a GPU has free, where no limit is set."""
 _WEIGHT_COPIES = 14
@@ -57,6 +61,17 @@ def bytes_per_victim(observation: GradientObservation, *, unknowns: int, pairs: 
         + 4 * pairs**2  # two matrices in float64
     )
     return numbers * observation.reference.element_size()
+
+
+def in_parts(function: Callable[..., Tensor], *rows: Tensor, size: int = ROWS_AT_ONCE) -> Tensor:
+    """Applies a function of rows to so many of them at a time as fit into memory.
+
+    Args:
+        function: ``(*rows [m, ...]) -> [m, ...]``, each row by itself.
+        rows: ``[M, ...]`` each.
+        size: rows of a part.
+    """
+    return torch.cat([function(*part) for part in zip(*(value.split(size) for value in rows), strict=True)])
 
 
 @torch.no_grad()

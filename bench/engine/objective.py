@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
-import torch
 from torch import Tensor
 
 from bench.api.observation import GradientObservation
 from bench.api.threat import BatchNorm
 from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, logit_gradient_loss
 from bench.engine.matching import Matching
+from bench.engine.minimisers.contract import BatchedObjective, with_slopes
 from bench.engine.parametrise import Parametrisation
-from bench.engine.priors import PerVictim, Prior
+from bench.engine.priors import PerVictim, Prior, Weighted
 from bench.engine.transforms.imitated import Imitations
 
 
+class Fading(NamedTuple):
+    """A prior on images that counts by ``weight * share^power``, the share falling from 1 to 0."""
+
+    weight: float
+    prior: Prior
+    power: float = 2.0
+
+
+class Guide(NamedTuple):
+    """What takes the place of the matching loss and the penalties while a search is young."""
+
+    matching: Matching
+    penalties: Weighted
+
+
 @dataclass(frozen=True)
-class Objective:
+class Objective(BatchedObjective):
     """Matching loss plus weighted priors, as a function of the unknowns.
 
     Attributes:
         observation: the releases to match.
         parametrisation: unknowns -> images and targets.
         matching: distance of gradients.
-        priors: pairs of weight and prior on the images.
-        penalties: pairs of weight and cost on the unknowns themselves, ``point [N, D] -> [N]``.
+        priors: on the images.
+        penalties: on the unknowns themselves.
+        fading: a prior that guides the steps ever less, and is no part of the cost.
         imitations: of what clients turn their images into, where it is known that they do.
+        guide: of a random search, see :class:`~bench.engine.minimisers.search.Sampled`.
+        again: the parametrisation of the ``number``-th further attempt, if each has its own.
     """
 
     observation: GradientObservation
     parametrisation: Parametrisation
     matching: Matching
-    priors: tuple[tuple[float, Prior], ...] = ()
-    penalties: tuple[tuple[float, Prior], ...] = ()
+    priors: Weighted = ()
+    penalties: Weighted = ()
+    fading: Fading | None = None
     imitations: Imitations | None = None
+    guide: Guide | None = None
+    again: Callable[[GradientObservation, int], Parametrisation] | None = None
 
     @cached_property
     def _gradients(self) -> GradientMap:
@@ -52,16 +74,27 @@ class Objective:
             names=seen.gradients,
         )
 
-    def costs(self, point: Tensor) -> tuple[Tensor, Tensor]:
-        """Matching loss and total cost, ``[N]`` each, differentiable in ``point [N, D]``."""
+    @property
+    def ids(self) -> Tensor:
+        """Int64 ``[N]``, the attacker's numbering of the releases."""
+        return self.observation.ids
+
+    @property
+    def guiding(self) -> Self | None:
+        """The guide as an objective of its own; None if there is none."""
+        if self.guide is None:
+            return None
+        return replace(self, matching=self.guide.matching, penalties=self.guide.penalties, guide=None)
+
+    def costs(self, point: Tensor, /) -> Tensor:
+        """The total cost ``[N]``, differentiable in ``point [N, D]``."""
         images, targets = self.parametrisation.decode(point)
-        match = self._matched(images, targets)
-        total = match
+        total = self._matched(images, targets)
         for weight, prior in self.priors:
             total = total + weight * prior(images)
         for weight, penalty in self.penalties:
             total = total + weight * penalty(point)
-        return match, total
+        return total
 
     def _matched(self, images: Tensor, targets: Tensor) -> Tensor:
         """The matching loss ``[N]`` of images, or of what clients would make of them."""
@@ -69,30 +102,29 @@ class Objective:
             images = self.imitations.batches(images, targets.argmax(-1))
         return self.matching(self._gradients(images, targets), self.observation.gradients)
 
-    def __call__(self, point: Tensor) -> tuple[Tensor, Tensor]:
-        """One matching-gradient evaluation of all victims.
+    def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
+        """One matching-gradient evaluation of all victims: costs ``[N]`` and slopes ``[N, D]``."""
+        cost, slope = with_slopes(self.costs, point)
+        if self.fading is not None and share:
+            weight, prior, power = self.fading
+            _, each = with_slopes(lambda leaf: prior(self.parametrisation.decode(leaf)[0]), point)
+            slope = slope + weight * share**power * each
+        return cost, slope
 
-        Args:
-            point: ``[N, D]``.
-
-        Returns:
-            The cost ``[N]`` and its gradient ``[N, D]``, both detached.
-        """
-        leaf = point.detach().requires_grad_()
-        with torch.enable_grad():
-            _, total = self.costs(leaf)
-            # Victims share no unknowns: the gradient of the sum holds each victim's own gradient.
-            (slope,) = torch.autograd.grad(total.sum(), leaf)
-        return total.detach(), slope
-
-    def select(self, victims: Tensor) -> Self:
+    def select(self, rows: Tensor) -> Self:
         """The objective of some of the victims, in the order given."""
         return replace(
             self,
-            observation=self.observation.select(victims),
-            parametrisation=self.parametrisation.select(victims),
+            observation=self.observation.select(rows),
+            parametrisation=self.parametrisation.select(rows),
             priors=tuple(
-                (weight, prior.select(victims) if isinstance(prior, PerVictim) else prior)
+                (weight, prior.select(rows) if isinstance(prior, PerVictim) else prior)
                 for weight, prior in self.priors
             ),
         )
+
+    def attempt(self, number: int) -> Self:
+        """The same, unless each attempt has a parametrisation of its own."""
+        if self.again is None:
+            return self
+        return replace(self, parametrisation=self.again(self.observation, number))

@@ -40,6 +40,10 @@ class Parametrisation(Protocol):
         """Whether all targets are output errors that are known, and not, as mostly, probabilities."""
         return False
 
+    def start(self, ids: Tensor, *, seed: int, like: Tensor) -> Tensor:
+        """Where a search begins, ``[N, D]``: standard normal, by (seed, victim)."""
+        return starts(ids, self.size, seed=seed, like=like)
+
     def decode(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """``[N, D]`` -> images ``[N, B, C, H, W]``, target probabilities ``[N, B, K]``."""
 

@@ -14,6 +14,8 @@ from bench.engine.normalisation import batch_statistics
 
 Prior = Callable[[Tensor], Tensor]
 """``images [N, B, C, H, W] -> [N]``."""
+Weighted = tuple[tuple[float, Prior], ...]
+"""Priors with their weights; or, of the same form, costs of unknowns ``[N, D]``."""
 
 
 @runtime_checkable
@@ -31,7 +33,7 @@ def total_variation(images: Tensor) -> Tensor:
     """Anisotropic total variation: mean |dx| + mean |dy| over all pixels of a victim's batch.
 
     Args:
-        images: ``[N, B, C, H, W]``.
+        images: ``[N, B, C, H, W]``, or single images ``[N, C, H, W]``.
 
     Returns:
         ``[N]``, in the images' units; about 0.1 for digits and 0.66 for uniform noise.

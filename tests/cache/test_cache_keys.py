@@ -76,7 +76,7 @@ EDITS: dict[str, tuple[str, str, str, Stages, Stages]] = {
         {"smashed": {"release", "reconstruction"}}, {"smashed": {"victim"}, "gradients": ALL, "model": ALL},
     ),
     "attack": (
-        "attacks/dlg/attack.py", "import torch", "import torch, math",
+        "attacks/dlg/attack.py", "progress=1e-2", "progress=2e-2",
         {"gradients": {"reconstruction"}}, {"gradients": {"victim", "release"}, "smashed": ALL},
     ),
     "what a card asks for": (

@@ -120,7 +120,8 @@ def some_victims(batch_size: int, own: bool) -> GradientObservation:
 def searched(some: GradientObservation, labels: torch.Tensor) -> torch.Tensor:
     unknowns = Pixels.of(some, labels)
     start = starts(some.ids, unknowns.size, seed=3, like=some.reference)
-    return SignedAdam().minimise(Objective(some, unknowns, Cosine()), start, iterations=STEPS).point
+    steps = torch.full_like(some.ids, STEPS)
+    return SignedAdam().minimise(Objective(some, unknowns, Cosine()), start, evaluations=steps).point
 
 
 @cache

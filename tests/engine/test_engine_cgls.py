@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.engine import cgls
+from bench.engine import CGLS, Optimum
 
 
 def systems(rows: int, equations: int, unknowns: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -17,13 +19,31 @@ def systems(rows: int, equations: int, unknowns: int, seed: int) -> tuple[Tensor
     return matrix, torch.randn(rows, equations, generator=generator, dtype=torch.float64)
 
 
-def solve(matrix: Tensor, target: Tensor, **options: float) -> tuple[Tensor, Tensor]:
-    return cgls(
-        lambda x: torch.einsum("nmd,nd->nm", matrix, x),
-        lambda r: torch.einsum("nmd,nm->nd", matrix, r),
-        target,
-        **{"iterations": 500, "patience": 10**9, **options},  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Dense:
+    """``A x = b`` of every row, as a matrix."""
+
+    matrix: Tensor
+    target: Tensor
+
+    def apply(self, value: Tensor) -> Tensor:
+        return torch.einsum("nmd,nd->nm", self.matrix, value)
+
+    def adjoint(self, rows: Tensor) -> Tensor:
+        return torch.einsum("nmd,nm->nd", self.matrix, rows)
+
+
+def solved(matrix: Tensor, target: Tensor, start: Tensor | None = None, **options: float) -> Optimum:
+    solver = CGLS(**{"patience": 10**9, **options})  # type: ignore[arg-type]
+    zero = matrix.new_zeros(len(matrix), matrix.shape[2])
+    return solver.minimise(
+        Dense(matrix, target), zero if start is None else start, evaluations=torch.full((len(matrix),), 500)
     )
+
+
+def solve(matrix: Tensor, target: Tensor, **options: float) -> tuple[Tensor, Tensor]:
+    found = solved(matrix, target, **options)
+    return found.point, found.evaluations
 
 
 @settings(deadline=None, max_examples=30)
@@ -66,3 +86,11 @@ def test_a_row_of_zeros_or_nan_ends_at_once() -> None:
     found, spent = solve(matrix, target)
     assert spent.tolist()[:2] == [0, 0] and spent[2] > 0
     assert (found[0] == 0).all()
+
+
+def test_any_start_leads_to_the_same_solution_and_the_cost_is_the_residual() -> None:
+    matrix, target = systems(3, 20, 6, seed=5)
+    zero, other = solved(matrix, target), solved(matrix, target, start=torch.ones(3, 6, dtype=torch.float64))
+    torch.testing.assert_close(zero.point, other.point)
+    residual = torch.einsum("nmd,nd->nm", matrix, zero.point) - target
+    torch.testing.assert_close(zero.cost, residual.norm(dim=1))

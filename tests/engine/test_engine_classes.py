@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from bench.api import Adversary, Channel, ImageGenerator, IncompatibleError, ModelObservation, ThreatModel
 from bench.engine import (
+    Descent,
     critic_of,
     cross_entropy,
-    descend,
     generator_of,
     in_parts,
     poincare,
@@ -81,16 +81,14 @@ def test_poincare_is_finite_on_the_border_and_without_scores():
 def test_momentum_is_that_of_nesterov():
     """Velocity v' = m v - r g(z), then z' = z - m v + (1 + m) v', as published for GMI."""
     curvature, point, velocity = torch.tensor([1.0, 10.0]), torch.tensor([[3.0, -2.0]]), torch.zeros(1, 2)
-    found = descend(
-        lambda z: (z.square() * curvature).sum(1) / 2,
-        point,
-        partial(torch.optim.SGD, lr=0.05, momentum=0.9, nesterov=True),
-        iterations=7,
+    steps = Descent(partial(torch.optim.SGD, lr=0.05, momentum=0.9, nesterov=True))
+    found = steps.minimise(
+        lambda z: (z.square() * curvature).sum(1) / 2, point, evaluations=torch.tensor([7])
     )
     for _ in range(7):
         before, velocity = velocity, 0.9 * velocity - 0.05 * curvature * point
         point = point - 0.9 * before + 1.9 * velocity
-    assert torch.allclose(found, point, atol=1e-5)
+    assert torch.allclose(found.point, point, atol=1e-5)
 
 
 @pytest.mark.parametrize("optimiser", [torch.optim.Adam, partial(torch.optim.SGD, momentum=0.9)])
@@ -100,26 +98,29 @@ def test_rows_share_nothing_and_stay_in_the_box(optimiser):
     def cost(point: Tensor) -> Tensor:
         return (point - 2).square().sum(1)
 
-    run = partial(
-        descend, optimiser=partial(optimiser, lr=0.1), iterations=9, project=lambda z: z.clamp(-1, 1)
-    )
-    whole = run(cost, start)
-    alone = torch.cat([run(cost, row) for row in start.split(1)])
+    def run(some: Tensor, steps: int) -> Tensor:
+        found = Descent(partial(optimiser, lr=0.1)).minimise(
+            cost, some, evaluations=torch.full((len(some),), steps), project=lambda z: z.clamp(-1, 1)
+        )
+        assert found.evaluations.tolist() == [steps] * len(some)
+        return found.point
+
+    whole = run(start, 9)
+    alone = torch.cat([run(row, 9) for row in start.split(1)])
     assert torch.equal(whole, alone)
     assert whole.abs().max() <= 1 and (cost(whole) < cost(start)).all()
-    assert torch.equal(run(cost, start, iterations=0), start.clamp(-1, 1))
+    assert torch.equal(run(start, 0), start.clamp(-1, 1))
 
 
 def test_a_broken_row_spoils_no_other_and_the_start_is_left_as_it_was():
     start = torch.tensor([[1.0], [-1.0]])
     kept = start.clone()
-    found = descend(
+    found = Descent(partial(torch.optim.SGD, lr=0.1)).minimise(
         lambda z: torch.stack([z[0].square().sum(), (z[1].log()).sum()]),
         start,
-        partial(torch.optim.SGD, lr=0.1),
-        iterations=3,
+        evaluations=torch.tensor([3, 3]),
     )
-    assert found[0].item() == pytest.approx(0.8**3) and found.isfinite().all()
+    assert found.point[0].item() == pytest.approx(0.8**3) and found.point.isfinite().all()
     assert torch.equal(start, kept)
 
 

@@ -22,16 +22,18 @@ from bench.engine import (
     GeneratorWeights,
     Imitations,
     Latents,
-    LatentSearch,
     Objective,
+    Optimum,
+    Promising,
     Stopping,
     TensorCosine,
     WarmAdam,
+    distance,
+    generator_of,
     latent_divergence,
+    latent_objective,
 )
-from bench.engine.generative import distance, latent_objective, searchable
 from bench.engine.gradients import gradient_map, one_hot
-from bench.engine.minimisers.evolution import promising
 from bench.engine.parametrise import starts
 from tests.engine.observations import batches, observation
 
@@ -67,7 +69,7 @@ def test_generator_weights_are_each_victims_own() -> None:
     net, wanted = generator(), targets(3, 2)
     latents = torch.randn(3, 2, SIZE, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     unknowns = GeneratorWeights(net, latents, wanted)
-    start = unknowns.start()
+    start = unknowns.start(torch.arange(3), seed=0, like=latents)
     assert start.shape == (3, unknowns.size)
     torch.testing.assert_close(unknowns.decode(start)[0][1], net(latents[1]))
     moved = start + 0.1 * torch.randn(start.shape, generator=torch.Generator().manual_seed(3)).double()
@@ -95,9 +97,8 @@ def test_a_search_in_latents_finds_what_the_generator_made() -> None:
         seen, unknowns, Euclidean(), penalties=((1e-12, lambda z: latent_divergence(unknowns.latents(z))),)
     )
     start = torch.zeros(4, unknowns.size, dtype=torch.float64) + 0.1 * torch.arange(SIZE)
-    found = LBFGS().minimise(
-        objective, start, budget=torch.full((4,), 400), stopping=Stopping(target=1e-11, patience=10**9)
-    )
+    search = LBFGS(stopping=Stopping(target=1e-11, patience=10**9))
+    found = search.minimise(objective, start, evaluations=torch.full((4,), 400))
     rebuilt, _ = unknowns.decode(found.point)
     assert (rebuilt - images).square().mean() < 1e-6
 
@@ -107,8 +108,9 @@ def test_the_matching_gradient_reaches_the_generators_weights() -> None:
     seen = observation("lenet", images, labels, dtype=torch.float64)
     latents = torch.zeros(2, 1, SIZE, dtype=torch.float64)
     unknowns = GeneratorWeights(net, latents, one_hot(labels, 10, torch.float64))
-    cost, slope = Objective(seen, unknowns, Euclidean())(unknowns.start())
-    leaf = unknowns.start()[0].requires_grad_()
+    start = unknowns.start(seen.ids, seed=0, like=latents)
+    cost, slope = Objective(seen, unknowns, Euclidean())(start)
+    leaf = start[0].clone().requires_grad_()
     sizes = [value.numel() for value in net.parameters()]
     own = {
         name: part.view(value.shape)
@@ -135,16 +137,16 @@ def test_latent_divergence_is_zero_for_standard_moments_and_positive_else() -> N
 
 def test_warm_adam_is_adam_whose_rate_rises_and_falls() -> None:
     schedule, centre = WarmAdam(learning_rate=0.1), torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64)
-    rates = [schedule.rate(turn / 200) for turn in range(1, 201)]
+    rates = [schedule.rate(turn, 200) for turn in range(1, 201)]
     assert rates[9:150] == pytest.approx([0.1] * 141) and rates[0] == pytest.approx(0.01)
     assert rates[-1] == pytest.approx(0, abs=1e-9) and rates[150:] == sorted(rates[150:], reverse=True)
     visited: list[Tensor] = []
 
-    def bowl(point: Tensor) -> tuple[Tensor, Tensor]:
+    def bowl(point: Tensor, share: float) -> tuple[Tensor, Tensor]:
         visited.append(point)
         return (point - centre).square().sum(1), 2 * (point - centre)
 
-    schedule.minimise(bowl, torch.zeros_like(centre), iterations=200)
+    schedule.minimise(bowl, torch.zeros_like(centre), evaluations=torch.tensor([200]))
     mine = torch.zeros_like(centre).requires_grad_()
     steps = torch.optim.Adam([mine], lr=1.0, eps=1e-12)
     for rate, point in zip(rates, visited, strict=True):
@@ -157,12 +159,13 @@ def test_warm_adam_is_adam_whose_rate_rises_and_falls() -> None:
 def test_warm_adam_returns_the_cheapest_iterate() -> None:
     costs: list[Tensor] = []
 
-    def wild(point: Tensor) -> tuple[Tensor, Tensor]:
+    def wild(point: Tensor, share: float) -> tuple[Tensor, Tensor]:
         cost = point.square().sum(1).where(point[:, 0] < 2, torch.nan)
         costs.append(cost)
         return cost, torch.cat([-torch.ones_like(point[:, :1]), 2 * point[:, 1:]], dim=1)
 
-    found = WarmAdam(learning_rate=0.1).minimise(wild, torch.tensor([[-1.0, 1.0], [5.0, 1.0]]), iterations=60)
+    start = torch.tensor([[-1.0, 1.0], [5.0, 1.0]])
+    found = WarmAdam(learning_rate=0.1).minimise(wild, start, evaluations=torch.tensor([60, 60]))
     assert found.cost[0] == torch.stack(costs)[:, 0].nan_to_num(torch.inf).min()
     torch.testing.assert_close(found.point[0].square().sum(), found.cost[0])
     assert found.cost[1].isinf() and found.point[1].tolist() == [5.0, 1.0]
@@ -174,14 +177,22 @@ def latents_of_digits(victims: int = 4) -> Objective:
         observation("lenet", images, labels),
         generator=ImageGenerator(decoder=generator().float().eval(), latent_size=SIZE),
     )
-    return latent_objective(seen, labels, Euclidean(), 0.01)
+    return latent_objective(seen, Euclidean(), Euclidean, kl=0.01, kl_nats=1.0)
+
+
+def promising(candidates: int, followed: int, *, seed: int = 0, rows: int) -> Promising:
+    return Promising(minimiser=WarmAdam(), candidates=candidates, followed=followed, seed=seed, rows=rows)
+
+
+def searched(way: Promising, objective: Objective, evaluations: int) -> Optimum:
+    start = objective.parametrisation.start(objective.ids, seed=0, like=objective.observation.reference)
+    return way.minimise(objective, start, evaluations=torch.full_like(objective.ids, evaluations))
 
 
 def test_the_cheapest_of_the_random_latents_are_followed() -> None:
     objective = latents_of_digits()
-    ids = objective.observation.ids
-    kept = promising(objective, ids, candidates=20, keep=3, seed=5, rows=7)
-    every = starts(ids, 20 * SIZE, seed=5, like=kept).view(4, 20, SIZE)
+    kept = promising(20, 3, seed=5, rows=7).promising(objective, torch.zeros(4, SIZE), 20, 3)
+    every = starts(objective.ids, 20 * SIZE, seed=5, like=kept).view(4, 20, SIZE)
     costs = torch.stack([objective(every[:, i])[0] for i in range(20)], dim=1)
     cheapest = costs.sort(dim=1).values[:, :3]
     torch.testing.assert_close(torch.stack([objective(kept[:, i])[0] for i in range(3)], dim=1), cheapest)
@@ -194,30 +205,28 @@ def test_a_latent_search_reports_what_it_spends_and_keeps_to_the_budget(
     objective, spent = latents_of_digits(), 0
     plain = Objective.costs
 
-    def counted(self: Objective, point: Tensor) -> tuple[Tensor, Tensor]:
+    def counted(self: Objective, point: Tensor) -> Tensor:
         nonlocal spent
         spent += len(point)
         return plain(self, point)
 
     monkeypatch.setattr(Objective, "costs", counted)
-    way = LatentSearch(optimiser=WarmAdam(), candidates=12, followed=3)
-    found = way.minimise(objective, objective.observation.ids, evaluations=evaluations, seed=0, rows=5)
+    found = searched(promising(12, 3, rows=5), objective, evaluations)
     assert found.evaluations.tolist() == [spent / 4] * 4 and 0 < spent / 4 <= evaluations
     torch.testing.assert_close(objective(found.point)[0], found.cost)
 
 
 def test_the_size_of_a_graph_and_neighbours_change_nothing_in_a_latent_search() -> None:
-    objective, way = latents_of_digits(), LatentSearch(optimiser=WarmAdam(), candidates=8, followed=2)
-    together = way.minimise(objective, objective.observation.ids, evaluations=40, seed=1, rows=64)
-    some = objective.select(torch.tensor([3, 1]))
-    apart = way.minimise(some, some.observation.ids, evaluations=40, seed=1, rows=1)
+    objective = latents_of_digits()
+    together = searched(promising(8, 2, seed=1, rows=64), objective, 40)
+    apart = searched(promising(8, 2, seed=1, rows=1), objective.select(torch.tensor([3, 1])), 40)
     torch.testing.assert_close(apart.point, together.point[[3, 1]], atol=1e-3, rtol=1e-3)
 
 
 def test_nothing_is_searched_without_a_generator() -> None:
     seen = latents_of_digits().observation
     with pytest.raises(IncompatibleError, match="has none"):
-        searchable(replace(seen, generator=None))
+        generator_of(replace(seen, generator=None))
 
 
 class Darker:
@@ -241,9 +250,11 @@ class Darker:
 def test_the_cost_is_that_of_the_mean_of_what_the_copies_make_of_the_images(size: int) -> None:
     images, labels = batches(3, size)
     net, seen = generator().float().eval(), observation("lenet", images, labels)
+    seen = replace(seen, labels=labels, threat=replace(seen.threat, labels_known=True))
     seen = replace(seen, generator=ImageGenerator(decoder=net, latent_size=SIZE))
     copies = Darker(0.9), Darker(0.7)
-    both = latent_objective(seen, labels, Euclidean(), 0.0, Imitations(copies))
+    plain = latent_objective(seen, Euclidean(), Euclidean, kl=0.0, kl_nats=0.0)
+    both = replace(plain, imitations=Imitations(copies))
     point = torch.randn(3, both.parametrisation.size, generator=torch.Generator().manual_seed(5))
     cost, slope = both(point)
     leaf = point.clone().requires_grad_()
@@ -253,8 +264,7 @@ def test_the_cost_is_that_of_the_mean_of_what_the_copies_make_of_the_images(size
     want = Euclidean()(gradients(shown.view_as(drawn), targets), seen.gradients)
     torch.testing.assert_close(cost, want.detach())
     torch.testing.assert_close(slope, torch.autograd.grad(want.sum(), leaf)[0])
-    unaware = latent_objective(seen, labels, Euclidean(), 0.0)(point)[0]
-    assert not torch.isclose(unaware, cost).any()
+    assert not torch.isclose(plain(point)[0], cost).any()
 
 
 def test_tensors_count_alike_by_default_where_a_transform_is_known() -> None:

@@ -16,6 +16,8 @@ from bench.engine import (
     PixelsAndLabels,
     TensorCosine,
     adaptive_loss,
+    in_nats,
+    smoothness,
     total_variation,
 )
 from bench.engine.matching import Matching, Transmitted
@@ -195,17 +197,20 @@ def test_the_adaptive_loss_uses_all_that_is_known_of_the_defense() -> None:
     def likelihood(candidate: Gradients, observed: Gradients) -> Tensor:
         return torch.zeros(1)
 
-    naive, is_likelihood = adaptive_loss(seen, Euclidean)
-    assert naive == Euclidean(None) and not is_likelihood
-    cases = [
-        (DefenseView(), Euclidean(None), False),
-        (DefenseView(transmitted=evens), Euclidean(evens), False),
-        (DefenseView(negative_log_likelihood=likelihood), likelihood, True),
-        (DefenseView(negative_log_likelihood=likelihood, transmitted=evens), likelihood, True),
+    assert adaptive_loss(seen, Euclidean) == Euclidean(None) and not in_nats(seen)
+    assert smoothness(seen, tv=2.0, tv_nats=3.0) == ()
+    some, nats = ((2.0, total_variation),), ((3.0, total_variation),)
+    cases: list[tuple[DefenseView, Matching, object]] = [
+        (DefenseView(), Euclidean(None), ()),
+        (DefenseView(transmitted=evens), Euclidean(evens), some),
+        (DefenseView(negative_log_likelihood=likelihood), likelihood, nats),
+        (DefenseView(negative_log_likelihood=likelihood, transmitted=evens), likelihood, nats),
     ]
     adaptive = replace(seen.threat, adversary=Adversary.ADAPTIVE)
-    for view, want, is_density in cases:
-        assert adaptive_loss(replace(seen, threat=adaptive, defense=view), Euclidean) == (want, is_density)
+    for view, want, prior in cases:
+        known = replace(seen, threat=adaptive, defense=view)
+        assert adaptive_loss(known, Euclidean) == want and in_nats(known) == (prior == nats)
+        assert smoothness(known, tv=2.0, tv_nats=3.0) == prior
 
 
 def test_unknowns_decode_to_images_and_probabilities() -> None:

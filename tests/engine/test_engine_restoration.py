@@ -101,7 +101,10 @@ def test_amsgrad_minimises_each_row_by_itself_and_keeps_its_best_iterate() -> No
 
     def run(rows: int) -> Tensor:
         found = AMSGrad(learning_rate=0.3).minimise(
-            objective, torch.zeros(rows, 2), iterations=200, project=lambda point: point.clamp(0, 1)
+            objective,
+            torch.zeros(rows, 2),
+            evaluations=torch.full((rows,), 200),
+            project=lambda point: point.clamp(0, 1),
         )
         assert (found.evaluations == 200).all()
         assert torch.allclose(found.cost, (found.point - goal[:rows]).square().sum(1))

@@ -1,145 +1,139 @@
-"""Adam for many victims at once: on the sign of the gradient, or as AMSGrad."""
+"""Adam for many rows at once: on the sign of the slope, with a warm start of its rate, or as AMSGrad."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from bench.engine.minimisers.lbfgs import BatchedObjective
-from bench.engine.minimisers.optimum import Optimum
+from bench.engine.minimisers.contract import Optimum, Project
 
-Fading = Callable[[Tensor, float], Tensor]
-"""``(point [N, D], share) -> slope [N, D]`` of a cost that counts by this share, which falls from 1 to 0."""
-
-
-def fallen(done: int, iterations: int, *, power: float = 2.0) -> float:
-    """What is left of a fading cost after ``done`` of the iterations: ``(1 - done / iterations)^power``."""
-    return float((1 - done / iterations) ** power)
+Scheduled = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+"""``(points [N, ...], share) -> costs [N], slopes``: all that Adam asks of an objective."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignedAdam:
-    """Adam whose gradient is replaced by its sign, with step decay (Geiping et al. 2020, Section 5).
+class Adam(ABC):
+    """One schedule for all rows (Kingma and Ba, ICLR 2015); the forms below differ in their rates and steps.
 
     Attributes:
-        learning_rate: of the first iteration.
+        learning_rate: the largest of the schedule.
         betas: decay of both moments.
-        signed: take the sign; false is plain Adam.
-        decay: of the rate: ``steps``, a tenth after 3/8, 5/8 and 7/8 of the iterations, or ``cosine``, along
-            a half cosine to zero.
-        power: by which a cost fades, see :func:`fallen`.
+        iterations: length of the schedule; None: as many as there are evaluations, which bound it anyway.
     """
 
     learning_rate: float = 0.1
     betas: tuple[float, float] = (0.9, 0.999)
-    signed: bool = True
-    decay: str = "steps"
-    power: float = 2.0
-
-    def rate(self, turn: int, iterations: int) -> float:
-        """The learning rate of an iteration, from 1 to ``iterations``."""
-        if self.decay == "cosine":
-            return self.learning_rate * 0.5 * (1 + cos(pi * (turn - 1) / iterations))
-        return self.learning_rate * 0.1 ** sum(turn > iterations * share // 8 for share in (3, 5, 7))
+    iterations: int | None = None
+    epsilon: ClassVar[float] = 1e-12
+    remembers_largest: ClassVar[bool] = False
 
     def minimise(
-        self,
-        objective: BatchedObjective,
-        start: Tensor,
-        *,
-        iterations: int,
-        project: Callable[[Tensor], Tensor] = lambda point: point,
-        fading: Fading | None = None,
+        self, objective: Scheduled, start: Tensor, *, evaluations: Tensor, project: Project | None = None
     ) -> Optimum:
-        """Runs the schedule once on every row.
-
-        Args:
-            objective: costs and gradients of N rows.
-            start: ``[N, D]``.
-            iterations: evaluations per row.
-            project: applied to the point after each step, e.g. a box.
-            fading: what guides the steps beside the objective, ever less (:func:`fallen`). It is no part of
-                the costs, so that those of all iterations can be compared.
-
-        Returns:
-            Each row's iterate of lowest cost.
-        """
-        point = project(start)
-        first, second = torch.zeros_like(point), torch.zeros_like(point)
-        best, best_cost = (
-            point,
-            torch.full(point.shape[:1], torch.inf, dtype=point.dtype, device=point.device),
-        )
-        for turn in range(1, iterations + 1):
-            cost, slope = objective(point)
-            better = cost < best_cost
-            best = torch.where(better.unsqueeze(1), point, best)
-            best_cost = torch.where(better, cost, best_cost)
-            if fading is not None:
-                slope = slope + fading(point, fallen(turn - 1, iterations, power=self.power))
-            slope = slope.nan_to_num(0.0, 0.0, 0.0)
-            slope = slope.sign() if self.signed else slope
+        """Runs the schedule once, see :class:`~bench.engine.minimisers.contract.Minimiser`."""
+        length = int(evaluations.min())
+        length = length if self.iterations is None else min(length, self.iterations)
+        point = best = project(start) if project else start
+        first = second = largest = torch.zeros_like(point)
+        cost = point.new_full(point.shape[:1], torch.inf)
+        for turn in range(1, length + 1):
+            here, slope = objective(point, self._share(turn, length))
+            better = here < cost
+            best = torch.where(better.view(-1, *[1] * (point.dim() - 1)), point, best)
+            cost = torch.where(better, here, cost)
+            slope = self._direction(slope.nan_to_num(0.0, 0.0, 0.0))
             first = torch.lerp(slope, first, self.betas[0])
             second = torch.lerp(slope.square(), second, self.betas[1])
-            moved = first / (1 - self.betas[0] ** turn)
-            spread = (second / (1 - self.betas[1] ** turn)).sqrt() + 1e-8
-            point = project(point - self.rate(turn, iterations) * moved / spread)
-        spent = torch.full(point.shape[:1], iterations, dtype=torch.long, device=point.device)
-        return Optimum(best, best_cost, spent)
+            largest = torch.maximum(largest, second) if self.remembers_largest else second
+            spread = (largest / (1 - self.betas[1] ** turn)).sqrt() + self.epsilon
+            point = point - self._step(self.rate(turn, length), first, 1 - self.betas[0] ** turn, spread)
+            point = project(point) if project else point
+        return Optimum(best, cost, torch.full_like(evaluations, length))
 
+    @abstractmethod
+    def rate(self, turn: int, length: int) -> float:
+        """The learning rate of an iteration, from 1 to ``length``."""
 
-Scheduled = Callable[[Tensor, float], tuple[Tensor, Tensor]]
-"""``(point [M, ...], share of the step) -> costs [M], slopes``; the share falls from 1 to 0."""
+    def _share(self, turn: int, length: int) -> float:
+        return 1 - (turn - 1) / length
+
+    def _direction(self, slope: Tensor) -> Tensor:
+        return slope
+
+    @abstractmethod
+    def _step(self, rate: float, first: Tensor, weight: float, spread: Tensor) -> Tensor:
+        # The forms' steps are equal but for rounding, which published reconstructions depend on.
+        """``rate * first / weight / spread``, where ``first / weight`` is the mean slope without its bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AMSGrad:
-    """Adam that never forgets the largest second moment (Reddi et al. 2018), with cosine decay to zero.
+class SignedAdam(Adam):
+    """Adam on the sign of the slope, with step decay (Geiping et al. 2020, Section 5).
 
     Attributes:
-        learning_rate: of the first step.
-        betas: decay of both moments.
+        signed: take the sign; false is plain Adam.
+        decay: of the rate: ``steps``, a tenth after 3/8, 5/8 and 7/8 of the iterations, or ``cosine``, along
+            a half cosine to zero.
     """
 
-    learning_rate: float
-    betas: tuple[float, float] = (0.9, 0.999)
+    signed: bool = True
+    decay: str = "steps"
+    epsilon: ClassVar[float] = 1e-8
 
-    def minimise(
-        self,
-        objective: Scheduled,
-        start: Tensor,
-        *,
-        iterations: int,
-        project: Callable[[Tensor], Tensor] = lambda point: point,
-    ) -> Optimum:
-        """Runs the schedule once on every row; rows share nothing.
+    def rate(self, turn: int, length: int) -> float:
+        """Falls as ``decay`` says."""
+        if self.decay == "cosine":
+            return self.learning_rate * 0.5 * (1 + cos(pi * (turn - 1) / length))
+        return self.learning_rate * 0.1 ** sum(turn > length * share // 8 for share in (3, 5, 7))
 
-        Args:
-            objective: costs and slopes of M rows; it may change with the share of the step.
-            start: ``[M, ...]``.
-            iterations: evaluations per row.
-            project: applied to the point after each step, e.g. a box.
+    def _direction(self, slope: Tensor) -> Tensor:
+        return slope.sign() if self.signed else slope
 
-        Returns:
-            Each row's iterate of lowest cost, in the shape of the start.
-        """
-        point = best = project(start)
-        first, second, largest = (torch.zeros_like(point) for _ in range(3))
-        cost = torch.full(point.shape[:1], torch.inf, dtype=point.dtype, device=point.device)
-        for turn in range(1, iterations + 1):
-            share = 0.5 * (1 + cos(pi * turn / iterations))
-            here, slope = objective(point, share)
-            better = (here < cost).view(-1, *[1] * (point.ndim - 1))
-            best, cost = torch.where(better, point, best), torch.fmin(here, cost)
-            slope = slope.nan_to_num(0.0, 0.0, 0.0)
-            first = torch.lerp(slope, first, self.betas[0])
-            second = torch.lerp(slope.square(), second, self.betas[1])
-            largest = torch.maximum(largest, second)
-            spread = (largest / (1 - self.betas[1] ** turn)).sqrt() + 1e-12
-            point = project(point - self.learning_rate * share * first / (1 - self.betas[0] ** turn) / spread)
-        spent = torch.full(point.shape[:1], iterations, dtype=torch.long, device=point.device)
-        return Optimum(best, cost, spent)
+    def _step(self, rate: float, first: Tensor, weight: float, spread: Tensor) -> Tensor:
+        return rate * (first / weight) / spread
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmAdam(Adam):
+    """Adam whose rate rises over the first iterations and falls to zero over the last (Li et al. 2022).
+
+    Attributes:
+        warm_up: share of the iterations over which it rises from zero, linearly.
+        decay: share of the iterations over which it falls, along a half cosine.
+    """
+
+    warm_up: float = 0.05
+    decay: float = 0.25
+
+    def rate(self, turn: int, length: int) -> float:
+        """Rises, stays and falls."""
+        share = turn / length
+        rising = min(1.0, share / self.warm_up) if self.warm_up else 1.0
+        over = max(0.0, share - 1 + self.decay) / self.decay if self.decay else 0.0
+        return self.learning_rate * rising * 0.5 * (1 + cos(pi * over))
+
+    def _step(self, rate: float, first: Tensor, weight: float, spread: Tensor) -> Tensor:
+        return rate * (first / weight / spread)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AMSGrad(Adam):
+    """Adam that never forgets the largest second moment (Reddi et al. 2018), with cosine decay to zero."""
+
+    remembers_largest: ClassVar[bool] = True
+
+    def rate(self, turn: int, length: int) -> float:
+        """Falls as what fades does."""
+        return self.learning_rate * self._share(turn, length)
+
+    def _share(self, turn: int, length: int) -> float:
+        return 0.5 * (1 + cos(pi * turn / length))
+
+    def _step(self, rate: float, first: Tensor, weight: float, spread: Tensor) -> Tensor:
+        return rate * first / weight / spread

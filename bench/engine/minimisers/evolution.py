@@ -1,11 +1,10 @@
-"""Covariance matrix adaptation for many victims at once: a search that needs costs, not slopes.
+"""Covariance matrix adaptation for many rows at once: a search that needs costs, not slopes.
 
-One strategy per victim, by the library ``cma``; the candidates of all victims are costed together.
+One strategy per row, by the library ``cma``; the candidates of all rows are costed together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.engine.minimisers.optimum import Optimum
-from bench.engine.objective import Objective
-from bench.engine.parametrise import starts
-
-Costs = Callable[[Tensor], Tensor]
-"""``points [N, P, D] -> costs [N, P]``: P candidates of each victim."""
+from bench.engine.minimisers.contract import Optimum, Project
+from bench.engine.minimisers.search import Sampled, costs_of_many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,52 +24,50 @@ class EvolutionStrategy:
     Attributes:
         population: candidates per generation.
         step: standard deviation of the first generation.
+        seed: with the objective's number of a row, the only source of the row's randomness.
+        rows: candidates in one graph.
     """
 
     population: int = 20
     step: float = 0.5
+    seed: int
+    rows: int
 
     def minimise(
-        self, costs: Costs, start: Tensor, *, ids: Iterable[int], seed: int, evaluations: int
+        self, objective: Sampled, start: Tensor, *, evaluations: Tensor, project: Project | None = None
     ) -> Optimum:
-        """Lets every victim's candidates evolve; victims share nothing.
+        """Lets every row's candidates evolve from a mean ``[N, D]``; what is not finite counts as worst.
 
-        Args:
-            costs: of all victims' candidates; what is not finite counts as worst.
-            start: ``[N, D]``, the means of the first generation.
-            ids: one number per victim; its candidates are drawn by (seed, number).
-            seed: the only source of randomness.
-            evaluations: per victim; spent in whole generations, the last of which may be smaller.
-
-        Returns:
-            Each victim's best candidate; the start, at infinite cost, if there was no finite one.
+        Evaluations are spent in whole generations, the last of which may be smaller.
         """
         strategies = [
-            self._strategy(mean, number, seed) for mean, number in zip(start.cpu().numpy(), ids, strict=True)
+            self._strategy(mean, number)
+            for mean, number in zip(start.cpu().numpy(), objective.ids.tolist(), strict=True)
         ]
         best, best_cost = start, start.new_full(start.shape[:1], torch.inf)
-        spent = 0
-        while spent < evaluations:
-            asked = min(self.population, evaluations - spent)
+        rows, left = torch.arange(len(start), device=start.device), int(evaluations.min())
+        spent = torch.full_like(evaluations, left)
+        while left > 0:
+            asked = min(self.population, left)
+            left -= asked
             drawn = [strategy.ask() for strategy in strategies]
             points = torch.as_tensor(numpy.array(drawn)).to(start)[:, :asked]
-            cost = costs(points).nan_to_num(torch.inf, torch.inf, torch.inf)
-            spent += asked
+            points = project(points) if project else points
+            cost = costs_of_many(objective, points, rows=self.rows)
+            cost = cost.nan_to_num(torch.inf, torch.inf, torch.inf)
             lowest, place = cost.min(dim=1)
             better = lowest < best_cost
-            best = torch.where(
-                better.unsqueeze(1), points[torch.arange(len(points), device=points.device), place], best
-            )
+            best = torch.where(better.unsqueeze(1), points[rows, place], best)
             best_cost = torch.where(better, lowest, best_cost)
             if asked == self.population:  # a smaller generation is the last: nothing is to be learned from it
                 for strategy, own, value in zip(strategies, drawn, _ranked(cost), strict=True):
                     strategy.tell(own, value)
-        return Optimum(best, best_cost, torch.full_like(best_cost, spent, dtype=torch.long))
+        return Optimum(best, best_cost, spent)
 
-    def _strategy(self, mean: NDArray[Any], number: int, seed: int) -> Any:
+    def _strategy(self, mean: NDArray[Any], number: int) -> Any:
         from cma import CMAEvolutionStrategy  # late: half a second that other attacks need not pay
 
-        drawn = numpy.random.Generator(numpy.random.PCG64([seed, number]))
+        drawn = numpy.random.Generator(numpy.random.PCG64([self.seed, number]))
         options = {
             "popsize": self.population,
             "randn": lambda *shape: drawn.standard_normal(shape),  # the default is numpy's global state
@@ -87,37 +80,3 @@ def _ranked(cost: Tensor) -> NDArray[Any]:
     """Costs ``[N, P]`` as the strategy needs them: it only ranks, and an infinite one would upset it."""
     order: NDArray[Any] = cost.argsort(dim=1).argsort(dim=1).double().cpu().numpy()
     return order
-
-
-@torch.no_grad()
-def costs_of_many(objective: Objective, points: Tensor, *, rows: int) -> Tensor:
-    """The cost of several points of each victim, without their slopes.
-
-    Args:
-        objective: of N victims.
-        points: ``[N, P, D]``.
-        rows: points in one graph.
-
-    Returns:
-        ``[N, P]``.
-    """
-    victims = torch.arange(len(points), device=points.device).repeat_interleave(points.shape[1])
-    parts = zip(victims.split(rows), points.flatten(0, 1).split(rows), strict=True)
-    return torch.cat([objective.select(part).costs(own)[1] for part, own in parts]).view(points.shape[:2])
-
-
-def promising(
-    objective: Objective, ids: Tensor, *, candidates: int, keep: int, seed: int, rows: int
-) -> Tensor:
-    """The ``keep`` cheapest of each victim's random latents, ``[N, keep, D]``, cheapest first.
-
-    With no more candidates than are kept nothing is costed.
-    """
-    size, like = objective.parametrisation.size, next(iter(objective.observation.gradients.values()))
-    several = max(keep, candidates)
-    points = starts(ids, several * size, seed=seed, like=like).view(len(ids), several, size)
-    if several == keep:
-        return points
-    cost = costs_of_many(objective, points, rows=rows).nan_to_num(torch.inf)
-    cheapest = cost.topk(keep, dim=1, largest=False).indices
-    return points.gather(1, cheapest.unsqueeze(2).expand(-1, -1, size))

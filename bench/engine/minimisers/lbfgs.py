@@ -8,29 +8,38 @@ Overton, Math. Programming 2013), which also copes with kinks; the direction com
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Protocol, Self
+import math
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
+from bench.engine.minimisers.contract import BatchedObjective, Optimum, Project
 from bench.engine.minimisers.history import History
-from bench.engine.minimisers.optimum import Optimum, Stopping
 
 SUFFICIENT_DECREASE = 1e-4
 CURVATURE = 0.9
 MAX_TRIALS = 25
 
 
-class BatchedObjective(Protocol):
-    """A function of N independent rows of unknowns."""
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """Per-row stopping by what the attacker sees.
 
-    def __call__(self, point: Tensor) -> tuple[Tensor, Tensor]:
-        """``[N, D]`` -> costs ``[N]``, gradients ``[N, D]``."""
+    Attributes:
+        target: a cost below which the row is minimised; it leaves the batch.
+        patience: evaluations between two looks at the progress.
+        progress: a row stops if its cost fell by less than this share since the last look.
+        abort_cost: a cost that a start on its way to success has left behind after ``chance`` evaluations.
+        chance: evaluations after which a row above ``abort_cost`` stops, so that its evaluations are left for
+            another start.
+    """
 
-    def select(self, victims: Tensor) -> Self:
-        """The objective of some of the rows."""
+    target: float = 0.0
+    patience: int = 40
+    progress: float = 5e-2
+    abort_cost: float = math.inf
+    chance: int = 80
 
 
 @dataclass
@@ -95,32 +104,33 @@ class LBFGS:
         line_search: ``wolfe`` for the weak conditions; ``strong``, which also refuses a step past the
             minimum along the line; ``fixed`` for the published rule (step 1, no search at all), which is
             unstable and kept for comparison.
+        stopping: when a row ends before its evaluations are spent.
     """
 
     history: int = 100
     line_search: str = "wolfe"
+    stopping: Stopping = field(default_factory=Stopping)
 
     def minimise(
-        self, objective: BatchedObjective, start: Tensor, *, budget: Tensor, stopping: Stopping
+        self,
+        objective: BatchedObjective,
+        start: Tensor,
+        *,
+        evaluations: Tensor,
+        project: Project | None = None,
     ) -> Optimum:
-        """Minimises every row.
+        """Minimises rows ``[N, D]``, each of which may evaluate at least once.
 
-        Args:
-            objective: costs and gradients of N rows.
-            start: ``[N, D]``.
-            budget: int64 ``[N]``, evaluations that each row may spend; at least 1.
-            stopping: per-row rule.
-
-        Returns:
-            Each row's best point; a row that starts at a non-finite cost ends there.
+        A row that starts at a non-finite cost ends there. The line search goes along projected points.
         """
+        start = project(start) if project else start
         best = start.clone()
         best_cost = torch.full(start.shape[:1], torch.inf, dtype=start.dtype, device=start.device)
-        spent = torch.ones_like(budget)
+        spent = torch.ones_like(evaluations)
         slots = _open(start, *objective(start))
         memory = History.empty(start.shape[0], self.history, start)
         while True:
-            self._end(slots, budget[slots.victim], stopping)
+            self._end(slots, evaluations[slots.victim])
             # Every batch of another size costs some calls: wait until a tenth of it is idle.
             if slots.done.float().mean() >= 0.1:
                 gone = slots.keep(slots.done.nonzero()[:, 0])
@@ -134,17 +144,19 @@ class LBFGS:
                     return Optimum(best, best_cost, spent)
                 slots, memory, objective = slots.keep(rows), memory.keep(rows), objective.select(rows)
             trial = slots.point + slots.step.unsqueeze(1) * slots.direction
+            trial = project(trial) if project else trial
             cost, slope = objective(trial)
             self._advance(slots, memory, trial, cost, slope)
 
-    def _end(self, slots: _Slots, budget: Tensor, stopping: Stopping) -> None:
+    def _end(self, slots: _Slots, evaluations: Tensor) -> None:
         """Marks the rows whose end has come, and moves the marks of the progress rule."""
+        stopping = self.stopping
         look = slots.spent - slots.seen_at >= stopping.patience
         stuck = look & (slots.cost > (1 - stopping.progress) * slots.seen_cost)
         slots.seen_cost = torch.where(look, slots.cost, slots.seen_cost)
         slots.seen_at = torch.where(look, slots.spent, slots.seen_at)
         lost = (slots.spent >= stopping.chance) & (slots.cost > stopping.abort_cost)
-        ended = (slots.cost <= stopping.target) | (slots.spent >= budget) | stuck | lost
+        ended = (slots.cost <= stopping.target) | (slots.spent >= evaluations) | stuck | lost
         slots.done = slots.done | ended | (slots.trials > MAX_TRIALS) | ~torch.isfinite(slots.cost)
 
     def _advance(self, slots: _Slots, memory: History, trial: Tensor, cost: Tensor, slope: Tensor) -> None:
@@ -225,6 +237,3 @@ class LBFGS:
         slots.low = torch.where(lost, 0.0, slots.low)
         slots.high = torch.where(lost, torch.inf, slots.high)
         slots.trials = torch.where(lost, 0, slots.trials)
-
-
-Minimiser = Callable[..., Optimum]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,22 @@ from bench.engine.transforms.restoration import Restoration
 
 LEARNING = 0.4
 """The largest share of a budget that goes into learning to undo a transform."""
+SeenT = TypeVar("SeenT", GradientObservation, SmashedObservation)
+
+
+def _known(observation: GradientObservation | SmashedObservation) -> tuple[InputTransform, ImageSet] | None:
+    """A known transform of the clients' inputs, and the attacker's images on the device of the search.
+
+    Raises:
+        IncompatibleError: there is a transform, and there are no images to learn it from.
+    """
+    transform = None if observation.defense is None else observation.defense.transform
+    if transform is None:
+        return None
+    if observation.auxiliary is None:
+        raise IncompatibleError("auxiliary images are needed to imitate or undo what clients do to theirs")
+    owned, device = observation.auxiliary, observation.ids.device
+    return transform, ImageSet(owned.images.to(device), owned.labels.to(device))
 
 
 def imitated(
@@ -33,77 +50,72 @@ def imitated(
     Raises:
         IncompatibleError: a transform is to be imitated without auxiliary images.
     """
-    transform = None if observation.defense is None else observation.defense.transform
-    if transform is None:
+    known = _known(observation)
+    if known is None:
         return None
-    if observation.auxiliary is None:
-        raise IncompatibleError("auxiliary images are needed to imitate what clients do to theirs")
-    known = _moved(observation.auxiliary, observation.ids.device)
-    return imitations(transform, known, num_classes=observation.num_classes, seed=seed, number=number)
-
-
-def _moved(images: ImageSet, device: torch.device) -> ImageSet:
-    return ImageSet(images.images.to(device), images.labels.to(device))
+    transform, owned = known
+    return imitations(transform, owned, num_classes=observation.num_classes, seed=seed, number=number)
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputSpace:
-    """What an attack on gradients searches, and the way from there to images.
+class InputSpace(Generic[SeenT]):
+    """What an attack searches, and the way from there to images.
 
     Attributes:
         observation: the attack's own, in which images have the shape of the clients' inputs.
         budget: evaluations that are left for the search.
-        learning: evaluations that the way back costs.
-        transform: of the clients' inputs, as the defense makes it public; None: they are images.
-        auxiliary: the attacker's images; None without a transform.
-        num_classes: K.
         seed: of what is learned.
+        learning: evaluations that the way back costs.
+        known: a transform of the clients' inputs, as the defense makes it public, and the attacker's images;
+            None: inputs are images.
+        removal: how the transform is undone.
     """
 
-    observation: GradientObservation
+    observation: SeenT
     budget: int
-    learning: int = 0
-    transform: InputTransform | None = None
-    auxiliary: ImageSet | None = None
-    num_classes: int
     seed: int
+    learning: int = 0
+    known: tuple[InputTransform, ImageSet] | None = None
+    removal: Restoration = field(default_factory=Restoration)
 
     @classmethod
-    def of(cls, observation: GradientObservation, *, budget: int, seed: int) -> Self:
+    def of(
+        cls, observation: SeenT, *, budget: int, seed: int, removal: Restoration | None = None
+    ) -> InputSpace[SeenT]:
         """The space of the images, unless the attacker knows of a transform of the clients' inputs.
 
         Raises:
             IncompatibleError: a transform is to be undone without auxiliary images.
         """
-        transform = None if observation.defense is None else observation.defense.transform
-        classes = observation.num_classes
-        if transform is None:
-            return cls(observation=observation, budget=budget, num_classes=classes, seed=seed)
-        if observation.auxiliary is None:
-            raise IncompatibleError("auxiliary images are needed to undo what clients do to theirs")
-        learning = min(Restoration().training_steps, int(LEARNING * budget))
-        return cls(
-            observation=replace(observation, image_shape=transform.shape(observation.image_shape)),
+        known, removal = _known(observation), removal or Restoration()
+        if known is None:
+            return InputSpace(observation=observation, budget=budget, seed=seed)
+        learning = min(removal.training_steps, int(LEARNING * budget))
+        return InputSpace(
+            observation=replace(observation, image_shape=known[0].shape(observation.image_shape)),
             budget=budget - learning,
-            learning=learning,
-            transform=transform,
-            auxiliary=observation.auxiliary,
-            num_classes=classes,
             seed=seed,
+            learning=learning,
+            known=known,
+            removal=removal,
         )
 
+    def nearest(self, inputs: Tensor) -> Tensor:
+        """The nearest inputs ``[..., *shape]`` that a client could have."""
+        return inputs.clamp(0, 1) if self.known is None else self.known[0].project(inputs)
+
     def project(self, point: Tensor) -> Tensor:
-        """The nearest inputs ``[N, D]`` that a client could have."""
-        if self.transform is None:
-            return point.clamp(0, 1)
+        """The same for each release's row of unknowns ``[N, D]``, which its inputs come first in."""
         shape = (self.observation.batch_size, *self.observation.image_shape)
-        return self.transform.project(point.unflatten(1, shape)).flatten(1)
+        inputs, others = point[:, : prod(shape)], point[:, prod(shape) :]
+        return torch.cat([self.nearest(inputs.unflatten(1, shape)).flatten(1), others], dim=1)
 
     def images(self, found: Tensor) -> Tensor:
         """The images ``[N, B, C, H, W]`` that clients made the inputs ``[N, B, *shape]`` of."""
-        if self.transform is None or self.auxiliary is None:
+        if self.known is None:
             return found
-        owned = _moved(self.auxiliary, found.device)
-        imitation = self.transform.learn(owned, num_classes=self.num_classes, seed=self.seed)
-        inputs = self.transform.project(found.detach().float().nan_to_num(0.5))
-        return Restoration(steps=self.learning)(inputs, imitation, owned, seed=self.seed)
+        transform, owned = self.known
+        imitation = transform.learn(owned, num_classes=self.observation.num_classes, seed=self.seed)
+        inputs = transform.project(found.detach().float().nan_to_num(0.5))
+        removal = replace(self.removal, steps=self.learning)
+        return removal(inputs, imitation, owned, seed=self.seed)
