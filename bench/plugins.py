@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bench.api.dataset import Dataset
     from bench.api.defense import Defense
 
+PUBLISHED = "published"
+"""The preset of an attack that its card implies, ``dlg@published``: the paper's parameters."""
 FOLDERS: dict[Kind, str] = {"attack": "attacks", "defense": "defenses", "dataset": "datasets"}
 
 
@@ -111,6 +113,20 @@ def defense_card(name: str) -> DefenseCard:
 def dataset_card(name: str) -> DatasetCard:
     """The card of a data set."""
     return cast("DatasetCard", find("dataset", name).card)
+
+
+def preset(kind: Kind, spec: str, *, where: str = "") -> tuple[str, dict[str, Value]]:
+    """The plug-in that ``name`` or ``name@preset`` names, and the parameters that the preset sets.
+
+    Raises:
+        UsageError: there is no such plug-in or preset.
+    """
+    name, at, wanted = spec.partition("@")
+    card = find(kind, name, where=where).card
+    known = {PUBLISHED: card.published} if isinstance(card, AttackCard) and card.published else {}
+    if at and wanted not in known:
+        raise unknown(f"preset of {kind} {name}", wanted, known, where=where)
+    return name, known[wanted] if at else {}
 
 
 def resolve(kind: Kind, name: str, parameters: Mapping[str, Value], *, where: str = "") -> dict[str, Value]:

@@ -18,9 +18,8 @@ SIZES = (1, 8, 64, 256)
 ONCE = 256
 """Batches of this size are measured in the last turn only, as is the published rule."""
 
-_RULE = {"line_search": "fixed", "history": 100, "restarts": 0, "errors": "dummy"}
-PUBLISHED: dict[str, dict[str, Any]] = {"dlg": {**_RULE, "settled": 0.0}, "idlg": _RULE}
-"""The algorithms as published, in the engine."""
+PUBLISHED = ("dlg", "idlg")
+"""Attacks whose algorithm as published is measured in the engine, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,11 +124,13 @@ def median(turns: list[Cost]) -> Cost:
 
 def measure(model: str, attack: str) -> list[Cost]:
     """Both loops and all batch sizes, in turns; the loops meet other victims in each turn."""
+    from bench.plugins import attack_card
+
     loops: dict[bool, list[Cost]] = {True: [], False: []}
     ours: dict[str, list[Cost]] = {}
     ways: list[tuple[str, int, dict[str, Any]]] = [(f"engine, N = {size}", size, {}) for size in SIZES]
     if attack in PUBLISHED:
-        ways.append(("engine, published rule, N = 64", 64, PUBLISHED[attack]))
+        ways.append(("engine, published rule, N = 64", 64, attack_card(attack).published))
     for turn in range(TURNS):
         for onednn in loops:
             loops[onednn].append(fresh(plain, model, attack, onednn, turn * PIECE, PIECE))

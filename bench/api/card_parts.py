@@ -29,7 +29,7 @@ class Parameter(Strict):
     description: NonEmpty
     """What it does, and its unit."""
     published: Value | None = None
-    """The paper's value, where it differs from our default."""
+    """The paper's value, where it differs from our default; `dlg@published` is an attack with all of them."""
     choices: tuple[Value, ...] = ()
     """The only values that are allowed, if not empty."""
     minimum: float | None = None
@@ -65,9 +65,9 @@ class Parameter(Strict):
     def _default_is_allowed(self) -> Parameter:
         if problem := self.problem(self.default):
             raise ValueError(f"default: {problem}")
-        for value in self.sweep:
-            if problem := self.problem(value):
-                raise ValueError(f"sweep: {problem}")
+        for field, value in [("published", self.published), *(("sweep", value) for value in self.sweep)]:
+            if value is not None and (problem := self.problem(value)):
+                raise ValueError(f"{field}: {problem}")
         return self
 
 

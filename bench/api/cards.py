@@ -104,6 +104,11 @@ class AttackCard(_Configurable):
     gpu_memory_mb: PositiveInt | None = None
     """What one cell takes of a GPU at most; where it is declared, a cluster packs several on one GPU."""
 
+    @property
+    def published(self) -> dict[str, Value]:
+        """The paper's values, where they differ from ours: the preset of that name."""
+        return {key: item.published for key, item in self.parameters.items() if item.published is not None}
+
     @field_validator("max_batch_reason")
     @classmethod
     def _limit_has_a_reason(cls, reason: str, info: ValidationInfo) -> str:

@@ -15,7 +15,7 @@ from bench.api.cards import Kind, Value
 from bench.api.errors import UsageError, unknown
 from bench.matrix import parse_variant
 from bench.models.names import MODELS
-from bench.plugins import FOLDERS, discover
+from bench.plugins import FOLDERS, discover, preset
 from bench.search_path import ENVIRONMENT_VARIABLE, search_path
 
 
@@ -42,16 +42,17 @@ def subjects(text: str) -> list[Subject]:
     Raises:
         UsageError: there is none.
     """
-    name, parameters = parse_variant(text)
-    found = []
+    spec, given = parse_variant(text)
+    name, found = spec.partition("@")[0], []
     for kind, plural in FOLDERS.items():
         known = discover(kind)
         if name in known.plugins:
+            parameters = {**preset(kind, spec)[1], **given}
             found.append(Subject(kind, name, known.plugins[name].folder, parameters))
         elif name in known.broken:
             roots = (Path(root) / name for root in search_path(plural))
             folder = next((path for path in roots if path.is_dir()), Path(plural) / name)
-            found.append(Subject(kind, name, folder, parameters))
+            found.append(Subject(kind, name, folder, given))
     if not found:
         names = {n for kind in FOLDERS for n in (*discover(kind).plugins, *discover(kind).broken)}
         raise unknown("attack, defense, dataset or model", name, {*names, *MODELS})

@@ -21,7 +21,8 @@ class Variant:
         name: the plug-in's folder.
         parameters: every parameter, sorted by name.
         label: how tables call it: the name and the parameters that are not at their default, e.g.
-            ``noise[distribution=laplace]``. A defense's strength is not part of its label.
+            ``noise[distribution=laplace]``. A defense's strength is not part of its label. An attack with its
+            paper's parameters is ``dlg@published``, however they were given.
         strength: the value of the swept parameter of a defense; None for everything else.
     """
 

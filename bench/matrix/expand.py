@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from bench.api.cards import Kind, Value, too_small
+from bench.api.cards import AttackCard, Kind, Value, too_small
 from bench.api.errors import UsageError
 from bench.api.threat import Adversary, Channel
 from bench.channels import channel as leak
@@ -15,7 +15,7 @@ from bench.matrix.cells import Cell, Variant
 from bench.matrix.files import Block, Entry, Matrix
 from bench.matrix.filters import Filters, narrowed, parse_variant
 from bench.models.spec import parse_model
-from bench.plugins import attack_card, dataset_card, defense_card, find, resolve
+from bench.plugins import PUBLISHED, attack_card, dataset_card, defense_card, find, preset, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +29,25 @@ class _Choice:
     models: list[str]
 
 
-def variant(kind: Kind, name: str, parameters: dict[str, Value], *, where: str = "") -> Variant:
-    """A plug-in with all its parameters, checked against its card."""
+def variant(kind: Kind, spec: str, parameters: dict[str, Value], *, where: str = "") -> Variant:
+    """A plug-in, ``name`` or ``name@preset``, with all its parameters, checked against its card."""
+    name, given = preset(kind, spec, where=where)
     card = find(kind, name, where=where).card
-    resolved = resolve(kind, name, parameters, where=where)
+    resolved = resolve(kind, name, {**given, **parameters}, where=where)
     swept = defense_card(name).strength if kind == "defense" else ""
+    usual, label = {key: item.default for key, item in card.parameters.items()}, name
+    if isinstance(card, AttackCard) and card.published and card.published.items() <= resolved.items():
+        usual, label = usual | card.published, f"{name}@{PUBLISHED}"
     shown = [
         f"{key}={_shortest(value)}"
         for key, value in sorted(resolved.items())
-        if key != swept and value != card.parameters[key].default
+        if key != swept and value != usual[key]
     ]
     strength = resolved.get(swept)
     return Variant(
         name=name,
         parameters=tuple(sorted(resolved.items())),
-        label=f"{name}[{','.join(shown)}]" if shown else name,
+        label=f"{label}[{','.join(shown)}]" if shown else label,
         strength=float(strength) if isinstance(strength, int | float) else None,
     )
 
@@ -121,10 +125,11 @@ def _restricted(kind: Kind, own: Sequence[list[Variant]], wanted: Sequence[str])
         return own
     picked: list[list[Variant]] = [[] for _ in own]
     for text in wanted:
-        name, parameters = parse_variant(text)
-        named = variant(kind, name, parameters, where=repr(text))
-        required = {key: named.arguments()[key] for key in parameters}.items()
-        here = [[item for item in block if item.name == name] for block in own]
+        spec, parameters = parse_variant(text)
+        named = variant(kind, spec, parameters, where=repr(text))
+        given = {**preset(kind, spec)[1], **parameters}
+        required = {key: named.arguments()[key] for key in given}.items()
+        here = [[item for item in block if item.name == named.name] for block in own]
         found = [[item for item in block if required <= item.arguments().items()] for block in here]
         if not any(found):
             found = [[named] if block or not any(here) else [] for block in here]

@@ -28,11 +28,16 @@ Positive = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class Entry(BaseModel):
-    """A plug-in in a matrix: a name, and parameters; a list sweeps its parameter."""
+    """A plug-in in a matrix: a name, perhaps with a preset, and parameters; a list sweeps its parameter."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = Field(min_length=1)
+
+    @property
+    def plugin(self) -> str:
+        """The name without the preset."""
+        return self.name.partition("@")[0]
 
     def sweeps(self) -> dict[str, Sweep]:
         """The parameters that the file gives."""

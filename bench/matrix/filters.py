@@ -13,7 +13,7 @@ from bench.api.threat import Checkpoint
 from bench.matrix.files import Block
 from bench.search_path import channel_names
 
-_FORM = re.compile(r"(?P<name>[A-Za-z0-9_.-]+)(\[(?P<arguments>[^\]]*)\])?")
+_FORM = re.compile(r"(?P<name>[A-Za-z0-9_.-]+(@[A-Za-z0-9_-]+)?)(\[(?P<arguments>[^\]]*)\])?")
 
 
 def _value(text: str) -> Value:
@@ -25,7 +25,7 @@ def _value(text: str) -> Value:
 
 
 def parse_variant(text: str) -> tuple[str, dict[str, Value]]:
-    """Parses ``name`` or ``name[parameter=value,...]``.
+    """Parses ``name``, ``name@preset`` or ``name[parameter=value,...]``; a preset stays in the name.
 
     Raises:
         UsageError: the text has another form.

@@ -71,6 +71,11 @@ def test_all_wrong_fields_are_listed_at_once_with_file_and_field(tmp_path: Path)
         ("defense", {"strength": "power"}, "strength: .*'power'"),
         ("attack", {"max_batch_reason": "because"}, "max_batch_reason: .*max_batch_size"),
         ("attack", {"kind": "defense"}, "kind: .*'attack'"),
+        (
+            "attack",
+            {"parameters": {"rate": {"default": 0.1, "description": "Step.", "published": "small"}}},
+            r"parameters\.rate: published: .*'small'",
+        ),
         ("dataset", {"sha256": "abc"}, "sha256: "),
         ("dataset", {"image_shape": [1, 0, 8]}, r"image_shape\.1: .*0"),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -59,6 +60,61 @@ def test_lists_are_swept_as_a_cross_product(folders: Folders) -> None:
         ("blur", 1.0),
         ("blur[shape=peaked]", 1.0),
     ]
+
+
+@pytest.fixture
+def with_preset(folders: Folders) -> Folders:
+    """``guess`` with two parameters, for both of which its paper has another value."""
+    rate = {"default": 0.1, "published": 1, "description": "Step size."}
+    folders.add("attack", "guess", {"parameters": {"steps": {**STEPS, "published": 30}, "rate": rate}})
+    return folders
+
+
+def test_a_preset_is_the_attack_with_its_papers_parameters(with_preset: Folders) -> None:
+    attacks = ["guess", "guess@published", {"name": "guess@published", "steps": 20}]
+    cells = cells_of(with_preset, {"attacks": attacks}, seeds=(0,))
+    assert [(c.attack.label, c.attack.name, c.attack.arguments()) for c in cells] == [
+        ("guess", "guess", {"steps": 10, "rate": 0.1}),
+        ("guess@published", "guess", {"steps": 30, "rate": 1.0}),
+        ("guess[rate=1,steps=20]", "guess", {"steps": 20, "rate": 1.0}),
+    ]
+
+
+def test_a_preset_is_no_part_of_an_identity(with_preset: Folders) -> None:
+    named, written = (
+        cells_of(with_preset, {"attacks": [attack]}, seeds=(0,))
+        for attack in ("guess@published", {"name": "guess", "steps": 30, "rate": 1.0})
+    )
+    assert named == written and named[0].id == written[0].id
+
+
+@pytest.mark.parametrize(
+    ("wanted", "labels"),
+    [
+        ("guess@published", ["guess@published"]),
+        ("guess", ["guess", "guess@published"]),
+        ("guess[steps=10]", ["guess"]),
+        ("guess@published[rate=0.5]", ["guess[rate=0.5,steps=30]"]),
+    ],
+)
+def test_the_command_line_takes_presets(with_preset: Folders, wanted: str, labels: list[str]) -> None:
+    cells = cells_of(with_preset, {"attacks": ["guess", "guess@published"]}, seeds=(0,), attacks=(wanted,))
+    assert [cell.attack.label for cell in cells] == labels
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"attacks": ["guess@paper"]}, "unknown preset of attack guess 'paper'; known: published"),
+        ({"attacks": ["gues@published"]}, "unknown attack 'gues'; did you mean 'guess'?"),
+        ({"defenses": ["blur@published"]}, "unknown preset of defense blur 'published'; known: none"),
+    ],
+)
+def test_an_unknown_preset_is_refused(
+    with_preset: Folders, block: Mapping[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        cells_of(with_preset, block)
 
 
 def test_labels_of_different_values_are_different(folders: Folders) -> None:

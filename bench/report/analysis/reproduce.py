@@ -56,7 +56,7 @@ def _asked(matrix: Matrix) -> set[tuple[object, ...]]:
     """What a matrix asks, without parameters and before anything is checked."""
     found: set[tuple[object, ...]] = set()
     for block in matrix.block:
-        names = [[entry.name for entry in kind] for kind in (block.datasets, block.defenses, block.attacks)]
+        names = [[entry.plugin for entry in kind] for kind in (block.datasets, block.defenses, block.attacks)]
         places = ([block.channel], block.models, block.checkpoints, block.batch_sizes, [block.releases])
         found |= set(product(*places, block.budget, matrix.seeds, *names))
     return found
