@@ -20,7 +20,6 @@ from bench.engine.generative import GeneratorWeights, Latents, distance, latent_
 from bench.engine.gradient_search import gradient_search
 from bench.engine.labels import assumed, count_labels, pixel_targets, private_labels, single_labels
 from bench.engine.matching import (
-    MATCHINGS,
     Cosine,
     Euclidean,
     Matching,
@@ -42,16 +41,12 @@ from bench.engine.parametrise import Pixels, PixelsAndLabels
 from bench.engine.priors import (
     BatchNormStatistics,
     colour_variation,
-    latent_divergence,
     total_variation,
 )
-from bench.engine.transforms.imitated import Imitations, imitations
-from bench.engine.transforms.inputs import InputSpace, imitated
 
 __all__ = [
     "CGLS",
     "LBFGS",
-    "MATCHINGS",
     "AMSGrad",
     "BatchNormStatistics",
     "Chunks",
@@ -61,8 +56,6 @@ __all__ = [
     "EvolutionStrategy",
     "Fading",
     "GeneratorWeights",
-    "Imitations",
-    "InputSpace",
     "Latents",
     "Matching",
     "Minimiser",
@@ -86,11 +79,8 @@ __all__ = [
     "distance",
     "generator_of",
     "gradient_search",
-    "imitated",
-    "imitations",
     "in_nats",
     "in_parts",
-    "latent_divergence",
     "latent_objective",
     "pixel_targets",
     "poincare",

@@ -73,18 +73,6 @@ def colour_variation(images: Tensor) -> Tensor:
     return sides * total_variation(opponents(images))
 
 
-def outside_box(images: Tensor) -> Tensor:
-    """Mean squared distance of the pixels from [0, 1]; zero inside.
-
-    Args:
-        images: ``[N, B, C, H, W]``.
-
-    Returns:
-        ``[N]``.
-    """
-    return (images - images.clamp(0, 1)).square().flatten(1).mean(1)
-
-
 @dataclass(frozen=True)
 class BatchNormStatistics:
     """Distance of the dummy batch's BatchNorm statistics from those known (Yin et al. 2021, Eq. 8).

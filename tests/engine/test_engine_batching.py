@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.api import Attack, GradientObservation, Reconstruction, per_victim
-from bench.engine import Cosine, InputSpace, Objective, Pixels, SignedAdam
+from bench.engine import Cosine, Objective, Pixels, SignedAdam
 from bench.engine.memory import bytes_per_victim, chunk_size
 from bench.engine.parametrise import starts
+from bench.engine.transforms.inputs import InputSpace
 from bench.plugins import build_attack
 from tests.engine.devices import moved
 from tests.engine.observations import batches, observation

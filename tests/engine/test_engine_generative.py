@@ -16,11 +16,9 @@ from bench.api.generator import ImageGenerator
 from bench.api.transform import InputTransform
 from bench.engine import (
     LBFGS,
-    MATCHINGS,
     Cosine,
     Euclidean,
     GeneratorWeights,
-    Imitations,
     Latents,
     Objective,
     Optimum,
@@ -30,11 +28,13 @@ from bench.engine import (
     WarmAdam,
     distance,
     generator_of,
-    latent_divergence,
     latent_objective,
 )
 from bench.engine.gradients import gradient_map, one_hot
+from bench.engine.matching import MATCHINGS
 from bench.engine.parametrise import starts
+from bench.engine.priors import latent_divergence
+from bench.engine.transforms.imitated import Imitations
 from tests.engine.observations import batches, observation
 
 SIZE = 6

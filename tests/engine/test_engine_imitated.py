@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.api import ImageSet, InputTransform
-from bench.engine import Imitations, imitations
+from bench.engine.transforms.imitated import Imitations, imitations
 from bench.plugins import build_defense
 from tests.engine.observations import batches, digits
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.api import Adversary, IncompatibleError
-from bench.engine import InputSpace, imitated
+from bench.engine.transforms.inputs import InputSpace, imitated
 from bench.plugins import build_defense
 from tests.engine.observations import batches, digits, observation
 

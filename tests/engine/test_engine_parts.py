@@ -22,7 +22,7 @@ from bench.engine import (
 )
 from bench.engine.matching import Matching, Transmitted
 from bench.engine.parametrise import starts
-from bench.engine.priors import colour_variation, opponents, outside_box
+from bench.engine.priors import colour_variation, opponents
 from tests.engine.observations import batches, observation
 
 
@@ -184,11 +184,6 @@ def test_total_variation_is_the_mean_over_a_victims_images() -> None:
     images = torch.rand(2, 3, 1, 5, 5, generator=torch.Generator().manual_seed(0))
     each = total_variation(images.view(6, 1, 1, 5, 5)).view(2, 3)
     torch.testing.assert_close(total_variation(images), each.mean(1))
-
-
-def test_outside_box_by_hand() -> None:
-    image = torch.tensor([-1.0, 0.0, 0.5, 3.0]).view(1, 1, 1, 2, 2)
-    assert outside_box(image).tolist() == pytest.approx([(1 + 4) / 4])
 
 
 def test_the_adaptive_loss_uses_all_that_is_known_of_the_defense() -> None:
