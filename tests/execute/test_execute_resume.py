@@ -140,9 +140,7 @@ def test_two_runs_at_once_attempt_a_failing_cell_once(world: World) -> None:
     assert Counter(world.calls()) == {"raise": 4, "guess": 4}
 
 
-def test_what_another_run_has_done_or_works_on_is_not_handed_out(
-    world: World, cells: list[Cell]
-) -> None:
+def test_what_another_run_has_done_or_works_on_is_not_handed_out(world: World, cells: list[Cell]) -> None:
     results = Results(world.out)
     keys = {cell.id: Identity("cpu").keys(cell) for cell in cells}
 
