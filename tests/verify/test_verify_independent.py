@@ -6,6 +6,7 @@ import gzip
 import math
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+import bench.datasets
 from bench.cache.keys import forget_digests
 from bench.cache.store import Store, Stored
 from bench.cli.main import main
@@ -44,6 +46,9 @@ def copy(finished: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     world = World(Path(shutil.copytree(finished.root, tmp_path / "copy")))
     monkeypatch.setenv("BENCH_PLUGIN_PATH", str(world.root / "plugins"))
     monkeypatch.setenv("BENCH_CACHE", str(world.cache))
+    monkeypatch.setattr(bench.datasets, "__path__", [str(world.root / "plugins/datasets")])
+    monkeypatch.delitem(sys.modules, "bench.datasets.tiny.dataset", raising=False)
+    monkeypatch.delitem(sys.modules, "bench.datasets.tiny", raising=False)
     discover.cache_clear()
     forget_digests()
     yield world
