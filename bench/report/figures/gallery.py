@@ -34,19 +34,18 @@ def write(directory: Path, cells: pd.DataFrame, groups: tuple[Group, ...]) -> No
     ``gallery-<group>.png`` shows every attack on every defense, ``worst-<group>.png`` the strongest alone.
     """
     folder = directory / "figures"
-    wanted, paired = {}, set()
+    kept = set()
     for group in groups:
         mine = (cells[GROUP] == [getattr(group, name) for name in GROUP]).all(axis=1)
         sheets = _sheets(directory / "sheets", cells[mine & (cells["status"] == DONE)], group)
-        wanted[f"gallery-{slug(group)}.png"] = [_marked(sheet) for sheet in sheets]
-        if group.terms.by_class:
-            paired |= {f"{kind}-{slug(group)}.png" for kind in ("gallery", "worst")}
-        wanted[f"worst-{slug(group)}.png"] = [sheet for sheet in sheets if sheet.strongest]
-    for name, sheets in wanted.items():
-        if sheets:
-            write_atomic(folder / name, _stitch(sheets, paired=name in paired))
-    for old in sorted([*folder.glob("gallery-*.png"), *folder.glob("worst-*.png")]):
-        if not wanted.get(old.name):
+        worst = [sheet for sheet in sheets if sheet.strongest]
+        for kind, shown in (("gallery", [*map(_marked, sheets)]), ("worst", worst)):
+            if shown:
+                name = f"{kind}-{slug(group)}.png"
+                write_atomic(folder / name, _stitch(shown, paired=group.terms.by_class))
+                kept.add(name)
+    for old in [*folder.glob("gallery-*.png"), *folder.glob("worst-*.png")]:
+        if old.name not in kept:
             old.unlink()
 
 
