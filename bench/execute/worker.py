@@ -124,9 +124,8 @@ def attempt(task: Task, context: Context) -> Ended | DiskFull:
 
     make_deterministic(context.device)
     found, spoiled = left_by(lambda: _attempt(task, context))
-    return (
-        replace(found, spoiled=True) if (spoiled or context.spoiled) and isinstance(found, Ended) else found
-    )
+    spoiled |= context.spoiled
+    return replace(found, spoiled=True) if spoiled and isinstance(found, Ended) else found
 
 
 def _attempt(task: Task, context: Context) -> Ended | DiskFull:

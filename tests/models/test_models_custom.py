@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.api import UsageError
+from bench.cells.transfer import from_bytes, to_bytes
 from bench.engine.gradients import gradient_map, one_hot
 from bench.models.build import build_model, schedule_of
 from bench.models.names import MODELS
@@ -159,6 +160,23 @@ def test_an_exported_network_has_the_gradients_of_its_source(folder: Path, funct
     zero = {name: torch.zeros_like(value) for name, value in ours.items()}
     assert functional_call(model, zero, (images[:, 0],)).abs().max() == 0, "its weights can be replaced"
     assert functional_call(model, ours, (images[:, 0],)).abs().max() > 0
+    again = travelled(model.requires_grad_(False))
+    assert all(map(torch.equal, gradients(again, ours, images), mine))
+    assert not any(value.requires_grad for value in again.parameters())
+
+
+def travelled(model: nn.Module) -> nn.Module:
+    """A network as the process of attacks has it."""
+    found: nn.Module = from_bytes(bytes(to_bytes(model, ())), lambda number: None, trusting=True)
+    return found
+
+
+def test_a_network_of_the_user_travels_with_its_weights(folder: Path) -> None:
+    model = build_model("nets:small", num_classes=10, image_shape=GREY)
+    model.initialise(torch.Generator().manual_seed(0))
+    again = travelled(model)
+    assert not again.training
+    assert all(map(torch.equal, again.parameters(), model.parameters()))
 
 
 def test_a_trained_batchnorm_is_frozen_at_its_statistics(folder: Path) -> None:
