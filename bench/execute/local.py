@@ -243,7 +243,8 @@ class LocalExecutor:
 def _keep_server_running(ended: Event) -> None:
     """Continues the server that forks workers and reports their ends, which a plug-in may have stopped."""
     while not ended.wait(_TICK):
-        if (pid := forkserver._forkserver._forkserver_pid) is not None:
+        pid: int | None = getattr(forkserver._forkserver, "_forkserver_pid", None)  # the library tells nobody
+        if pid is not None:
             with suppress(OSError):
                 os.kill(pid, signal.SIGCONT)
 
