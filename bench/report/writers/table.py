@@ -28,7 +28,8 @@ def markdown_table(records: Iterable[Mapping[str, object]], *, text: int = 1) ->
         text: how many columns are words, aligned to the left; those after them are numbers.
     """
     rows = list(records)
-    return markdown_lines([*rows[0]], [[*row.values()] for row in rows], text=text) if rows else []
+    head = [*rows[0]] if rows else []
+    return markdown_lines(head, [[row[title] for title in head] for row in rows], text=text) if rows else []
 
 
 def markdown_lines(head: Sequence[str], rows: Iterable[Iterable[object]], *, text: int = 1) -> list[str]:
