@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from bench.cli.main import main
 from bench.matrix import Filters, expand, load_matrix
 from bench.report.analysis.leaderboard import build
 from bench.report.analysis.reproduce import Commands, matrix_of
@@ -17,7 +19,6 @@ from bench.report.cards import Cards
 from bench.report.findings.changes import compare
 from bench.report.frames import read_results
 from bench.report.write import write_report
-from tests.world import bench
 
 Folder = Any  # the class in conftest.py
 
@@ -64,7 +65,7 @@ def test_changes_are_marked_everywhere(two: tuple[Path, Path], cards: Cards) -> 
 def test_a_baseline_without_records_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a" / "records").mkdir(parents=True)
     (tmp_path / "b").mkdir()
-    result = bench("report", tmp_path / "a", "--baseline", tmp_path / "b")
+    result = CliRunner().invoke(main, ["report", str(tmp_path / "a"), "--baseline", str(tmp_path / "b")])
     assert result.exit_code == 2 and str(tmp_path / "b") in result.output
 
 
