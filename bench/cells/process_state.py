@@ -116,6 +116,8 @@ def _watch_parent() -> None:
     if parent is None:
         return
     connection.wait([parent.sentinel])
-    with suppress(OSError):
-        os.killpg(os.getpgid(0), signal.SIGKILL)  # whatever a plug-in has started, and this process
+    group = os.getpgid(0)
+    if group in (os.getpid(), parent.pid):  # else it is the group of somebody who did not start a worker
+        with suppress(OSError):
+            os.killpg(group, signal.SIGKILL)  # whatever a plug-in has started, and this process
     os._exit(1)
