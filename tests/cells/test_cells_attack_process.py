@@ -180,6 +180,10 @@ def use(secret: Any, name: str) -> Any:
     return getattr(secret, name)(lambda value: value * 10)
 
 
+def forges(secret: Any, method: str) -> Any:
+    return secret._peer.call(secret._number, method)
+
+
 def raises(error: BaseException) -> None:
     raise error
 
@@ -218,6 +222,13 @@ def test_what_it_raises_is_told_as_ever(
     assert (caught.value.failure.status, caught.value.failure.reason) == (status, reason)
     assert status is Status.INCOMPATIBLE or "in raises" in caught.value.failure.traceback
     assert not process.spoiled
+
+
+def test_what_nobody_offers_is_not_called() -> None:
+    own, secret = AttackProcess.served(CPU), Secret()
+    with pytest.raises(PluginError, match="calls _private, which nobody offers it"):
+        own.run(forges, secret, "_private", stays=(secret,))
+    assert own.spoiled, "it still waits for its answer"
 
 
 def test_it_knows_when_it_was_changed_or_left() -> None:
