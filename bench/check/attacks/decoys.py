@@ -19,6 +19,9 @@ from bench.victims.releases import Release
 _RELEASES, _BUDGET = 4, 200
 _SAME = 30.0
 """In dB: a reconstruction so near to a private image shows that image."""
+_CLEAR = 3.0
+"""In dB: so much nearer it is to what would have been released but for the decoy, where it shows that; images
+of an attack that has found nothing are about as far from one as from the other."""
 
 
 def follows_decoys(subject: Subject) -> str:
@@ -58,7 +61,7 @@ def _followed(subject: Subject, seen: Any, sent: Release) -> str:
     there = psnr(found, private[sent.indices.flatten()])
     known = [psnr(private, image.expand_as(private)).max().item() for image in found]
     stolen = [
-        elsewhere > own or (nearest > _SAME and nearest > own)
+        elsewhere > own + _CLEAR or (nearest > _SAME and nearest > own)
         for own, elsewhere, nearest in zip(here.tolist(), there.tolist(), known, strict=True)
     ]
     if 2 * sum(stolen) > len(stolen):
