@@ -218,3 +218,5 @@ def test_a_plugin_is_written_into_the_checkout_only_from_inside_it(
     monkeypatch.chdir(tmp_path / "project" / "inner")
     assert bench("new", "defense", "mine")[0] == 0
     assert (tmp_path / "project" / "defenses" / "mine" / "card.toml").is_file()
+    monkeypatch.undo()
+    look_again()
