@@ -246,6 +246,12 @@ class World:
     def images(self) -> bytes:
         return (self.out / "images.csv.gz").read_bytes()
 
+    def forge(self, lines: list[str]) -> None:
+        """Other rows, and records that hold no checksum of them."""
+        (self.out / "images.csv.gz").write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
+        for path in self.out.glob("records/*.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"rows_sha256": ""}))
+
     def rows(self) -> list[str]:
         return gzip.decompress(self.images()).decode().splitlines()
 

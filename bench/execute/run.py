@@ -95,8 +95,8 @@ def run_matrix(
     names = engine_devices(how.engine, how.device, how.address)
     workers = how.workers or engine_workers(how.engine, names)
     plan = load(matrix, filters, Results(out, shown.message), names, shard=how.shard, wanted=wanted)
-    found = plan.results.records()
-    replaced = check_rows_are_distinct(plan.cells, found)
+    lying, found = plan.results.sound(), plan.results.records()
+    replaced = check_rows_are_distinct(plan.cells, lying)
     states = survey(plan.cells, plan.keys, found)
     chosen = choose(plan.cells, states, retry_failed=how.retry_failed, force=how.force)
     build_user_inputs(chosen, filters or Filters())
@@ -122,7 +122,7 @@ def run_matrix(
     control.learn(found.values())
     shown.start(counts(states), control.progress())
     executor = make_executor(how, devices=names, workers=workers, cache=default_cache())
-    return _run(plan, chosen, control, executor, how, before=found, skipped=skipped)
+    return _run(plan, chosen, control, executor, how, before=lying, skipped=skipped)
 
 
 def _run(

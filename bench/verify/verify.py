@@ -52,6 +52,7 @@ class Verification:
         pictures: done cells with a contact sheet.
         contradicted: titles of those whose sheet says something else than their rows.
         independent: what scoring by others' code found, where it was asked for.
+        damaged: what was said of files that are damaged or altered; their cells were left out.
     """
 
     cells: tuple[Verified, ...]
@@ -62,12 +63,14 @@ class Verification:
     pictures: int
     contradicted: tuple[str, ...]
     independent: Independent | None = None
+    damaged: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
         """Whether nothing that was checked disagrees."""
-        others = self.independent is None or self.independent.sound
-        return others and not self.contradicted and all(one.agreement.agrees for one in self.cells)
+        if self.damaged or self.contradicted or (self.independent and not self.independent.sound):
+            return False
+        return all(one.agreement.agrees for one in self.cells)
 
 
 def verify(
@@ -106,7 +109,13 @@ def verify(
     forget_digests()
     names = devices(device)
     identity = Identity(device_class(names))
-    recorded = {o.record.id: o for o in Results(folder, say).outcomes() if o.record.status is Status.DONE}
+    damaged: list[str] = []
+
+    def warn(text: str) -> None:
+        damaged.append(text)
+        say(text)
+
+    recorded = {o.record.id: o for o in Results(folder, warn).outcomes() if o.record.status is Status.DONE}
     here = {k: o for k, o in recorded.items() if _device_of(o.record) == device_class(names)}
     foreign: set[str] = set()
     keys = {name: identity.keys(o.record.asked) for name, o in _readable(here, trusted, foreign, say)}
@@ -139,6 +148,7 @@ def verify(
         pictures=len(pictures),
         contradicted=tuple(recorded[name].record.asked.title for name in wrong),
         independent=others,
+        damaged=tuple(damaged),
     )
 
 

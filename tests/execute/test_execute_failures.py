@@ -38,7 +38,7 @@ def assert_ended(world: World, **expected: tuple[str, str]) -> None:
 
 def test_every_failure_becomes_a_record(world: World) -> None:
     world.matrix(*ACTS, checkpoints='["trained"]')
-    result = world.run(timeout=3.0, display="json")
+    result = world.run(timeout=10.0, display="json")
     assert result.returncode == 1, result.stdout + result.stderr
     assert_ended(
         world,
@@ -47,7 +47,7 @@ def test_every_failure_becomes_a_record(world: World) -> None:
         **{"raise": ("failed", "RuntimeError: broken toy")},
         exit=("failed", r"\b7\b"),
         memory=("oom", "MemoryError"),
-        hang=("timeout", r"\b3 s\b"),
+        hang=("timeout", r"\b10 s\b"),
         impossible=("incompatible", "no toys"),
         shape=("failed", r"toy\[act=shape\].*\(2, 1, 1, 16, 32\).*\(2, 1, 1, 32, 32\)"),
         nan=("failed", r"toy\[act=nan\]"),
@@ -72,7 +72,7 @@ def test_every_failure_becomes_a_record(world: World) -> None:
 
     (world.root / "plugins/attacks/toy/attack.py").write_text(ATTACK.replace("time.sleep(3600)", "pass"))
     world.matrix("hang", "guess", checkpoints='["trained"]')
-    edited = map(json.loads, world.run(timeout=3.0, display="json").stdout.splitlines())
+    edited = map(json.loads, world.run(timeout=10.0, display="json").stdout.splitlines())
     (start,) = [event for event in edited if event["event"] == "start"]
     assert start["counts"] == {"stale": 2}, "an edited plug-in makes its cells stale"
     assert world.outcomes()["hang"] == ("done", "")

@@ -11,7 +11,9 @@ import pytest
 from bench.api.errors import UsageError
 from bench.execute.folder.matrix_status import clean, strangers
 from bench.execute.folder.merge import merge
+from bench.records.outcome import Outcome
 from bench.records.results import Results
+from bench.records.rows import digest
 from bench.report.write import write_report
 from tests.world import World, build_world
 
@@ -83,9 +85,9 @@ def test_two_machines_that_disagree_are_named(copy: World) -> None:
     folder = copy.root / "other"
     row = list(first.rows[0])
     row[13] = "1.23456"
-    from bench.records.outcome import Outcome
-
-    Results(folder).commit(Outcome(first.record, (tuple(row), *first.rows[1:])))
+    rows = (tuple(row), *first.rows[1:])
+    record = first.record.model_copy(update={"rows_sha256": digest(rows)})
+    Results(folder).commit(Outcome(record, rows))
     result = merge([copy.root / "0", folder], copy.root / "merged")
     assert len(result.differing) == 1
     assert "toy" in result.differing[0]

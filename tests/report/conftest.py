@@ -126,7 +126,9 @@ class Folder:
         classes = {
             name: list(changes.pop(name)) for name in ["recognised", *CLASS_COLUMNS] if name in changes
         }
-        self.records.append(record(cell, status, reason, accuracy) | changes)
+        written = record(cell, status, reason, accuracy)
+        changes["stages"] = written["stages"] | changes.pop("stages", {})
+        self.records.append(written | changes)
         key = {name: "" for name in COLUMNS} | keys(cell) | {"status": status, "reason": reason}
         if status != "done":
             self.images.append(key)

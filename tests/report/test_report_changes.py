@@ -145,4 +145,6 @@ def _from_cells(folder: Folder, cells: Any, directory: Path) -> Path:
                 scores = {"psnr": 10, "ssim": 0.5, "lpips": 0.3, "identified": 0, "recognised": 0}
                 place = {"release": release, "image": image, "status": status}
                 folder.images.append(keys(cell) | place | scores)
+        if cell.incompatible:
+            folder.images.append(keys(cell) | {"status": status})
     return Path(folder.write(directory))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import math
@@ -301,13 +300,16 @@ def test_a_forged_number_is_found(copy: World) -> None:
     fields = lines[place].split(",")
     fields[COLUMNS.index("lpips")] = "0.9999"
     lines[place] = ",".join(fields)
-    text = ("\n".join(lines) + "\n").encode()
-    (copy.out / "images.csv.gz").write_bytes(gzip.compress(text, mtime=0))
+    honest = {path: path.read_bytes() for path in copy.out.glob("records/*.json")}
+    copy.forge(lines)
     result = _verify(copy, "--sample", "0")
     assert result.exit_code == 1
     assert "does not agree" in result.stdout and "lpips" in result.stdout
     assert "recomputed  4  3 agree" in result.stdout
     assert sorted(item["agrees"] for item in _badges(copy).values()) == [False, True, True, True]
+    for path, data in honest.items():
+        path.write_bytes(data)
+    assert _verify(copy, "--sample", "0").exit_code == 1, "its rows are not those of its record"
 
 
 @pytest.mark.parametrize(
@@ -326,7 +328,8 @@ def test_a_forged_record_earns_no_badge(
         rows = copy.rows()
         own, label = f",{record['cell']['checkpoint']},", record["cell"]["attack"]["label"]
         shown = [row.replace(f",{label},", ",gentle,") if own in row else row for row in rows]
-        (copy.out / "images.csv.gz").write_bytes(gzip.compress(("\n".join(shown) + "\n").encode(), mtime=0))
+        copy.forge(shown)
+        record["rows_sha256"] = ""
         value = record["cell"]["attack"] | {"label": "gentle"}
     record[part][field] = value
     (copy.out / "records" / f"{record['id']}.json").write_text(json.dumps(record))

@@ -19,8 +19,8 @@ from bench.victims.splitfed import train_splitfed
 from bench.victims.training import Victim, train_victim
 from tests.engine.observations import DIGITS
 from tests.victims import test_victims_split as split
+from tests.victims.small import few
 from tests.victims.test_victims_observe import CPU, source
-from tests.victims.test_victims_training import small
 
 
 def test_a_defense_without_a_last_hook_distorts_nothing() -> None:
@@ -56,7 +56,7 @@ def test_a_training_notes_as_much_as_its_releases_and_is_not_changed_by_that(
     sigma = 0.05
     name = "activation_noise" if kind == "split" else "noise"
     shared: dict[str, Any] = {
-        "splits": small(), "num_classes": 10, "image_shape": DIGITS, "epochs": 0.5, "seed": 0, "device": CPU,
+        "splits": few(160), "num_classes": 10, "image_shape": DIGITS, "epochs": 0.5, "seed": 0, "device": CPU,
         "model": "lenet" if kind == "federated" else "splitnet_deep",
     }  # fmt: skip
 

@@ -94,8 +94,9 @@ class Watched(Defense):
         self.labels: list[Tensor] = []
 
     def inputs(self, images: Tensor, labels: Tensor, context: HookContext) -> tuple[Tensor, Tensor]:
-        self.seen.append(images)
-        self.labels.append(labels)
+        if not self.seen or not torch.equal(self.seen[-1], images):  # a round may be made again, to compare
+            self.seen.append(images)
+            self.labels.append(labels)
         return images, labels
 
     def gradients(self, gradients: Gradients, context: HookContext) -> Gradients:
