@@ -21,7 +21,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = by_class(seeds=2, classes=3, folder=plausible(releases=2, seeds=2, checkpoints=("initial",)))
     for item in folder.records:
         if item["cell"]["attack"]["name"] == "inverter" and item["cell"]["seed"] == 1:
-            item |= quality(1, frechet=9.0)
+            item["generator"] = quality(1, frechet=9.0)["generator"]
     directory = tmp_path_factory.mktemp("classes")
     folder.write(directory)
     (directory / "sheets").mkdir()

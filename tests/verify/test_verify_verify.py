@@ -32,7 +32,7 @@ from bench.records.cell_schema import CellSchema
 from bench.records.outcome import Keys, Outcome
 from bench.records.record import read_record
 from bench.records.results import Results
-from bench.records.rows import COLUMNS, KEYS, MEASURES, Row, key_of
+from bench.records.rows import COLUMNS, KEYS, MEASURES, Row, digest, key_of
 from bench.records.sheet import sheet
 from bench.records.sheet_check import sheet_agrees
 from bench.verify.agreement import ALIKE, SAME, same_results, same_scores
@@ -355,8 +355,9 @@ def _strange(copy: World, **changes: object) -> None:
     cell = replace(first.record.asked, **changes)  # type: ignore[arg-type]
     question = CellSchema.model_validate(cell.to_json())
     key = Identity("cpu").keys(cell).scores
-    record = first.record.model_copy(update={"cell": question, "id": cell.id, "key": key})
     rows = tuple((*key_of(cell), *row[len(KEYS) :]) for row in first.rows)
+    changes = {"cell": question, "id": cell.id, "key": key, "rows_sha256": digest(rows)}
+    record = first.record.model_copy(update=changes)
     Results(copy.out).commit(Outcome(record, rows))
 
 
