@@ -121,7 +121,7 @@ class LocalExecutor:
             sink.tick(schedule.remaining())
 
     def _hand_out(self, schedule: Schedule, sink: Sink) -> None:
-        """Gives tasks to idle workers, and makes workers while there is more to do than hands."""
+        """Gives tasks to idle workers, and makes workers while there is more to do than they can."""
         while len(idle := [one for one in self._workers if one.task is None]) or len(self._workers) < len(
             self._places
         ):
@@ -174,7 +174,7 @@ class LocalExecutor:
                 self._receive(channels[event], schedule, sink)
         for event in events:
             if isinstance(event, int) and (one := sentinels[event]) in self._workers:
-                self._bury(one, schedule, sink)
+                self._worker_is_gone(one, schedule, sink)
         for one in [one for one in self._workers if one.exhausted]:
             one.kill()  # a fresh process has its memory back from the system, and nothing of a plug-in in it
             self._workers.remove(one)
@@ -213,7 +213,7 @@ class LocalExecutor:
             return
         finish(task, result, time.monotonic() - one.started, schedule=schedule, sink=sink)
 
-    def _bury(self, one: _Worker, schedule: Schedule, sink: Sink) -> None:
+    def _worker_is_gone(self, one: _Worker, schedule: Schedule, sink: Sink) -> None:
         """A worker is gone: its task gets another one, unless it seems to be what ends them."""
         self._receive(one, schedule, sink)
         one.end_group()

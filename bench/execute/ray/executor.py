@@ -127,7 +127,7 @@ class RayExecutor:
         return gpu_share(attacks, min(ray.get(probes)))
 
     def _hand_out(self, schedule: Schedule, sink: Sink) -> None:
-        """Gives tasks to idle workers, and asks for workers while there is more to do than hands."""
+        """Gives tasks to idle workers, and asks for workers while there is more to do than they can."""
         for slot in self._slots:
             if slot.node and slot.task is None:
                 task = schedule.next()
@@ -178,7 +178,7 @@ class RayExecutor:
         try:
             report = ray.get(answer)
         except ray.exceptions.RayActorError as error:
-            self._bury(slot, str(error), schedule, sink)
+            self._worker_is_gone(slot, str(error), schedule, sink)
             return
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, OtherCode):
@@ -210,7 +210,7 @@ class RayExecutor:
         ray.kill(slot.actor)
         self._slots.remove(slot)
 
-    def _bury(self, slot: _Slot, cause: str, schedule: Schedule, sink: Sink) -> None:
+    def _worker_is_gone(self, slot: _Slot, cause: str, schedule: Schedule, sink: Sink) -> None:
         """A worker is gone: its task gets another one, unless it seems to be what kills them."""
         import ray
 
