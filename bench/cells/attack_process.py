@@ -94,13 +94,20 @@ class AttackProcess:
         context.set_forkserver_preload([__name__])
         return cls(context, device, memory=memory)
 
-    def run(self, function: Callable[..., Any], *arguments: Any, stays: Sequence[object] = ()) -> Measured:
+    def run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        stays: Sequence[object] = (),
+        last: bool = False,
+    ) -> Measured:
         """Calls a function there.
 
         Args:
             function: of a module; it returns tensors and plain values.
             arguments: travel there, but for what ``stays``.
             stays: objects that do not travel: there, something stands for them that calls them here.
+            last: no other attack may run there afterwards, as what travels must be seen by none.
 
         Raises:
             AttackFailed: it raised.
@@ -121,7 +128,8 @@ class AttackProcess:
             raise AttackDied(self._exit_code()) from None
         finally:
             self._peer.withdraw()
-        value, self.spoiled = content
+        value, changed = content
+        self.spoiled = changed or last
         if kind == "failed":
             status, reason, traceback = value
             raise AttackFailed(Failure(status=Status(status), reason=reason, traceback=traceback))

@@ -144,7 +144,10 @@ def reconstruction(
         shape=tuple(sent.images.shape),
     )
     # The clients' half stays with the clients, and so do all others that the attacker only talks to.
-    found = attacks.run(run_attack, given, stays=(session, getattr(seen, "query", None)))
+    # A bound is given a list of the private images, of which nothing may lie there when others search.
+    found = attacks.run(
+        run_attack, given, stays=(session, getattr(seen, "query", None)), last=card.receives_pool
+    )
     tensors, spent = found.value
     task = session.task_accuracy if session else None
     facts = {

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from bench.api import Adversary, Channel, Checkpoint, Dataset, IncompatibleError, PluginError
 from bench.api.dataset import Data, ImageSet, Splits
-from bench.cache.store import Stored
+from bench.cache.store import Store, Stored
 from bench.cells import stages
 from bench.cells.attack_process import AttackDied, AttackProcess, Measured
+from bench.cells.context import Context
 from bench.cells.failures import AttackFailed
 from bench.cells.transfer import from_bytes, to_bytes
 from bench.matrix.cells import Cell, Variant
@@ -44,7 +45,7 @@ def process() -> Iterator[AttackProcess]:
 class Here:
     """Runs attacks in this process, as they would run without one of their own."""
 
-    def run(self, function: Callable[..., Any], *arguments: Any, stays: object) -> Measured:
+    def run(self, function: Callable[..., Any], *arguments: Any, stays: object, last: bool) -> Measured:
         return Measured(function(*arguments), 0.0)
 
 
@@ -367,3 +368,16 @@ def test_private_images_are_not_where_attacks_run(act: str, thief: AttackProcess
 
     assert stolen(Here()), "it does find them where they are"
     assert not stolen(thief)
+
+
+def test_where_a_list_of_private_images_was_no_other_attack_runs() -> None:
+    one = cell(
+        "gradients", "lenet", variant("attack", "candidates"), variant("defense", "none"), Adversary.NAIVE
+    )
+    victim = stages.victim(one, data(), CPU)
+    release = stages.release(one, data(), CPU, victim)
+    process = AttackProcess.served(CPU)
+    context = Context(Store(Path("unused")), CPU, attacks=process)
+    assert context.attacks is process and not context.spoiled
+    stages.reconstruction(one, data(), CPU, victim, release, None, process)
+    assert context.spoiled and context.attacks is not process
