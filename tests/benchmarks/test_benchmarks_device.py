@@ -33,6 +33,11 @@ def script(*arguments: object) -> subprocess.CompletedProcess[str]:
 # ------------------------------------------------------------------------------------------- the page
 
 
+def test_the_page_of_a_real_gpu_is_made_of_its_rows() -> None:
+    folder = ROOT / "benchmarks" / "gpu"
+    assert (folder / "device.md").read_text() == render.page(read(folder))
+
+
 def speed_row(key: str, status: str = MEASURED, reason: str = "", **more: Any) -> dict[str, Any]:
     measured: dict[str, Any] = {
         "seconds": 4.0,
