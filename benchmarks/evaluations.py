@@ -44,8 +44,8 @@ def _objective(model: str, attack: str, size: int) -> tuple[Any, Callable[[], ob
 
     def step() -> None:  # what SignedAdam does around an evaluation
         nonlocal point
-        _, slope = objective(point)
-        first, second = torch.lerp(slope.sign(), slope, 0.9), slope.square()
+        _, gradient = objective(point)
+        first, second = torch.lerp(gradient.sign(), gradient, 0.9), gradient.square()
         point = (point - 1e-4 * first / (second.sqrt() + 1e-8)).clamp(0, 1)
 
     return seen, step

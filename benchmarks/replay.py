@@ -23,8 +23,8 @@ def _evaluation(size: int) -> tuple[Any, Any]:
     def evaluate(point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         leaf = point.detach().requires_grad_()
         total = objective.costs(leaf)
-        (slope,) = torch.autograd.grad(total.sum(), leaf)
-        return total.detach(), slope
+        (gradient,) = torch.autograd.grad(total.sum(), leaf)
+        return total.detach(), gradient
 
     return evaluate, starts(seen.ids, unknowns.size, seed=0, like=seen.reference)
 

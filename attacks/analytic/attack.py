@@ -79,25 +79,25 @@ class _Walk:
         last, *before = self.steps[::-1]
         error = self.gradients[f"{last.name}.bias"]
         value = _outer(self.gradients[f"{last.name}.weight"], error)
-        slope = torch.einsum("nko,nk->no", self.parameters[f"{last.name}.weight"], error)
+        value_gradient = torch.einsum("nko,nk->no", self.parameters[f"{last.name}.weight"], error)
         for left, step in zip(range(len(before), 0, -1), before, strict=True):
-            output, error = _undo(step.activation, value, slope)
+            output, error = _undo(step.activation, value, value_gradient)
             system = _System(step, self.parameters, self.gradients, output, error)
             share = torch.full_like(self.spent, (budget - int(self.spent.max())) // left)
             zero = torch.zeros(len(output), prod(step.shape), dtype=output.dtype, device=output.device)
             found = solver.minimise(system, zero, evaluations=share)
             value, self.spent = found.point, self.spent + found.evaluations
-            slope = system.forward_adjoint(system.error)
+            value_gradient = system.forward_adjoint(system.error)
         return value
 
 
-def _undo(activation: nn.Module | None, value: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+def _undo(activation: nn.Module | None, value: Tensor, value_gradient: Tensor) -> tuple[Tensor, Tensor]:
     """What went into the activation, and the loss's gradient there, from what came out."""
     if isinstance(activation, nn.Tanh):
         inside = value.clamp(-1 + MARGIN, 1 - MARGIN)
-        return inside.atanh(), slope * (1 - inside.square())
+        return inside.atanh(), value_gradient * (1 - inside.square())
     inside = value.clamp(MARGIN, 1 - MARGIN)
-    return inside.logit(), slope * inside * (1 - inside)
+    return inside.logit(), value_gradient * inside * (1 - inside)
 
 
 class _System:

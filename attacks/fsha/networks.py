@@ -32,7 +32,7 @@ class Decoder(nn.Module):
 class Critic(nn.Module):
     """Activations ``[M, *code]`` -> scores ``[M]``, larger for those that it takes for the pilot's.
 
-    Without normalisation, for the penalty on the slope is one of each sample (Gulrajani et al. 2017).
+    Without normalisation, for the penalty on the gradient is one of each sample (Gulrajani et al. 2017).
     """
 
     def __init__(self, code: Shape) -> None:
@@ -51,7 +51,7 @@ class Critic(nn.Module):
         return scores[:, 0]
 
     def penalty(self, real: Tensor, sent: Tensor, share: Tensor) -> Tensor:
-        """Mean squared difference of the slope's norm from one, on lines between two batches ``[M, *code]``.
+        """Mean squared difference of the gradient's norm from 1, on lines between two batches ``[M, *code]``.
 
         Args:
             real: the pilot's codes.
@@ -59,9 +59,9 @@ class Critic(nn.Module):
             share: ``[M]`` in [0, 1], where on its line each sample lies.
         """
         where = sent.lerp(real, share.view(-1, *[1] * (real.ndim - 1))).requires_grad_()
-        (slope,) = torch.autograd.grad(self(where).sum(), where, create_graph=True)
-        steepness: Tensor = slope.flatten(1).norm(dim=1)
-        return (steepness - 1).square().mean()
+        (gradient,) = torch.autograd.grad(self(where).sum(), where, create_graph=True)
+        norm: Tensor = gradient.flatten(1).norm(dim=1)
+        return (norm - 1).square().mean()
 
 
 def draw(network: nn.Module, generator: torch.Generator) -> None:

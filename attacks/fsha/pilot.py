@@ -83,7 +83,7 @@ class Pilot:
     def loss(self, size: int) -> Tensor:
         """Cross-entropy of each decoded pixel with that of the auxiliary image, as a share of white.
 
-        Behind a sigmoid the squared error of mostly black images has no slope left to leave black again.
+        Behind a sigmoid the squared error of mostly black images has no gradient left to leave black again.
         """
         images, labels = self.batch(size)
         return nn.functional.binary_cross_entropy(self.decoder(self.codes(images, labels)), images)

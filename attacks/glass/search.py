@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.attacks.glass.paths import Paths
-from bench.engine import AMSGrad, Chunks, Optimum, WarmAdam, total_variation, with_slopes
+from bench.engine import AMSGrad, Chunks, Optimum, WarmAdam, costs_and_gradients, total_variation
 from bench.engine.minimisers.contract import BatchedObjective, Project
 
 _AT_ONCE = 128
@@ -40,10 +40,10 @@ class LatentCost(BatchedObjective):
         return paths.cost(self.decoder(points)) + 0.5 * self.norm * points.square().sum(1)
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
-        """Costs and slopes by one path."""
+        """Costs and their gradients by one path."""
         way = self.paths.turn(self.evaluations)
         self.evaluations += 1
-        return with_slopes(lambda leaf: self.by(way, leaf), point)
+        return costs_and_gradients(lambda leaf: self.by(way, leaf), point)
 
     def select(self, rows: Tensor) -> LatentCost:
         """The same for some of the images."""
@@ -135,7 +135,7 @@ class PixelCost(BatchedObjective):
     pull: float
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
-        """Costs and slopes."""
+        """Costs and their gradients."""
         fading = self.tv_start * share**2
 
         def costs(leaf: Tensor) -> Tensor:
@@ -143,9 +143,9 @@ class PixelCost(BatchedObjective):
             rough = total_variation(leaf[:, None])
             return self.paths.cost(leaf) + (self.tv + fading) * rough + 0.5 * self.pull * far
 
-        cost, slope = with_slopes(costs, point)
+        cost, gradient = costs_and_gradients(costs, point)
         # Costs are compared over time: without what vanishes.
-        return cost - fading * total_variation(point[:, None]), slope
+        return cost - fading * total_variation(point[:, None]), gradient
 
     def select(self, rows: Tensor) -> PixelCost:
         """The same for some of the images."""

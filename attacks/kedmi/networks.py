@@ -47,8 +47,8 @@ class Discriminator(nn.Module):
         return values, features @ self.head.T
 
     def penalty(self, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
-        """How far the slope between real and drawn images is from 1 (Gulrajani et al. 2017, Eq. 3)."""
+        """How far the gradient's norm is from 1 between real and drawn images (Gulrajani et al., Eq. 3)."""
         between = torch.lerp(fake, real, share).requires_grad_()
-        (slope,) = torch.autograd.grad(self(between)[0].sum(), between, create_graph=True)
-        gap: Tensor = slope.flatten(1).norm(dim=1) - 1
+        (gradient,) = torch.autograd.grad(self(between)[0].sum(), between, create_graph=True)
+        gap: Tensor = gradient.flatten(1).norm(dim=1) - 1
         return gap.square().mean()

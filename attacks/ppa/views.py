@@ -28,7 +28,7 @@ class Views:
     def see(self, images: Tensor, transform: Tensor) -> Tensor:
         """Images ``[M, C, H, W]`` through one transform ``[3]``; what lies outside repeats the border.
 
-        Linear interpolation along each axis by a matrix: its slope is the same on every device in every run.
+        Linear interpolation along each axis by a matrix: its gradient is the same on any device in any run.
         """
         scale, *moves = transform.tolist()
         rows, columns = (

@@ -68,8 +68,8 @@ class Evaluations(_Passes):
         return any(_differentiated(value) and id(value) not in self._own for value in model.parameters())
 
 
-class Slopes(_Passes):
-    """Counts how often slopes are taken through a released classifier, image by image of its classes.
+class InputGradients(_Passes):
+    """Counts gradients taken in the images through a released classifier, image by image of its classes.
 
     A forward pass whose images nobody differentiates is free.
     """
@@ -82,11 +82,11 @@ class Slopes(_Passes):
 
 
 class Steps(_Passes):
-    """Counts, for one release, the slopes through the client's half and the steps of trained networks.
+    """Counts, for one release, the gradients through the client's half and the steps of trained networks.
 
-    A step on one's own images is one evaluation, however many they are. Who steps has usually taken a slope
-    as well, and an attacker may train two networks in turns: the larger of the slopes and the steps of a
-    single optimiser counts, so that nobody is told to have spent more than there was.
+    A step on one's own images is one evaluation, however many they are. Who steps has usually taken a
+    gradient as well, and an attacker may train two networks in turns: the larger of the gradients and the
+    steps of a single optimiser counts, so that nobody is told to have spent more than there was.
     """
 
     def __init__(self, seen: SmashedObservation) -> None:

@@ -31,7 +31,7 @@ from bench.engine.matching import (
 from bench.engine.memory import chunk_size, in_parts
 from bench.engine.minimisers.adam import AMSGrad, SignedAdam, WarmAdam
 from bench.engine.minimisers.cgls import CGLS
-from bench.engine.minimisers.contract import Minimiser, Optimum, with_slopes
+from bench.engine.minimisers.contract import Minimiser, Optimum, costs_and_gradients
 from bench.engine.minimisers.descent import Descent
 from bench.engine.minimisers.evolution import EvolutionStrategy
 from bench.engine.minimisers.lbfgs import LBFGS, Stopping
@@ -73,6 +73,7 @@ __all__ = [
     "assumed",
     "chunk_size",
     "colour_variation",
+    "costs_and_gradients",
     "count_labels",
     "critic_of",
     "cross_entropy",
@@ -90,5 +91,4 @@ __all__ = [
     "start_latents",
     "target_probability",
     "total_variation",
-    "with_slopes",
 ]

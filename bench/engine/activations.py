@@ -70,14 +70,14 @@ class Features(BatchedObjective):
         return (mine - seen).square().flatten(1).sum(1) / energy
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
-        """Costs ``[M]`` and slopes of inputs ``[M, *S]``."""
+        """Costs ``[M]`` of inputs ``[M, *S]``, and their gradients there."""
         leaf = point.detach().requires_grad_()
         with torch.enable_grad():
             roughness = total_variation(leaf)
             cost = self.match(self.client(leaf)) + self.tv * roughness
             led = cost + self.tv_start * share**2 * roughness
-            (slope,) = torch.autograd.grad(led.sum(), leaf)
-        return cost.detach(), slope
+            (gradient,) = torch.autograd.grad(led.sum(), leaf)
+        return cost.detach(), gradient
 
 
 def features(seen: SmashedObservation, client: nn.Module, prior: Prior) -> Features:

@@ -38,7 +38,7 @@ def poincare(scores: Tensor, targets: Tensor) -> Tensor:
     """Distance to the target in the Poincare ball, ``[M]`` (Struppek et al. 2022).
 
     Scores are divided by their sum of absolute values, and the class is the point 0.9999 on its axis. Unlike
-    the cross-entropy its slope does not vanish where the classifier is already sure.
+    the cross-entropy its gradient does not vanish where the classifier is already sure.
     """
     where = scores / scores.abs().sum(1, keepdim=True).clamp_min(torch.finfo(scores.dtype).eps)
     wanted = _NEAR_ONE * one_hot(targets, scores.shape[1]).to(scores)

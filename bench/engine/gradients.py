@@ -23,11 +23,11 @@ GradientMap = Callable[[Tensor, Tensor], Gradients]
 def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
     """Mean soft-label cross-entropy over a batch, whose gradient keeps its digits for confident scores.
 
-    The textbook form has the slope p - y, the difference of two numbers near one where the network is
+    The textbook form has the gradient p - y, the difference of two numbers near one where the network is
     confident: in float32 nothing is left of a gradient of 1e-7. Relative to the largest score z_t the loss is
     ``m log(1 + sum_{k != t} exp(z_k - z_t)) - sum_{k != t} y_k (z_k - z_t)``, which only adds small numbers.
-    The slope is m p - y with m the sum of y. Of probabilities m is 1; a row of sum 0 is the negative of an
-    output error that is known already, and is the slope's negative whatever the scores.
+    The gradient is m p - y with m the sum of y. Of probabilities m is 1; a row of sum 0 is the negative of an
+    output error that is known already, and is the gradient's negative whatever the scores.
 
     Args:
         scores: ``[B, K]``.
@@ -46,7 +46,8 @@ def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
 def logit_gradient_loss(scores: Tensor, errors: Tensor) -> Tensor:
     """Of :func:`cross_entropy`, what depends on the scores where every row of the targets adds up to zero.
 
-    Its slope is the same, for a fiftieth of the time of an evaluation less with 64 victims, a tenth with one.
+    Its gradient is the same, for a fiftieth of the time of an evaluation less with 64 victims, a tenth with
+    one.
 
     Args:
         scores: ``[B, K]``.

@@ -35,7 +35,7 @@ def energy(gradients: Gradients) -> Tensor:
 
 
 class _SquaredGap(torch.autograd.Function):
-    """Squared distance of each victim's rows, and its slope in one pass, where autograd makes three."""
+    """Squared distance of each victim's rows, and its gradient in one pass, where autograd makes three."""
 
     @staticmethod
     def forward(ctx: Any, candidate: Tensor, observed: Tensor, mask: Tensor | None) -> Tensor:
@@ -50,10 +50,10 @@ class _SquaredGap(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
         """Of ``candidate``."""
         (gap,) = ctx.saved_tensors
-        return gap * (2 * slope).view(-1, *[1] * (gap.dim() - 1)), None, None
+        return gap * (2 * grad_output).view(-1, *[1] * (gap.dim() - 1)), None, None
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Observed:
 
 
 class _OneMinusCosine(torch.autograd.Function):
-    """One minus the cosine, and its slope in two passes over ``[N, P]``, where autograd makes six."""
+    """One minus the cosine, and its gradient in two passes over ``[N, P]``, where autograd makes six."""
 
     @staticmethod
     def forward(ctx: Any, left: Tensor, right: Tensor, norm: Tensor) -> Tensor:
@@ -130,11 +130,11 @@ class _OneMinusCosine(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
         """Of ``left``; where the norms are bounded from below they count as constants."""
         left, right, energy, product, norms, sound = ctx.saved_tensors
-        along = torch.where(sound, slope * product / (norms * energy), 0.0)
-        return torch.addcmul(along[:, None] * left, (-slope / norms)[:, None], right), None, None
+        along = torch.where(sound, grad_output * product / (norms * energy), 0.0)
+        return torch.addcmul(along[:, None] * left, (-grad_output / norms)[:, None], right), None, None
 
 
 @dataclass(frozen=True)

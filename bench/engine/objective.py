@@ -13,7 +13,7 @@ from bench.api.observation import GradientObservation
 from bench.api.threat import BatchNorm
 from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, logit_gradient_loss
 from bench.engine.matching import Matching
-from bench.engine.minimisers.contract import BatchedObjective, with_slopes
+from bench.engine.minimisers.contract import BatchedObjective, costs_and_gradients
 from bench.engine.parametrise import Parametrisation
 from bench.engine.priors import PerVictim, Prior, Weighted
 from bench.engine.transforms.imitated import Imitations
@@ -103,13 +103,13 @@ class Objective(BatchedObjective):
         return self.matching(self._gradients(images, targets), self.observation.gradients)
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
-        """One matching-gradient evaluation of all victims: costs ``[N]`` and slopes ``[N, D]``."""
-        cost, slope = with_slopes(self.costs, point)
+        """One matching-gradient evaluation of all victims: costs ``[N]`` and their gradients ``[N, D]``."""
+        cost, objective_gradient = costs_and_gradients(self.costs, point)
         if self.fading is not None and share:
             weight, prior, power = self.fading
-            _, each = with_slopes(lambda leaf: prior(self.parametrisation.decode(leaf)[0]), point)
-            slope = slope + weight * share**power * each
-        return cost, slope
+            _, each = costs_and_gradients(lambda leaf: prior(self.parametrisation.decode(leaf)[0]), point)
+            objective_gradient = objective_gradient + weight * share**power * each
+        return cost, objective_gradient
 
     def select(self, rows: Tensor) -> Self:
         """The objective of some of the victims, in the order given."""

@@ -216,7 +216,7 @@ def _never_measured(layer: nn.modules.batchnorm._BatchNorm) -> bool:
 
 
 def _check_gradients(model: UserModel, text: str, images: Tensor, num_classes: int) -> None:
-    """Gradients of two victims at once, and the slope of their energy in the images, as attacks need it."""
+    """Gradients of two victims at once, and that of their energy in the images, as attacks need it."""
     targets = torch.full((2, 1, num_classes), 1 / num_classes)
 
     def loss(weights: dict[str, Tensor], batch: Tensor, target: Tensor) -> Tensor:
@@ -227,11 +227,11 @@ def _check_gradients(model: UserModel, text: str, images: Tensor, num_classes: i
     try:
         released = vmap(grad(loss), in_dims=(None, 0, 0))(weights, shown, targets)
         energy = torch.stack([value.square().sum() for value in released.values()]).sum()
-        (slope,) = torch.autograd.grad(energy, shown)
+        (objective_gradient,) = torch.autograd.grad(energy, shown)
     except Exception as error:
         raise UsageError(
             f"model {text!r}: its gradients cannot be computed for many victims at once "
             f"({type(error).__name__}: {error}); use layers without state and without randomness"
         ) from error
-    if not all(value.isfinite().all() for value in [*released.values(), slope]):
+    if not all(value.isfinite().all() for value in [*released.values(), objective_gradient]):
         raise UsageError(f"model {text!r}: its gradients on plain images are not finite")

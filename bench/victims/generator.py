@@ -203,8 +203,8 @@ def _adversarial(schedule: Schedule, images: Tensor, shape: Shape, seed: int) ->
 
 def _penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     between = torch.lerp(fake, real, share).requires_grad_()
-    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    gap: Tensor = slope.flatten(1).norm(dim=1) - 1
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    gap: Tensor = gradient.flatten(1).norm(dim=1) - 1
     return gap.square().mean()
 
 

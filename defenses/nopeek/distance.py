@@ -24,7 +24,7 @@ def distance_correlation(left: Tensor, right: Tensor) -> Tensor:
     covariance = (first * second).mean((-2, -1))
     energy = first.square().mean((-2, -1)) * second.square().mean((-2, -1))
     positive = (covariance > 0) & (energy > 0)
-    # A square root has no slope at zero: what stands below it is replaced where the answer is zero anyhow.
+    # A square root has no derivative at zero: what stands below it is replaced where the answer is zero.
     squared = covariance / torch.where(positive, energy, torch.ones_like(energy)).sqrt()
     return torch.where(positive, torch.where(positive, squared, torch.ones_like(squared)).sqrt(), 0)
 

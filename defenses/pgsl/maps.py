@@ -14,7 +14,7 @@ Classifier = Callable[[Tensor], Tensor]
 """``images [M, C, H, W] -> logits [M, K]``; no image's logits depend on another image."""
 
 
-def slopes(classify: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def input_gradients(classify: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """How each pixel moves the score of one class, and the scores of all others together.
 
     Images are independent, so two backward passes of sums over the batch give the Jacobian's two sums of
@@ -39,7 +39,7 @@ def slopes(classify: Classifier, images: Tensor, labels: Tensor) -> tuple[Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class MapRule:
-    """How a map is made of a classifier's slopes.
+    """How a map is made of a classifier's input gradients.
 
     Attributes:
         strength: eps, in units of the images' range.
@@ -60,11 +60,11 @@ class MapRule:
 
         It points away from the label: brighter where that lowers f_y and raises the other scores.
         """
-        alpha, beta = slopes(self._scores(classify), images, labels)
+        alpha, beta = input_gradients(self._scores(classify), images, labels)
         support = (alpha < 0) & (beta > 0)
         if self.scaling == "sign":
             return self.strength * support.to(images.dtype)
-        # In double precision: the product of two slopes of a saturated score is below the smallest float.
+        # In double precision: the product of two gradients of a saturated score is below the smallest float.
         product = torch.where(support, -alpha.double() * beta.double(), 0.0)
         if self.scaling == "max":
             largest = product.amax(dim=(1, 2, 3), keepdim=True)
@@ -75,7 +75,7 @@ class MapRule:
         """What a client's network takes of x^ = x + Map, clipped to [0, 1].
 
         Args:
-            classify: whose slopes make the map.
+            classify: whose input gradients make the map.
             images: ``[M, C, H, W]``; the carriers are differentiable in them as if maps were constant.
             labels: ``[M]`` int64, the classes that the maps point away from.
 

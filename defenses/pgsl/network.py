@@ -103,7 +103,7 @@ class PGSLNetwork(SplitModel):
         return pack(images, torch.zeros_like(images))
 
     def map_source(self, source: str) -> Classifier:
-        """Whose slopes make maps: the client's ``surrogate``, or both halves as they stand (``joint``)."""
+        """Whose gradients make maps: the client's ``surrogate``, or both halves as they stand (``joint``)."""
         return self.surrogate if source == "surrogate" else self.logits
 
     def logits(self, images: Tensor) -> Tensor:

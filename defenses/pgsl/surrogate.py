@@ -1,4 +1,4 @@
-"""The client's own small classifier, whose slopes make the maps."""
+"""The client's own small classifier, whose input gradients make the maps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ HIDDEN = 64
 BATCH = 32
 RATE = 2e-3
 HEAD = 0.1
-"""Gain of the last layer's first weights. The sum of all logits hardly learns, so that its slopes stay what
-they were at the start: with a small head beta is near -alpha, and more of the pixels are open to a map."""
+"""Gain of the last layer's first weights. The sum of all logits hardly learns, so that its input gradients
+stay what they were at the start: with a small head beta is near -alpha, and more of the pixels are open to a
+map."""
 SHIFT = 2
 """Pixels by which batches are moved around at most, in both directions."""
 

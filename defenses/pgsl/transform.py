@@ -25,7 +25,7 @@ class PGSLImitation:
 
     Attributes:
         surrogate: trained on the attacker's own images.
-        rule: how clients make maps of a surrogate's slopes.
+        rule: how clients make maps of a surrogate's input gradients.
         training_label: the label for which a client that trains makes its maps.
         generator: draws labels where clients do.
     """

@@ -113,7 +113,7 @@ def test_grey_and_colour_have_weights_of_their_own() -> None:
 
 
 def test_victims_of_another_order_or_alone_are_found_alike() -> None:
-    """Signs of nearly zero slopes may differ in the last digit: almost all pixels must agree, not all."""
+    """Signs of objective gradients near zero may differ in the last digit: almost all pixels must agree."""
     images = smooth(3, 2)
     seen = observation("convnet", images, torch.arange(6).view(3, 2), dtype=torch.float64)
     whole = attacked(seen, iterations=8).images

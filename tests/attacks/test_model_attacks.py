@@ -228,22 +228,22 @@ def test_the_discriminator_learns_the_victims_soft_labels():
     assert not torch.allclose(decoder(latents), prior().decoder(latents), atol=1e-3)
 
 
-def test_the_penalty_is_zero_for_a_critic_of_slope_one():
+def test_the_penalty_is_zero_for_a_critic_whose_gradient_has_norm_one():
     class Along(nn.Module):
-        """Its slope is one image of norm 1 times the layer's weight."""
+        """Its gradient is one image of norm 1 times the layer's weight."""
 
-        def __init__(self, slope: float) -> None:
+        def __init__(self, norm: float) -> None:
             super().__init__()
             self.last = nn.Linear(1, 1, bias=False)
-            nn.init.constant_(self.last.weight, slope)
+            nn.init.constant_(self.last.weight, norm)
 
         def forward(self, images: Tensor) -> Tensor:
             return self.last(images.flatten(1).sum(1, keepdim=True) / images[0].numel() ** 0.5)[:, 0]
 
     real, fake = torch.rand(2, 3, *DIGITS, generator=torch.Generator().manual_seed(0))
     share = torch.full((3, 1, 1, 1), 0.5)
-    for slope, penalty in ((1.0, 0.0), (3.0, 4.0)):
-        judge = Discriminator(Along(slope), 10, torch.Generator().manual_seed(0))
+    for norm, penalty in ((1.0, 0.0), (3.0, 4.0)):
+        judge = Discriminator(Along(norm), 10, torch.Generator().manual_seed(0))
         assert judge.penalty(real, fake, share).item() == pytest.approx(penalty, abs=1e-4)
     with pytest.raises(IncompatibleError, match="linear"):
         Discriminator(nn.Flatten(), 10, torch.Generator())

@@ -206,7 +206,7 @@ def test_noise_is_matched_by_the_squared_error() -> None:
 # --------------------------------------------------------------------------- the hijacker's parts
 
 
-def test_the_penalty_is_zero_for_a_slope_of_one() -> None:
+def test_the_penalty_is_zero_for_a_gradient_of_norm_one() -> None:
     critic = Critic((2, 4, 4))
     weights = torch.zeros(32)
     weights[3] = 1

@@ -147,14 +147,14 @@ for _ in range({times}):
     gradients(images, targets)
 spent = torch.full_like(spent, {told})
 """
-SLOPES = """
+INPUT_GRADIENTS = """
 wanted = observation.targets.repeat_interleave(observation.batch_size)[:, None]
 for _ in range(2):
     images = images.flatten(0, 1).requires_grad_()
-    (slope,) = torch.autograd.grad(observation.model(images).gather(1, wanted).sum(), images)
-    images = (images + slope.sign() / 2).clamp(0, 1).detach().view(shape)
+    (gradient,) = torch.autograd.grad(observation.model(images).gather(1, wanted).sum(), images)
+    images = (images + gradient.sign() / 2).clamp(0, 1).detach().view(shape)
 """
-CLIENT_SLOPES = """
+CLIENT_GRADIENTS = """
 images = images.requires_grad_()
 for _ in range(2 * budget):
     made = observation.client(images.flatten(0, 1)).view_as(observation.activations)
@@ -279,7 +279,7 @@ FAULTS: dict[str, Fault] = {
         card=MODEL,
         body="images = images if observation.generator is None else 2 * images",
     ),
-    "attacks/hides_slopes": Fault(breaks={"budget": r"\b3 .*\b6\b"}, card=MODEL, body=SLOPES),
+    "attacks/hides_gradients": Fault(breaks={"budget": r"\b3 .*\b6\b"}, card=MODEL, body=INPUT_GRADIENTS),
     "attacks/split_wrong_unit": Fault(
         breaks={"range": r"\b1 %.*\b200\b"}, card=SMASHED, body="images = 400 * images"
     ),
@@ -298,7 +298,7 @@ FAULTS: dict[str, Fault] = {
         breaks={"device": "images"}, card=SMASHED, body="images = torch.full(shape, 0.5)"
     ),
     "attacks/split_miscounts": Fault(
-        breaks={"budget": r"\b1 .*\b2\b"}, card=CLIENT, body=NO_CLIENT + CLIENT_SLOPES
+        breaks={"budget": r"\b1 .*\b2\b"}, card=CLIENT, body=NO_CLIENT + CLIENT_GRADIENTS
     ),
     "attacks/split_label_scores": Fault(
         breaks={"shapes": r"labels.*torch\.float32"},

@@ -88,7 +88,7 @@ def test_three_strengths_are_compared(name: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_along_finite_slopes_of_all_weights_lowers_the_loss(name: str, model: str) -> None:
+def test_a_step_along_finite_gradients_of_all_weights_lowers_the_loss(name: str, model: str) -> None:
     defense, batch = build_defense(name, {}), data(8, 3)
     network = defended(defense, model)
 
@@ -97,14 +97,16 @@ def test_a_step_along_finite_slopes_of_all_weights_lowers_the_loss(name: str, mo
 
     before = loss()
     before.backward()
-    slopes = {key: value.grad for key, value in network.named_parameters()}
-    missing = [key for key, slope in slopes.items() if slope is None or not slope.isfinite().all()]
+    gradients = {key: value.grad for key, value in network.named_parameters()}
+    missing = [
+        key for key, gradient in gradients.items() if gradient is None or not gradient.isfinite().all()
+    ]
     assert not missing
-    steep = sum(float(slope.square().sum()) for slope in slopes.values() if slope is not None)
+    energy = sum(float(gradient.square().sum()) for gradient in gradients.values() if gradient is not None)
     with torch.no_grad():
         for value in network.parameters():
             assert value.grad is not None
-            value.sub_(1e-3 * min(1.0, float(before.detach().abs()) / steep) * value.grad)
+            value.sub_(1e-3 * min(1.0, float(before.detach().abs()) / energy) * value.grad)
     assert loss().item() < before.item()
 
 
@@ -308,7 +310,7 @@ def test_dependence_knows_what_depends() -> None:
     assert moved == pytest.approx(same) and 0 <= apart < 0.8 * same < 16 and constant == 0
 
 
-def test_dependence_has_the_slope_of_finite_differences() -> None:
+def test_dependence_has_the_gradient_of_finite_differences() -> None:
     right = whitened(same_class(torch.tensor([0, 1, 0, 1, 1]), torch.float64))
     image = whitened(gaussian(rows(5, 4, seed=1)))
 

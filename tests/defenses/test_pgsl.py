@@ -14,7 +14,7 @@ from bench.api import Defense, HookContext, ImageSet, IncompatibleError, Phase
 from bench.defenses.pgsl import transform
 from bench.defenses.pgsl.downsample import attacked_of, carrier_shape, map_of, pack, unmapped
 from bench.defenses.pgsl.fusion import SHARES, Streams, decision
-from bench.defenses.pgsl.maps import MapRule, chosen_labels, slopes
+from bench.defenses.pgsl.maps import MapRule, chosen_labels, input_gradients
 from bench.defenses.pgsl.network import PGSLNetwork
 from bench.defenses.pgsl.recovery import Recovery
 from bench.defenses.pgsl.surrogate import Surrogate
@@ -86,10 +86,10 @@ def test_the_constructor_takes_what_the_card_declares_and_the_view_tells_all_of_
     assert view is not None and view.parameters == defaults and view.transform is not None
 
 
-def test_slopes_are_sums_over_the_jacobian() -> None:
+def test_input_gradients_are_sums_over_the_jacobian() -> None:
     images, labels = digits(3)
     model = surrogate()
-    alpha, beta = slopes(model, images, labels)
+    alpha, beta = input_gradients(model, images, labels)
     for image, label, own, others in zip(images, labels, alpha, beta, strict=True):
         jacobian = torch.autograd.functional.jacobian(lambda x: model(x[None])[0], image)
         torch.testing.assert_close(own, jacobian[label], atol=1e-6, rtol=1e-4)
@@ -99,7 +99,7 @@ def test_slopes_are_sums_over_the_jacobian() -> None:
 def test_with_softmax_both_conditions_are_one() -> None:
     images, labels = digits(8)
     model = surrogate()
-    alpha, beta = slopes(lambda x: model(x).softmax(1), images, labels)
+    alpha, beta = input_gradients(lambda x: model(x).softmax(1), images, labels)
     torch.testing.assert_close(beta, -alpha, atol=1e-6, rtol=1e-4)
     attacked = attacked_of(rule(1.0, "raw", "softmax").carriers(model, images, labels))
     assert (attacked - images).abs().max() < 0.1
@@ -109,7 +109,7 @@ def test_with_softmax_both_conditions_are_one() -> None:
 @pytest.mark.parametrize("strength", [0.1, 0.5, 1.0])
 def test_the_scale_of_a_map_is_its_strength(strength: float, scores: str) -> None:
     images, labels = digits(8)
-    alpha, beta = slopes(surrogate(), images, labels)
+    alpha, beta = input_gradients(surrogate(), images, labels)
     signs = rule(strength, "sign", scores).map(surrogate(), images, labels)
     assert sorted(signs.unique().tolist()) == pytest.approx([0, strength])
     largest = rule(strength, "max", scores).map(surrogate(), images, labels)
@@ -119,7 +119,7 @@ def test_the_scale_of_a_map_is_its_strength(strength: float, scores: str) -> Non
     torch.testing.assert_close(raw, torch.where((alpha < 0) & (beta > 0), -alpha * beta, 0.0))
 
 
-def test_a_classifier_without_slopes_makes_no_map() -> None:
+def test_a_classifier_without_gradients_makes_no_map() -> None:
     images, labels = digits(2)
     for scaling in ("max", "sign", "raw"):
         made = rule(1.0, scaling).map(lambda x: 0 * x.flatten(1)[:, :CLASSES], images, labels)
@@ -186,8 +186,8 @@ def test_modes_of_recovery_add_up_and_pass_gradients_as_declared() -> None:
     still = z.detach()
     for mode in ("low_rank", "residual", "identity"):
         through, none = recovery(mode), recovery(mode, differentiation="none")
-        (slope,) = torch.autograd.grad(through.passed(z, through(still), still).sum(), z)
-        assert torch.equal(slope, torch.ones_like(z))
+        (gradient,) = torch.autograd.grad(through.passed(z, through(still), still).sum(), z)
+        assert torch.equal(gradient, torch.ones_like(z))
         assert not none.passed(z, none(still), still).requires_grad
 
 
@@ -204,8 +204,8 @@ def test_an_attacker_has_the_true_derivative_of_the_recovery(mode: str, scale: s
         return recovery(mode, threshold_scale=scale, threshold=0.4)(full)
 
     assert torch.autograd.gradcheck(of_others, z[:, [0, 2, 4]].clone().requires_grad_())
-    slope = torch.autograd.grad(recovery(mode)(z.requires_grad_()).square().sum(), z)[0]
-    assert slope.isfinite().all()
+    gradient = torch.autograd.grad(recovery(mode)(z.requires_grad_()).square().sum(), z)[0]
+    assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -449,8 +449,8 @@ def test_gradients_of_the_whole_network_are_differentiable_in_the_carriers() -> 
     )
     assert all(value.isfinite().all() for value in gradients.values())
     total = torch.stack([value.square().sum() for value in gradients.values()]).sum()
-    (slope,) = torch.autograd.grad(total, dummy)
-    assert slope.isfinite().all() and slope.any()
+    (objective_gradient,) = torch.autograd.grad(total, dummy)
+    assert objective_gradient.isfinite().all() and objective_gradient.any()
 
 
 def test_what_cannot_work_says_why() -> None:

@@ -149,7 +149,7 @@ def test_distance_correlation_is_one_of_moved_copies_and_zero_of_constants() -> 
     assert distance_correlation(left[:1], left[:1]).item() == 0
 
 
-def test_distance_correlation_has_the_right_slope_and_a_finite_one_everywhere() -> None:
+def test_distance_correlation_has_the_right_gradient_and_a_finite_one_everywhere() -> None:
     left, right = activations(8, 3).double(), activations(8, 4, seed=1).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda free: distance_correlation(left, free), right)
     flat = torch.zeros(8, 4, requires_grad=True)

@@ -140,7 +140,7 @@ def found_together(batch_size: int, own: bool) -> torch.Tensor:
 def test_any_order_in_any_pieces_gives_every_victim_the_same(
     order: list[int], cut: int, batch_size: int, own: bool
 ) -> None:
-    """Signs of nearly zero slopes may differ in the last digit: almost all pixels must agree, not all."""
+    """Signs of objective gradients near zero may differ in the last digit: almost all pixels must agree."""
     seen, labels = some_victims(batch_size, own), batches(5, batch_size)[1]
     rows = torch.tensor(order)
     pieces = [searched(seen.select(part), labels[part]) for part in rows.split(cut)]

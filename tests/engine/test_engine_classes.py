@@ -53,11 +53,11 @@ def test_poincare_is_the_distance_in_the_ball():
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, poincare])
-def test_losses_have_the_slope_of_their_value_and_fall_towards_the_target(loss):
+def test_losses_have_the_gradient_of_their_value_and_fall_towards_the_target(loss):
     found = scores().requires_grad_()
     assert torch.autograd.gradcheck(lambda value: loss(value, TARGETS), found)
-    (slope,) = torch.autograd.grad(loss(found, TARGETS).sum(), found)
-    lower = loss(found - 1e-4 * slope, TARGETS)
+    (gradient,) = torch.autograd.grad(loss(found, TARGETS).sum(), found)
+    lower = loss(found - 1e-4 * gradient, TARGETS)
     assert (lower < loss(found, TARGETS)).all()
 
 
@@ -73,8 +73,8 @@ def test_poincare_still_pulls_where_cross_entropy_is_sure():
 def test_poincare_is_finite_on_the_border_and_without_scores():
     edges = torch.tensor([[0.0, 0.0, 0.0], [7.0, 0.0, 0.0], [0.0, 7.0, 0.0]], requires_grad=True)
     value = poincare(edges, torch.zeros(3, dtype=torch.long))
-    (slope,) = torch.autograd.grad(value.sum(), edges)
-    assert value.isfinite().all() and slope.isfinite().all()
+    (gradient,) = torch.autograd.grad(value.sum(), edges)
+    assert value.isfinite().all() and gradient.isfinite().all()
     assert value[1] < value[0] < value[2]
 
 

@@ -27,14 +27,14 @@ def bowls(points: Tensor, victims: Tensor) -> Tensor:
 
 @dataclass
 class Costs(BatchedObjective):
-    """Costs of some victims, without slopes."""
+    """Costs of some victims, without gradients."""
 
     ids: Tensor
     function: Function = bowls
     guiding: None = None
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
-        raise AssertionError("an evolution strategy needs no slopes")
+        raise AssertionError("an evolution strategy needs no gradients")
 
     def costs(self, point: Tensor, /) -> Tensor:
         return self.function(point, self.ids)

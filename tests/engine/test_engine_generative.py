@@ -109,7 +109,7 @@ def test_the_matching_gradient_reaches_the_generators_weights() -> None:
     latents = torch.zeros(2, 1, SIZE, dtype=torch.float64)
     unknowns = GeneratorWeights(net, latents, one_hot(labels, 10, torch.float64))
     start = unknowns.start(seen.ids, seed=0, like=latents)
-    cost, slope = Objective(seen, unknowns, Euclidean())(start)
+    cost, objective_gradient = Objective(seen, unknowns, Euclidean())(start)
     leaf = start[0].clone().requires_grad_()
     sizes = [value.numel() for value in net.parameters()]
     own = {
@@ -123,7 +123,7 @@ def test_the_matching_gradient_reaches_the_generators_weights() -> None:
     gap = Euclidean()(made, {k: v[:1] for k, v in seen.gradients.items()}).sum()
     (want,) = torch.autograd.grad(gap, leaf)
     torch.testing.assert_close(cost[0], gap.detach())
-    torch.testing.assert_close(slope[0], want)
+    torch.testing.assert_close(objective_gradient[0], want)
 
 
 def test_latent_divergence_is_zero_for_standard_moments_and_positive_else() -> None:
@@ -256,14 +256,14 @@ def test_the_cost_is_that_of_the_mean_of_what_the_copies_make_of_the_images(size
     plain = latent_objective(seen, Euclidean(), Euclidean, kl=0.0, kl_nats=0.0)
     both = replace(plain, imitations=Imitations(copies))
     point = torch.randn(3, both.parametrisation.size, generator=torch.Generator().manual_seed(5))
-    cost, slope = both(point)
+    cost, objective_gradient = both(point)
     leaf = point.clone().requires_grad_()
     drawn, targets = both.parametrisation.decode(leaf)
     shown = torch.stack([copy.inputs(drawn.flatten(0, 1), labels.flatten()) for copy in copies]).mean(0)
     gradients = gradient_map(seen.model, seen.parameters, per_victim_weights=False)
     want = Euclidean()(gradients(shown.view_as(drawn), targets), seen.gradients)
     torch.testing.assert_close(cost, want.detach())
-    torch.testing.assert_close(slope, torch.autograd.grad(want.sum(), leaf)[0])
+    torch.testing.assert_close(objective_gradient, torch.autograd.grad(want.sum(), leaf)[0])
     assert not torch.isclose(plain(point)[0], cost).any()
 
 

@@ -119,15 +119,15 @@ def test_double_precision_reaches_the_minimiser() -> None:
     assert way.met[0][1].dtype == torch.float64 and found.images.dtype == torch.float32
 
 
-def test_what_fades_guides_the_slopes_by_its_share_and_enters_no_cost() -> None:
+def test_what_fades_guides_the_objective_gradients_by_its_share_and_enters_no_cost() -> None:
     seen = observation("lenet", *batches(2, 1))
     plain = Objective(seen, Pixels.of(seen, batches(2, 1)[1]), Cosine())
     led = replace(plain, fading=Fading(0.5, colour_variation, 3.0))
     point = torch.rand(2, 1024, generator=torch.Generator().manual_seed(0))
     leaf = point.clone().requires_grad_()
     (rough,) = torch.autograd.grad(colour_variation(leaf.view(2, 1, 1, 32, 32)).sum(), leaf)
-    cost, slope = plain(point)
+    cost, objective_gradient = plain(point)
     for share in (1.0, 0.5, 0.0):
         own, guided = led(point, share)
         torch.testing.assert_close(own, cost)
-        torch.testing.assert_close(guided, slope + 0.5 * share**3 * rough)
+        torch.testing.assert_close(guided, objective_gradient + 0.5 * share**3 * rough)

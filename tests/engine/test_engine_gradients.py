@@ -57,7 +57,7 @@ def test_matching_gradient_equals_double_backward_of_each_victim(
     seen = observation(name, images, labels, seeds=[1, 2, 3] if own else 1, dtype=dtype)
     unknowns = PixelsAndLabels.of(seen)
     point = torch.randn(VICTIMS, unknowns.size, generator=torch.Generator().manual_seed(5)).to(dtype)
-    cost, slope = Objective(seen, unknowns, Euclidean())(point)
+    cost, objective_gradient = Objective(seen, unknowns, Euclidean())(point)
     for i in range(VICTIMS):
         leaf = point[i].clone().requires_grad_()
         pixels, logits = leaf.split([batch_size * 1024, batch_size * 10])
@@ -70,9 +70,9 @@ def test_matching_gradient_equals_double_backward_of_each_victim(
         )
         gap = sum((dummy[k] - seen.gradients[k][i]).square().sum() for k in dummy)
         want = gap / sum(seen.gradients[k][i].square().sum() for k in dummy)
-        (want_slope,) = torch.autograd.grad(want, leaf)
+        (want_gradient,) = torch.autograd.grad(want, leaf)
         assert_near(cost[i], want.detach(), TOLERANCE[dtype])
-        assert_near(slope[i], want_slope, TOLERANCE[dtype])
+        assert_near(objective_gradient[i], want_gradient, TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("name", ["lenet", "convnet"])
@@ -83,12 +83,12 @@ def test_matching_gradient_equals_finite_differences(name: str, matching: Matchi
     objective = Objective(seen, Pixels.of(seen, labels), matching, ((0.1, total_variation),))
     generator = torch.Generator().manual_seed(0)
     point = torch.rand(2, 2048, generator=generator, dtype=torch.float64)
-    _, slope = objective(point)
+    _, objective_gradient = objective(point)
     for _ in range(4):
         way = torch.randn(2, 2048, generator=generator, dtype=torch.float64)
         step = 1e-7 * way
         measured = (objective(point + step)[0] - objective(point - step)[0]) / 2e-7
-        torch.testing.assert_close((slope * way).sum(1), measured, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close((objective_gradient * way).sum(1), measured, rtol=1e-5, atol=1e-7)
 
 
 def test_objective_leaves_its_point_and_the_model_alone() -> None:
@@ -96,8 +96,8 @@ def test_objective_leaves_its_point_and_the_model_alone() -> None:
     seen = observation("lenet", images, labels)
     before = {k: v.clone() for k, v in seen.model.state_dict().items()}
     point = torch.zeros(2, 1024)
-    cost, slope = Objective(seen, Pixels.of(seen, labels), Euclidean())(point)
-    assert not point.requires_grad and not cost.requires_grad and not slope.requires_grad
+    cost, objective_gradient = Objective(seen, Pixels.of(seen, labels), Euclidean())(point)
+    assert not point.requires_grad and not cost.requires_grad and not objective_gradient.requires_grad
     assert not point.any()
     assert all(torch.equal(v, before[k]) for k, v in seen.model.state_dict().items())
     assert all(p.grad is None for p in seen.model.parameters())
@@ -109,7 +109,7 @@ def random_case(scale: float, seed: int) -> tuple[Tensor, Tensor]:
     return scores, torch.randn(6, 10, generator=generator, dtype=torch.float64).softmax(-1)
 
 
-def value_and_slope(loss: object, scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_gradient(loss: object, scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     leaf = scores.clone().requires_grad_()
     value = loss(leaf, targets)  # type: ignore[operator]
     return value.detach(), torch.autograd.grad(value, leaf)[0]
@@ -120,19 +120,19 @@ def value_and_slope(loss: object, scores: Tensor, targets: Tensor) -> tuple[Tens
 def test_cross_entropy_equals_pytorch_for_ordinary_scores(seed: int, hard: bool) -> None:
     scores, soft = random_case(3.0, seed)
     targets = one_hot(soft.argmax(1), 10, torch.float64) if hard else soft
-    got = value_and_slope(cross_entropy, scores, targets)
+    got = value_and_gradient(cross_entropy, scores, targets)
     torch.testing.assert_close(
-        got, value_and_slope(nn.functional.cross_entropy, scores, targets), rtol=1e-12, atol=1e-14
+        got, value_and_gradient(nn.functional.cross_entropy, scores, targets), rtol=1e-12, atol=1e-14
     )
-    low = value_and_slope(cross_entropy, scores.float(), targets.float())
-    want = value_and_slope(nn.functional.cross_entropy, scores.float(), targets.float())
+    low = value_and_gradient(cross_entropy, scores.float(), targets.float())
+    want = value_and_gradient(nn.functional.cross_entropy, scores.float(), targets.float())
     torch.testing.assert_close(low, want, rtol=1e-5, atol=1e-6)
 
 
 def test_cross_entropy_with_tied_scores_is_the_textbook_one() -> None:
     targets = one_hot(torch.tensor([0, 3]), 10, torch.float64)
-    got = value_and_slope(cross_entropy, torch.zeros(2, 10, dtype=torch.float64), targets)
-    want = value_and_slope(nn.functional.cross_entropy, torch.zeros(2, 10, dtype=torch.float64), targets)
+    got = value_and_gradient(cross_entropy, torch.zeros(2, 10, dtype=torch.float64), targets)
+    want = value_and_gradient(nn.functional.cross_entropy, torch.zeros(2, 10, dtype=torch.float64), targets)
     torch.testing.assert_close(got, want)
 
 
@@ -143,9 +143,9 @@ def test_cross_entropy_keeps_the_digits_that_pytorch_loses_on_confident_scores(m
     scores[:, 4] = scores.max() + margin
     scores = scores.float().double()  # exact in both precisions
     targets = one_hot(torch.full((6,), 4), 10, torch.float64)
-    _, exact = value_and_slope(nn.functional.cross_entropy, scores, targets)
-    _, ours = value_and_slope(cross_entropy, scores.float(), targets.float())
-    _, theirs = value_and_slope(nn.functional.cross_entropy, scores.float(), targets.float())
+    _, exact = value_and_gradient(nn.functional.cross_entropy, scores, targets)
+    _, ours = value_and_gradient(cross_entropy, scores.float(), targets.float())
+    _, theirs = value_and_gradient(nn.functional.cross_entropy, scores.float(), targets.float())
     below = scores - scores[:, 4:5]
     others = below.exp().masked_fill(targets.bool(), 0.0)
     # Even in float64 the true class cancels at large margins: it is minus the sum of the others.
@@ -153,8 +153,8 @@ def test_cross_entropy_keeps_the_digits_that_pytorch_loses_on_confident_scores(m
     wanted = torch.where(targets.bool(), -wanted.sum(1, keepdim=True), wanted)
     torch.testing.assert_close(wanted, exact, rtol=1e-5, atol=1e-17)
 
-    def error(slope: Tensor) -> float:
-        return ((slope.double() - wanted) / wanted).abs().max().item()
+    def error(gradient: Tensor) -> float:
+        return ((gradient.double() - wanted) / wanted).abs().max().item()
 
     assert error(ours) < 1e-5
     assert error(theirs) > 1e-3
@@ -162,18 +162,18 @@ def test_cross_entropy_keeps_the_digits_that_pytorch_loses_on_confident_scores(m
 
 def test_cross_entropy_gradient_is_finite_for_enormous_scores() -> None:
     scores = torch.tensor([[1e4, -1e4, 0.0]])
-    value, slope = value_and_slope(cross_entropy, scores, one_hot(torch.tensor([1]), 3))
+    value, gradient = value_and_gradient(cross_entropy, scores, one_hot(torch.tensor([1]), 3))
     assert value.item() == pytest.approx(2e4)
-    assert slope.isfinite().all()
+    assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, logit_gradient_loss])
-def test_a_target_that_adds_up_to_zero_is_the_slope_whatever_the_scores(
+def test_a_target_that_adds_up_to_zero_is_the_gradient_whatever_the_scores(
     loss: Callable[[Tensor, Tensor], Tensor],
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     scores = (30 * torch.randn(4, 10, generator=generator)).requires_grad_()
     error = torch.randn(4, 10, generator=generator)
     error = error - error.mean(dim=1, keepdim=True)
-    (slope,) = torch.autograd.grad(loss(scores, -error), scores)
-    torch.testing.assert_close(4 * slope, error)
+    (gradient,) = torch.autograd.grad(loss(scores, -error), scores)
+    torch.testing.assert_close(4 * gradient, error)

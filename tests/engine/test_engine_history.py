@@ -18,26 +18,26 @@ class Walk:
     def __init__(self, rows: int, size: int, unknowns: int, dtype: torch.dtype = torch.float64) -> None:
         self.memory = History.empty(rows, size, torch.zeros(rows, unknowns, dtype=dtype))
         generator = torch.Generator().manual_seed(rows + size + unknowns)
-        self.slope = torch.randn(rows, unknowns, generator=generator, dtype=torch.float64).to(dtype)
+        self.gradient = torch.randn(rows, unknowns, generator=generator, dtype=torch.float64).to(dtype)
 
     def add(self, step: Tensor, change: Tensor, rows: Tensor) -> Tensor:
         """The direction after some rows have gone a step."""
-        self.slope = torch.where(rows.unsqueeze(1), self.slope + change, self.slope)
-        return self.memory.turn(step, change, self.slope, rows)
+        self.gradient = torch.where(rows.unsqueeze(1), self.gradient + change, self.gradient)
+        return self.memory.turn(step, change, self.gradient, rows)
 
     def direction(self) -> Tensor:
         """The direction without a new pair."""
-        nothing = torch.zeros_like(self.slope)
-        return self.memory.turn(nothing, nothing, self.slope, torch.zeros(len(nothing), dtype=torch.bool))
+        nothing = torch.zeros_like(self.gradient)
+        return self.memory.turn(nothing, nothing, self.gradient, torch.zeros(len(nothing), dtype=torch.bool))
 
     def want(self, pairs: list[Pairs]) -> Tensor:
         """The textbook's directions where the rows are now."""
-        return torch.stack([two_loops(own, g) for own, g in zip(pairs, self.slope, strict=True)])
+        return torch.stack([two_loops(own, g) for own, g in zip(pairs, self.gradient, strict=True)])
 
 
-def two_loops(pairs: Pairs, slope: Tensor) -> Tensor:
+def two_loops(pairs: Pairs, gradient: Tensor) -> Tensor:
     """Nocedal and Wright, Algorithm 7.4, for one row; pairs from oldest to newest."""
-    remaining, shares = slope.clone(), []
+    remaining, shares = gradient.clone(), []
     for step, change in reversed(pairs):
         share = (step @ remaining) / (step @ change)
         remaining = remaining - share * change
@@ -108,7 +108,7 @@ def test_pairs_without_positive_curvature_are_not_stored() -> None:
     change = torch.tensor([[-1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
     found = walk.add(step, change, torch.tensor([True, True, True]))
     assert not walk.memory.filled().any()
-    assert torch.equal(found, -walk.slope)
+    assert torch.equal(found, -walk.gradient)
 
 
 def test_keep_carries_each_rows_own_memory() -> None:
@@ -125,7 +125,7 @@ def test_keep_carries_each_rows_own_memory() -> None:
     for turn in range(5):
         add(torch.arange(4) <= turn)
     rows = torch.tensor([3, 1])
-    walk.memory, walk.slope = walk.memory.keep(rows), walk.slope[rows]
+    walk.memory, walk.gradient = walk.memory.keep(rows), walk.gradient[rows]
     remembered = [remembered[3], remembered[1]]
     # What a pair is worth depends on products that were made before the others left.
     found = add(torch.tensor([True, True]))

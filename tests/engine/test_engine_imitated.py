@@ -84,7 +84,7 @@ def test_a_search_in_another_precision_keeps_it() -> None:
     assert made.dtype == torch.float64
 
 
-def test_slopes_pass_through_learned_copies_of_a_map_that_has_none() -> None:
+def test_gradients_pass_through_learned_copies_of_a_map_that_has_none() -> None:
     owned = digits().auxiliary
     few = replace(owned, images=owned.images[:64], labels=owned.labels[:64])
     transform = build_defense("pgsl", {"surrogate_epochs": 1}).view().transform
@@ -95,5 +95,5 @@ def test_slopes_pass_through_learned_copies_of_a_map_that_has_none() -> None:
     leaf = (0.2 + 0.5 * images).requires_grad_()
     made = copies.each(leaf, labels)
     assert made.shape == (2, 3, 5, 16, 16) and not torch.equal(made[0], made[1])
-    (slope,) = torch.autograd.grad(made[:, :, :4].sum(), leaf)
-    torch.testing.assert_close(slope, torch.full_like(slope, 2.0))  # one from each copy
+    (gradient,) = torch.autograd.grad(made[:, :, :4].sum(), leaf)
+    torch.testing.assert_close(gradient, torch.full_like(gradient, 2.0))  # one from each copy

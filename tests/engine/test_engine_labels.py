@@ -189,15 +189,15 @@ def test_the_output_error_of_an_intact_release_is_read(name: str, scale: float) 
     assert (cost < 1e-8).all()
 
 
-def test_the_slope_of_a_known_error_is_that_of_finite_differences() -> None:
+def test_the_objective_gradient_of_a_known_error_is_that_of_finite_differences() -> None:
     images, labels = batches(2, 1)
     seen = observation("lenet", images, labels, seeds=[4, 5], dtype=torch.float64)
     objective = Objective(seen, Pixels.told(seen, pixel_targets(seen, labels)), Euclidean())
     generator = torch.Generator().manual_seed(0)
     point, way = (torch.rand(2, 1024, generator=generator, dtype=torch.float64) for _ in range(2))
-    _, slope = objective(point)
+    _, objective_gradient = objective(point)
     measured = (objective(point + 1e-6 * way)[0] - objective(point - 1e-6 * way)[0]) / 2e-6
-    torch.testing.assert_close((slope * way).sum(1), measured, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close((objective_gradient * way).sum(1), measured, rtol=1e-5, atol=1e-9)
 
 
 def test_known_errors_cost_what_they_cost_among_victims_whose_labels_alone_are_known() -> None:

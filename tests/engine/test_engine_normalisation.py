@@ -142,8 +142,8 @@ def test_the_private_batch_costs_nothing_under_each_threat_model(mode: BatchNorm
     if mode is BatchNorm.EVAL:
         priors = ()  # running statistics are those of no single batch
     objective = Objective(observation, Pixels.of(observation, labels), Euclidean(), priors)
-    cost, slope = objective(images.flatten(1))
-    assert cost.abs().max() < 1e-12 and slope.abs().max() < 1e-6
+    cost, objective_gradient = objective(images.flatten(1))
+    assert cost.abs().max() < 1e-12 and objective_gradient.abs().max() < 1e-6
     cost, _ = objective(images.flatten(1).roll(1, 0))
     assert (cost > 1e-3).all()
 
@@ -180,7 +180,7 @@ def test_the_network_of_own_statistics_shares_its_weights_and_leaves_the_other_a
 
 
 @pytest.mark.parametrize("mode", [BatchNorm.TRAIN, BatchNorm.EVAL])
-def test_the_slope_is_the_true_one(mode: BatchNorm) -> None:
+def test_the_objective_gradient_is_the_true_one(mode: BatchNorm) -> None:
     """Second derivatives through BatchNorm, against finite differences of the cost."""
     _, labels = private()
     observation = seen(mode)
@@ -189,6 +189,8 @@ def test_the_slope_is_the_true_one(mode: BatchNorm) -> None:
     point = torch.randn(VICTIMS, BATCH * 1024, generator=generator).double()
     along = torch.randn(point.shape, generator=generator).double()
     along /= along.norm(dim=1, keepdim=True)
-    _, slope = objective(point)
+    _, objective_gradient = objective(point)
     ahead, behind = (objective(point + side * 1e-6 * along)[0] for side in (1, -1))
-    torch.testing.assert_close((slope * along).sum(1), (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(
+        (objective_gradient * along).sum(1), (ahead - behind) / 2e-6, rtol=1e-5, atol=1e-9
+    )

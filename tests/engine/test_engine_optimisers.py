@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.engine import LBFGS, AMSGrad, Minimiser, SignedAdam, Stopping, WarmAdam, with_slopes
+from bench.engine import LBFGS, AMSGrad, Minimiser, SignedAdam, Stopping, WarmAdam, costs_and_gradients
 from bench.engine.minimisers.contract import BatchedObjective
 
 NEVER = Stopping(target=-torch.inf, patience=10**9)
@@ -29,7 +29,7 @@ class Rows(BatchedObjective):
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
         self.asked.append(self.rows.tolist())
-        return with_slopes(lambda leaf: self.function(leaf, self.rows), point)
+        return costs_and_gradients(lambda leaf: self.function(leaf, self.rows), point)
 
     def select(self, rows: Tensor) -> Self:
         return type(self)(self.function, self.rows[rows], self.asked)
@@ -263,7 +263,7 @@ def test_lbfgs_gives_a_row_up_after_its_chance() -> None:
 
 
 def test_the_strong_conditions_refuse_a_step_past_the_minimum() -> None:
-    """The first step of length one ends where the slope along the line is steep and positive."""
+    """The first step of length one ends where the derivative along the line is large and positive."""
 
     def cost(point: Tensor, rows: Tensor) -> Tensor:
         return (point - 0.501).square().sum(1)  # from 0, the step 1 goes to 1 and lowers the cost a little
@@ -303,8 +303,8 @@ def test_what_fades_is_told_its_share_and_enters_no_cost(
     class Led(Rows):
         def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
             told.append(share)
-            cost, slope = super().__call__(point)
-            return cost, slope + share
+            cost, gradient = super().__call__(point)
+            return cost, gradient + share
 
     flat = Led(lambda point, rows: 0 * point.sum(1) + 3.0, torch.arange(2))
     found = optimiser.minimise(flat, torch.zeros(2, 3), evaluations=budgets(4, 4))

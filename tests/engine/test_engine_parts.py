@@ -83,7 +83,7 @@ def test_cosine_looks_at_the_direction_only() -> None:
 
 
 @pytest.mark.parametrize("transmitted", [None, evens])
-def test_the_slope_of_the_cosine_is_that_of_autograd(transmitted: Transmitted | None) -> None:
+def test_the_gradient_of_the_cosine_is_that_of_autograd(transmitted: Transmitted | None) -> None:
     matching = Cosine(transmitted)
     for seed in (1, 2):  # the second release must not be taken for the first
         candidate, observed = gradients(0), gradients(seed)
@@ -97,7 +97,7 @@ def test_the_slope_of_the_cosine_is_that_of_autograd(transmitted: Transmitted | 
             torch.testing.assert_close(one, other)
 
 
-def test_the_slope_of_the_cosine_at_nothing_is_finite() -> None:
+def test_the_gradient_of_the_cosine_at_nothing_is_finite() -> None:
     observed = gradients(1)
     nothing = {k: torch.zeros_like(v).requires_grad_() for k, v in observed.items()}
     loss = Cosine()(nothing, observed)
@@ -106,7 +106,7 @@ def test_the_slope_of_the_cosine_at_nothing_is_finite() -> None:
 
 
 @pytest.mark.parametrize("transmitted", [None, evens])
-def test_tensors_count_the_same_and_their_slopes_are_those_of_autograd(
+def test_tensors_count_the_same_and_their_gradients_are_those_of_autograd(
     transmitted: Transmitted | None,
 ) -> None:
     matching = TensorCosine(transmitted)

@@ -99,7 +99,7 @@ def build(name: str) -> nn.Module:
 
 
 def gradients(model: nn.Module, weights: dict[str, Tensor], images: Tensor) -> list[Tensor]:
-    """Released gradients of two victims, and their energy's slope in the images."""
+    """Released gradients of two victims, and the gradient of their energy in the images."""
     shown = images.clone().requires_grad_()
     labels = one_hot(torch.tensor([[1], [2]]), 10)
     released = gradient_map(model, weights, per_victim_weights=False)(shown, labels)

@@ -79,8 +79,8 @@ def test_the_critic_mixes_no_images(training: bool) -> None:
     alone = torch.cat([critic(image[None]) for image in batch])
     torch.testing.assert_close(critic(batch), alone, rtol=1e-4, atol=1e-6)
     batch.requires_grad_()
-    (slope,) = torch.autograd.grad(critic(batch)[2], batch)
-    assert slope[2].any() and not slope[[0, 1, 3, 4]].any()
+    (gradient,) = torch.autograd.grad(critic(batch)[2], batch)
+    assert gradient[2].any() and not gradient[[0, 1, 3, 4]].any()
 
 
 def test_a_larger_width_is_a_larger_network() -> None:
@@ -101,8 +101,8 @@ def test_images_of_any_size_are_drawn_and_judged_by_every_pixel(shape: Shape) ->
     assert found.shape == (5, *shape) and found.min() >= 0 and found.max() <= 1
     assert found.std(0).min() > 0, "a pixel that no latent moves was not drawn"
     batch = images(shape).requires_grad_()
-    (slope,) = torch.autograd.grad(drawn(Critic, shape).train()(batch).sum(), batch)
-    assert slope.abs().sum(0).min() > 0, "a pixel that the critic does not see"
+    (gradient,) = torch.autograd.grad(drawn(Critic, shape).train()(batch).sum(), batch)
+    assert gradient.abs().sum(0).min() > 0, "a pixel that the critic does not see"
     mean, _ = drawn(Encoder, shape)(images(shape))
     assert mean.shape == (5, LATENTS)
 

@@ -38,9 +38,9 @@ def test_every_pixel_of_an_image_of_any_size_moves_what_leaves_the_client(name: 
     model.initialise(torch.Generator().manual_seed(0))
     assert isinstance(model, SplitModel)
     images = torch.rand(9, 1, 28, 31, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    (slope,) = torch.autograd.grad(model.client(images).square().sum(), images)
+    (gradient,) = torch.autograd.grad(model.client(images).square().sum(), images)
     pooled = 1 if name == "split_lenet" else 2 ** (1 + (name == "splitnet_deep"))
-    assert slope[..., : 28 // pooled * pooled, : 31 // pooled * pooled].abs().sum(0).min() > 0
+    assert gradient[..., : 28 // pooled * pooled, : 31 // pooled * pooled].abs().sum(0).min() > 0
 
 
 def test_images_too_small_for_a_cut_network_are_refused_by_their_size() -> None:

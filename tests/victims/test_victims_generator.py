@@ -232,7 +232,7 @@ def test_the_critic_learns_to_tell_images_from_noise(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("norm", [0.0, 1.0, 3.0])
 def test_the_penalty_of_a_linear_critic_is_known(norm: float) -> None:
-    """The slope is the weight everywhere, so the penalty is ``(|w| - 1)^2`` wherever it is taken."""
+    """The gradient is the weight everywhere, so the penalty is ``(|w| - 1)^2`` wherever it is taken."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(1, 1024, generator=generator)
     critic = nn.Sequential(nn.Flatten(), nn.Linear(1024, 1))
@@ -257,8 +257,8 @@ def test_the_penalty_is_taken_between_the_images() -> None:
     share = torch.tensor([0.0, 0.25, 1.0]).view(3, 1, 1, 1)
     found = module._penalty(Watcher(), real, fake, share)
     assert torch.equal(seen[0], share.expand_as(real))
-    slopes = 2 * share.flatten() * 32  # the norm of 2x over 1,024 pixels
-    assert found.item() == pytest.approx((slopes - 1).square().mean().item(), rel=1e-5)
+    norms = 2 * share.flatten() * 32  # the norm of 2x over 1,024 pixels
+    assert found.item() == pytest.approx((norms - 1).square().mean().item(), rel=1e-5)
 
 
 # --------------------------------------------------------------------------------------- it is refused

@@ -110,14 +110,16 @@ def _check_likelihood(density: Any, sent: Gradients) -> None:
             "sum over each victim's entries: value.flatten(1).sum(1)",
         )
     try:
-        slopes = torch.autograd.grad(value.sum(), list(leaf.values()))
+        grads = torch.autograd.grad(value.sum(), list(leaf.values()))
     except RuntimeError as error:
         raise Broken(
             f"view().negative_log_likelihood cannot be differentiated: {error}",
             "let it depend on every candidate gradient, by differentiable operations",
         ) from None
-    if not all(slope.isfinite().all() for slope in slopes):
-        raise Broken("view().negative_log_likelihood has slopes that are not finite", "avoid log(0) and 1/0")
+    if not all(grad.isfinite().all() for grad in grads):
+        raise Broken(
+            "view().negative_log_likelihood has a gradient that is not finite", "avoid log(0) and 1/0"
+        )
 
 
 def utility(subject: Subject) -> str:

@@ -42,7 +42,7 @@ def _prepared(hooks: Defense) -> nn.Module:
 
 
 def shapes(subject: Subject) -> str:
-    """Its objective is a finite number with slopes for the weights, and leaves its images as they were."""
+    """Its objective is a finite number with gradients for the weights, and leaves its images as they were."""
     private = material.few(material.data().splits.private_train, BATCH)
     for strength, hooks in strengths(subject):
         network, images, labels = _prepared(hooks), private.images.clone(), private.labels.clone()
@@ -51,7 +51,7 @@ def shapes(subject: Subject) -> str:
             _check_objective(value, network, f"{strength}, progress {progress:g}")
         if not torch.equal(images, private.images) or not torch.equal(labels, private.labels):
             raise Broken(f"objective: changes its arguments in place ({strength})", "clone() what it changes")
-    return "a finite objective with slopes, at every moment of the training"
+    return "a finite objective with gradients, at every moment of the training"
 
 
 def _check_objective(value: Tensor, network: nn.Module, where: str) -> None:
@@ -60,12 +60,12 @@ def _check_objective(value: Tensor, network: nn.Module, where: str) -> None:
     if not value.requires_grad:
         raise Broken(f"objective: does not depend on the weights ({where})", "use model(images) in it")
     weights = [weight for weight in network.parameters() if weight.requires_grad]
-    slopes = torch.autograd.grad(value, weights, allow_unused=True)
-    known = [slope for slope in slopes if slope is not None]
-    if not all(slope.isfinite().all() for slope in known):
-        raise Broken(f"objective: its slopes are not finite ({where})", "avoid log(0), sqrt(0) and 1/0")
-    if not any(slope.count_nonzero() for slope in known):
-        raise Broken(f"objective: its slopes are zero ({where})", "let it depend on the weights")
+    gradients = torch.autograd.grad(value, weights, allow_unused=True)
+    known = [gradient for gradient in gradients if gradient is not None]
+    if not all(gradient.isfinite().all() for gradient in known):
+        raise Broken(f"objective: its gradients are not finite ({where})", "avoid log(0), sqrt(0) and 1/0")
+    if not any(gradient.count_nonzero() for gradient in known):
+        raise Broken(f"objective: its gradients are zero ({where})", "let it depend on the weights")
 
 
 def changes(subject: Subject) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.api import Adversary, Channel, Defense, ImageSet, ModelObservation, Splits
 from bench.channels.model import CHANNEL
-from bench.check.counters import Slopes
+from bench.check.counters import InputGradients
 from bench.check.materials import material
 from bench.check.materials.generator import in_double
 from bench.check.materials.trial import Counter, Trial, card_of
@@ -119,8 +119,8 @@ class ReleasedTrial(Trial):
         return [seen.targets, seen.ids, *images, *weights]
 
     def counter(self, seen: ModelObservation) -> Counter:
-        """Slopes through the classifier."""
-        return Slopes(seen)
+        """Gradients in the images, through the classifier."""
+        return InputGradients(seen)
 
 
 RELEASED = ReleasedTrial()

@@ -25,7 +25,7 @@ class SmashedTrial(ReleaseTrial):
     larger_batch = 2
     channel = Channel.SMASHED
     split = True
-    spending = "took slopes through the client's half, or steps of a network of its own,"
+    spending = "took gradients through the client's half, or steps of a network of its own,"
 
     def seen(self, subject: Subject, size: int, adversary: Adversary, defense: str) -> SmashedObservation:
         """Through the default strength of the defense."""
@@ -74,7 +74,7 @@ class SmashedTrial(ReleaseTrial):
         return replace(seen, activations=activations)
 
     def counter(self, seen: SmashedObservation) -> Counter:
-        """Slopes through the client's half, or steps of a network."""
+        """Gradients through the client's half, or steps of a network."""
         return Steps(seen)
 
 

@@ -1,4 +1,4 @@
-"""Adam for many rows at once: on the sign of the slope, with a warm start of its rate, or as AMSGrad."""
+"""Adam for many rows at once: on the sign of the gradient, with a warm start of its rate, or as AMSGrad."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.engine.minimisers.contract import Optimum, Project
 
 Scheduled = Callable[[Tensor, float], tuple[Tensor, Tensor]]
-"""``(points [N, ...], share) -> costs [N], slopes``: all that Adam asks of an objective."""
+"""``(points [N, ...], share) -> costs [N], gradients``: all that Adam asks of an objective."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,13 @@ class Adam(ABC):
         first = second = largest = torch.zeros_like(point)
         cost = point.new_full(point.shape[:1], torch.inf)
         for turn in range(1, length + 1):
-            here, slope = objective(point, self._share(turn, length))
+            here, gradient = objective(point, self._share(turn, length))
             better = here < cost
             best = torch.where(better.view(-1, *[1] * (point.dim() - 1)), point, best)
             cost = torch.where(better, here, cost)
-            slope = self._direction(slope.nan_to_num(0.0, 0.0, 0.0))
-            first = torch.lerp(slope, first, self.betas[0])
-            second = torch.lerp(slope.square(), second, self.betas[1])
+            gradient = self._direction(gradient.nan_to_num(0.0, 0.0, 0.0))
+            first = torch.lerp(gradient, first, self.betas[0])
+            second = torch.lerp(gradient.square(), second, self.betas[1])
             largest = torch.maximum(largest, second) if self.remembers_largest else second
             spread = (largest / (1 - self.betas[1] ** turn)).sqrt() + self.epsilon
             point = point - self._step(self.rate(turn, length), first, 1 - self.betas[0] ** turn, spread)
@@ -63,18 +63,18 @@ class Adam(ABC):
     def _share(self, turn: int, length: int) -> float:
         return 1 - (turn - 1) / length
 
-    def _direction(self, slope: Tensor) -> Tensor:
-        return slope
+    def _direction(self, gradient: Tensor) -> Tensor:
+        return gradient
 
     @abstractmethod
     def _step(self, rate: float, first: Tensor, weight: float, spread: Tensor) -> Tensor:
         # The forms' steps are equal but for rounding, which published reconstructions depend on.
-        """``rate * first / weight / spread``, where ``first / weight`` is the mean slope without its bias."""
+        """``rate * first / weight / spread``, where ``first / weight`` is the mean gradient without bias."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignedAdam(Adam):
-    """Adam on the sign of the slope, with step decay (Geiping et al. 2020, Section 5).
+    """Adam on the sign of the gradient, with step decay (Geiping et al. 2020, Section 5).
 
     Attributes:
         signed: take the sign; false is plain Adam.
@@ -92,8 +92,8 @@ class SignedAdam(Adam):
             return self.learning_rate * 0.5 * (1 + cos(pi * (turn - 1) / length))
         return self.learning_rate * 0.1 ** sum(turn > length * share // 8 for share in (3, 5, 7))
 
-    def _direction(self, slope: Tensor) -> Tensor:
-        return slope.sign() if self.signed else slope
+    def _direction(self, gradient: Tensor) -> Tensor:
+        return gradient.sign() if self.signed else gradient
 
     def _step(self, rate: float, first: Tensor, weight: float, spread: Tensor) -> Tensor:
         return rate * (first / weight) / spread

@@ -47,8 +47,8 @@ class CGLS:
         """An evaluation is an iteration; only the solution is projected, and costs are ``||A x - b||``."""
         point = start
         residual = objective.target - objective.apply(start) if start.any() else objective.target
-        slope = objective.adjoint(residual)
-        direction, energy = slope, slope.square().sum(1)
+        normal_residual = objective.adjoint(residual)
+        direction, energy = normal_residual, normal_residual.square().sum(1)
         spent = torch.zeros_like(evaluations)
         first, seen = energy, residual.norm(dim=1)
         running = torch.isfinite(energy) & (energy > 0)
@@ -59,9 +59,9 @@ class CGLS:
             length = torch.where(running, energy / image.square().sum(1), 0.0).unsqueeze(1)
             point, residual = point + length * direction, residual - length * image
             spent = spent + running.long()
-            slope = objective.adjoint(residual)
-            grown = slope.square().sum(1)
-            direction = slope + torch.where(running, grown / energy, 0.0).unsqueeze(1) * direction
+            normal_residual = objective.adjoint(residual)
+            grown = normal_residual.square().sum(1)
+            direction = normal_residual + torch.where(running, grown / energy, 0.0).unsqueeze(1) * direction
             energy = torch.where(running, grown, energy)
             running = running & torch.isfinite(grown) & (grown > self.tolerance**2 * first)
             if turn % self.patience == 0:

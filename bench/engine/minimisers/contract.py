@@ -22,10 +22,10 @@ class BatchedObjective(Protocol):
         Args:
             point: ``[N, ...]``.
             share: what is left of a cost that fades along a schedule, from 1 at its start to 0. It guides
-                the slopes and is no part of the costs, so that those of all evaluations can be compared.
+                the gradients and is no part of the costs, so that those of all evaluations can be compared.
 
         Returns:
-            Costs ``[N]`` and slopes, like the point; both detached.
+            Costs ``[N]`` and gradients, like the point; both detached.
         """
 
     def select(self, rows: Tensor) -> Self:
@@ -80,11 +80,11 @@ class Minimiser(Protocol[ObjectiveT]):
         """
 
 
-def with_slopes(costs: Callable[[Tensor], Tensor], point: Tensor) -> tuple[Tensor, Tensor]:
-    """Costs ``[N]`` of rows that share nothing, and their slopes at ``point [N, ...]``; both detached."""
+def costs_and_gradients(costs: Callable[[Tensor], Tensor], point: Tensor) -> tuple[Tensor, Tensor]:
+    """Costs ``[N]`` of rows that share nothing, and their gradients at ``point [N, ...]``; both detached."""
     leaf = point.detach().requires_grad_()
     with torch.enable_grad():
         cost = costs(leaf)
         # The gradient of the sum holds each row's own gradient.
-        (slope,) = torch.autograd.grad(cost.sum(), leaf)
-    return cost.detach(), slope
+        (gradient,) = torch.autograd.grad(cost.sum(), leaf)
+    return cost.detach(), gradient

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.engine.minimisers.contract import Optimum, Project, with_slopes
+from bench.engine.minimisers.contract import Optimum, Project, costs_and_gradients
 
 RowCost = Callable[[Tensor], Tensor]
 """``points [N, ...] -> costs [N]``, differentiable, each of its own row alone."""
@@ -29,14 +29,14 @@ class Descent:
     def minimise(
         self, objective: RowCost, start: Tensor, *, evaluations: Tensor, project: Project | None = None
     ) -> Optimum:
-        """The last iterate, with the cost of the one before; a slope that is not finite counts as zero."""
+        """The last iterate, with the cost of the one before; a gradient that is not finite counts as zero."""
         begin = start.detach()
         point = (project(begin) if project else begin).clone().requires_grad_()
         steps, cost = self.optimiser([point]), begin.new_full(begin.shape[:1], torch.inf)
         length = int(evaluations.min())
         for _ in range(length):
-            cost, slope = with_slopes(objective, point)
-            point.grad = slope.nan_to_num(0.0, 0.0, 0.0)
+            cost, gradient = costs_and_gradients(objective, point)
+            point.grad = gradient.nan_to_num(0.0, 0.0, 0.0)
             steps.step()
             if project:
                 with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Covariance matrix adaptation for many rows at once: a search that needs costs, not slopes.
+"""Covariance matrix adaptation for many rows at once: a search that needs costs, not gradients.
 
 One strategy per row, by the library ``cma``; the candidates of all rows are costed together.
 """

@@ -101,7 +101,7 @@ class History:
         pairs = (self.steps, self.changes, self.inverse, self.energy, self.curvature)
         return *pairs, self.along, self.across
 
-    def turn(self, step: Tensor, change: Tensor, slope: Tensor, rows: Tensor) -> Tensor:
+    def turn(self, step: Tensor, change: Tensor, gradient: Tensor, rows: Tensor) -> Tensor:
         """Stores a pair in some rows and gives every row its quasi-Newton direction.
 
         Most of the time goes into reading the pairs. The products with the gradient serve ``change`` as well:
@@ -109,8 +109,8 @@ class History:
 
         Args:
             step: ``[N, D]``.
-            change: ``[N, D]``: in ``rows``, ``slope`` less that of the turn before.
-            slope: ``[N, D]``, gradients g where the rows are now.
+            change: ``[N, D]``: in ``rows``, ``gradient`` less that of the turn before.
+            gradient: ``[N, D]``, g where the rows are now.
             rows: bool ``[N]``: rows to store the pair of, if its curvature is positive.
 
         Returns:
@@ -121,15 +121,15 @@ class History:
         # Never one: the product with a single row is rounded otherwise for one victim than for many.
         self.used = min(self.size, max(2, self.used + bool(len(index))))
         used = slice(self.used)
-        along, across = _products(self.steps[:, used], slope), _products(self.changes[:, used], slope)
+        along, across = _products(self.steps[:, used], gradient), _products(self.changes[:, used], gradient)
         if len(index):
             before = along - self.along[:, used], (across - self.across[:, used])[index]
             self._store(index, step[index], change[index], *before)
             newest = self._newest(index)
-            along[index, newest] = (step * slope).sum(1)[index]
-            across[index, newest] = (change * slope).sum(1)[index]
+            along[index, newest] = (step * gradient).sum(1)[index]
+            across[index, newest] = (change * gradient).sum(1)[index]
         self.along[:, used], self.across[:, used] = along, across
-        return self._direction(slope, along, across)
+        return self._direction(gradient, along, across)
 
     def _newest(self, index: Tensor) -> Tensor:
         """Places of the last pairs of some rows."""
@@ -162,15 +162,15 @@ class History:
         self.inverse[index, used, place] = -column / bend.unsqueeze(1)
         self.inverse[index, place, place] = 1 / bend
 
-    def _direction(self, slope: Tensor, along: Tensor, across: Tensor) -> Tensor:
+    def _direction(self, gradient: Tensor, along: Tensor, across: Tensor) -> Tensor:
         """-H g from g, S'g and Y'g.
 
         ``H = c I + [S, c Y] [[R^-T (E + c Y'Y) R^-1, -R^-T], [-R^-1, 0]] [S, c Y]'`` with E the diagonal of
         R and c = s'y / y'y of the last pair.
         """
-        used, rows = slice(self.used), torch.arange(len(slope), device=slope.device)
+        used, rows = slice(self.used), torch.arange(len(gradient), device=gradient.device)
         newest = self._newest(rows)
-        energy = self.energy[rows, newest, newest].clamp_min(torch.finfo(slope.dtype).tiny)
+        energy = self.energy[rows, newest, newest].clamp_min(torch.finfo(gradient.dtype).tiny)
         scale = torch.where(self.filled(), self.curvature[rows, newest] / energy, 1.0).unsqueeze(1)
         inverse = self.inverse[:, used, used]
         lower = _products(inverse, along)
@@ -179,7 +179,7 @@ class History:
         front = torch.bmm(middle.unsqueeze(1), inverse)
         back = (-scale * lower).unsqueeze(1)
         pairs = torch.bmm(front, self.steps[:, used]) + torch.bmm(back, self.changes[:, used])
-        return -(scale * slope + pairs.squeeze(1))
+        return -(scale * gradient + pairs.squeeze(1))
 
 
 def _products(rows: Tensor, vector: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class _Slots:
     victim: Tensor
     point: Tensor
     cost: Tensor
-    slope: Tensor
+    gradient: Tensor
     direction: Tensor
     descent: Tensor
     step: Tensor
@@ -65,15 +65,15 @@ class _Slots:
         return _Slots(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
-def _open(point: Tensor, cost: Tensor, slope: Tensor) -> _Slots:
+def _open(point: Tensor, cost: Tensor, gradient: Tensor) -> _Slots:
     zeros, count = torch.zeros_like(cost), point.shape[0]
     whole = torch.zeros(count, dtype=torch.long, device=point.device)
-    direction, norm = -slope, slope.norm(dim=1).clamp_min(1e-30)
+    direction, norm = -gradient, gradient.norm(dim=1).clamp_min(1e-30)
     return _Slots(
         victim=torch.arange(count, device=point.device),
         point=point,
         cost=cost,
-        slope=slope,
+        gradient=gradient,
         direction=direction,
         descent=-norm.square(),
         step=1 / norm,
@@ -145,8 +145,8 @@ class LBFGS:
                 slots, memory, objective = slots.keep(rows), memory.keep(rows), objective.select(rows)
             trial = slots.point + slots.step.unsqueeze(1) * slots.direction
             trial = project(trial) if project else trial
-            cost, slope = objective(trial)
-            self._advance(slots, memory, trial, cost, slope)
+            cost, gradient = objective(trial)
+            self._advance(slots, memory, trial, cost, gradient)
 
     def _end(self, slots: _Slots, evaluations: Tensor) -> None:
         """Marks the rows whose end has come, and moves the marks of the progress rule."""
@@ -159,23 +159,23 @@ class LBFGS:
         ended = (slots.cost <= stopping.target) | (slots.spent >= evaluations) | stuck | lost
         slots.done = slots.done | ended | (slots.trials > MAX_TRIALS) | ~torch.isfinite(slots.cost)
 
-    def _advance(self, slots: _Slots, memory: History, trial: Tensor, cost: Tensor, slope: Tensor) -> None:
+    def _advance(self, slots: _Slots, memory: History, trial: Tensor, cost: Tensor, gradient: Tensor) -> None:
         """Digests one evaluation of every row: accept and turn, or shrink or stretch the step."""
         active = ~slots.done
         slots.spent = slots.spent + active.long()
-        finite = torch.isfinite(cost) & torch.isfinite(slope).all(dim=1)
+        finite = torch.isfinite(cost) & torch.isfinite(gradient).all(dim=1)
         if self.line_search == "fixed":
             accept, enough = active & finite, torch.ones_like(active)
             slots.cost = torch.where(active & ~finite, torch.nan, slots.cost)
         else:
             enough = finite & (cost <= slots.cost + SUFFICIENT_DECREASE * slots.step * slots.descent)
-            tilt = (slope * slots.direction).sum(1)
+            derivative = (gradient * slots.direction).sum(1)
             if self.line_search == "strong":
-                enough = enough & (tilt <= -CURVATURE * slots.descent)
-            accept = active & enough & (tilt >= CURVATURE * slots.descent)
+                enough = enough & (derivative <= -CURVATURE * slots.descent)
+            accept = active & enough & (derivative >= CURVATURE * slots.descent)
         searching = active & ~accept
         self._bracket(slots, cost, finite, enough, searching)
-        self._turn(slots, memory, trial, cost, slope, accept)
+        self._turn(slots, memory, trial, cost, gradient, accept)
         self._reset(slots, memory, searching)
 
     @staticmethod
@@ -186,7 +186,7 @@ class LBFGS:
         slots.low = torch.where(too_short, slots.step, slots.low)
         bounded = torch.isfinite(slots.high)
         middle = torch.where(bounded, (slots.low + slots.high) / 2, 2 * slots.step)
-        # From zero, the parabola through both costs and the slope is a better guess than the middle.
+        # From zero, the parabola through both costs and the derivative is a better guess than the middle.
         excess = (cost - slots.cost - slots.step * slots.descent).clamp_min(1e-30)
         parabola = -slots.descent * slots.step.square() / (2 * excess)
         guess = torch.maximum(0.1 * slots.step, torch.minimum(parabola, 0.5 * slots.step))
@@ -196,24 +196,24 @@ class LBFGS:
 
     @staticmethod
     def _turn(
-        slots: _Slots, memory: History, trial: Tensor, cost: Tensor, slope: Tensor, accept: Tensor
+        slots: _Slots, memory: History, trial: Tensor, cost: Tensor, gradient: Tensor, accept: Tensor
     ) -> None:
         """Moves accepted rows to their trial point and gives them a new direction."""
         if not accept.any():
             return
         taken = accept.unsqueeze(1)
-        step, change = trial - slots.point, slope - slots.slope
+        step, change = trial - slots.point, gradient - slots.gradient
         slots.point = torch.where(taken, trial, slots.point)
         slots.cost = torch.where(accept, cost, slots.cost)
-        slots.slope = torch.where(taken, slope, slots.slope)
-        direction = memory.turn(step, change, slots.slope, accept)
-        descent = (direction * slots.slope).sum(1)
-        norms = direction.norm(dim=1) * slots.slope.norm(dim=1)
+        slots.gradient = torch.where(taken, gradient, slots.gradient)
+        direction = memory.turn(step, change, slots.gradient, accept)
+        descent = (direction * slots.gradient).sum(1)
+        norms = direction.norm(dim=1) * slots.gradient.norm(dim=1)
         broken = accept & ~(descent < -1e-10 * norms)
         memory.forget(broken)
-        direction = torch.where(broken.unsqueeze(1), -slots.slope, direction)
-        descent = torch.where(broken, -slots.slope.square().sum(1), descent)
-        first = 1 / slots.slope.norm(dim=1).clamp_min(1e-30)
+        direction = torch.where(broken.unsqueeze(1), -slots.gradient, direction)
+        descent = torch.where(broken, -slots.gradient.square().sum(1), descent)
+        first = 1 / slots.gradient.norm(dim=1).clamp_min(1e-30)
         slots.direction = torch.where(taken, direction, slots.direction)
         slots.descent = torch.where(accept, descent, slots.descent)
         slots.step = torch.where(
@@ -230,8 +230,8 @@ class LBFGS:
         if not lost.any():
             return
         memory.forget(lost)
-        norm = slots.slope.norm(dim=1).clamp_min(1e-30)
-        slots.direction = torch.where(lost.unsqueeze(1), -slots.slope, slots.direction)
+        norm = slots.gradient.norm(dim=1).clamp_min(1e-30)
+        slots.direction = torch.where(lost.unsqueeze(1), -slots.gradient, slots.direction)
         slots.descent = torch.where(lost, -norm.square(), slots.descent)
         slots.step = torch.where(lost, (1 / norm).clamp_max(1), slots.step)
         slots.low = torch.where(lost, 0.0, slots.low)

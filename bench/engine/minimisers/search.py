@@ -179,7 +179,7 @@ class Promising:
 
 @torch.no_grad()
 def costs_of_many(objective: Sampled, points: Tensor, *, rows: int) -> Tensor:
-    """The costs ``[N, P]`` of points ``[N, P, D]``, so many ``rows`` in one graph, without slopes."""
+    """The costs ``[N, P]`` of points ``[N, P, D]``, so many ``rows`` in one graph, without gradients."""
     each = torch.arange(len(points), device=points.device).repeat_interleave(points.shape[1])
     costs = in_parts(
         lambda part, own: objective.select(part).costs(own), each, points.flatten(0, 1), size=rows
