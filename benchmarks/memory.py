@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from benchmarks.setting import fresh, peak_mb, table, victims
 
 LIMITS_MB = (0, 300, 100, 30)
@@ -18,11 +16,11 @@ def grown(model: str, attack: str, count: int, limit_mb: int) -> dict[str, str]:
     """Peak memory of one attack above that of the process before it."""
     import torch
 
-    from bench.engine.memory import LIMIT, bytes_per_victim
+    from bench.engine.memory import bytes_per_victim, set_limit
     from bench.plugins import build_attack
 
     torch.set_num_threads(1)
-    os.environ[LIMIT] = str(limit_mb * 2**20) if limit_mb else ""
+    set_limit(limit_mb * 2**20 or None)
     seen = victims(model, count)
     before = peak_mb()
     one = build_attack(attack, {})
@@ -33,7 +31,7 @@ def grown(model: str, attack: str, count: int, limit_mb: int) -> dict[str, str]:
         "network": model,
         "attack": attack,
         "victims": str(count),
-        "limit": f"{limit_mb} MB" if limit_mb else "none",
+        "limit": f"{limit_mb} MB" if limit_mb else "default",
         "estimate per victim": f"{estimate:.1f} MB",
         "peak above the start": f"{peak_mb() - before:.0f} MB",
     }

@@ -72,7 +72,7 @@ class AttackProcess:
         Args:
             context: how: by a fork, where this process has loaded no data yet, else by a server.
             device: what its attacks compute on.
-            memory: bytes that an attack may take; None sets no limit.
+            memory: bytes that an attack may take; None: what its device sets.
             closes: connections of this process that a fork must not inherit.
         """
         assert isinstance(context, ForkContext | ForkServerContext)

@@ -116,7 +116,7 @@ def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | N
     "--memory",
     callback=_memory,
     metavar="2G",
-    help="What an attack may take in one worker: fewer victims at once.",
+    help="What an attack may take in one worker: fewer victims at once. On a CPU 4G unless given.",
 )
 @click.option("--shard", callback=_shard, metavar="I/N", help="Only part I of N, counted from 0.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run, and how long it would take.")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from bench.api.gradients import BatchLoss, Gradients
-from bench.engine.convolution import blocked
+from bench.engine.convolution import blocked, multiplied
 from bench.engine.normalisation import evaluating, own_statistics
 
 GradientMap = Callable[[Tensor, Tensor], Gradients]
@@ -100,7 +100,7 @@ def gradient_map(
 
     if statistics is None and model.training:
         network = own_statistics(model)
-    network = blocked(network)
+    network = multiplied(blocked(network))
     still = {name: value.detach() for name, value in parameters.items()}
     weights = {name: still[name] for name in (parameters if names is None else names)}
     own = 0 if per_victim_weights else None

@@ -23,15 +23,45 @@ Loss = Callable[[Transmitted | None], Matching]
 """A matching loss that looks at transmitted entries alone."""
 
 
+LONG = 2**18
+"""Numbers of a victim beyond which its gradient does not stay in a processor's cache between two passes."""
+_BLOCK = 2**16
+
+
 def flat(gradients: Gradients) -> Tensor:
     """All layers of each victim in one row: ``[N, P]``."""
     return torch.cat([value.flatten(1) for value in gradients.values()], dim=1)
 
 
+def rows_of(gradients: Gradients) -> list[Tensor]:
+    """The gradient of each victim as rows ``[N, P]``: one of all layers, or of a large network one of each.
+
+    Joining the layers makes few operations of many; of a large network it costs as much as all that follows.
+    """
+    rows = [value.flatten(1) for value in gradients.values()]
+    return rows if sum(row.shape[1] for row in rows) > LONG else [flat(gradients)]
+
+
+def products(left: Tensor, right: Tensor) -> Tensor:
+    """Scalar products ``[N]`` of rows ``[N, P]``."""
+    if left.shape[1] <= LONG or left.device.type != "cpu":
+        found: Tensor = torch.linalg.vecdot(left, right)
+        return found
+    # Of long rows vecdot writes all products down before it adds them; sums of blocks keep the digits.
+    return torch.stack(
+        [
+            torch.stack(
+                [torch.dot(*part) for part in zip(a.split(_BLOCK), b.split(_BLOCK), strict=True)]
+            ).sum()
+            for a, b in zip(left, right, strict=True)
+        ]
+    )
+
+
 def energy(gradients: Gradients) -> Tensor:
     """Squared norm of all layers of each victim together: ``[N]``."""
     rows = (value.flatten(1) for value in gradients.values())
-    return torch.stack([torch.linalg.vecdot(row, row) for row in rows]).sum(0)
+    return torch.stack([products(row, row) for row in rows]).sum(0)
 
 
 class _SquaredGap(torch.autograd.Function):
@@ -45,8 +75,7 @@ class _SquaredGap(torch.autograd.Function):
             gap = gap * mask
         ctx.save_for_backward(gap)
         row = gap.flatten(1)
-        distance: Tensor = torch.linalg.vecdot(row, row)
-        return distance
+        return products(row, row)
 
     @staticmethod
     @once_differentiable
@@ -96,50 +125,57 @@ class _Observed:
 
     Attributes:
         gradients: the release itself.
-        right: ``[N, P]``, zero where nothing was transmitted.
-        norm: ``[N]``, of ``right``.
-        mask: ``[N, P]``, one where something was transmitted; None: everywhere.
+        right: rows ``[N, P]``, see :func:`rows_of`, zero where nothing was transmitted.
+        norm: ``[N]``, of all rows of a victim together.
+        mask: rows that are one where something was transmitted; empty: everywhere.
     """
 
     gradients: Gradients
-    right: Tensor
+    right: list[Tensor]
     norm: Tensor
-    mask: Tensor | None
+    mask: list[Tensor]
 
     @classmethod
     def of(cls, observed: Gradients, transmitted: Transmitted | None) -> Self:
-        """Flattens and measures it."""
-        right, mask = flat(observed), None
+        """Takes it apart and measures it."""
+        right, mask = rows_of(observed), list[Tensor]()
         if transmitted is not None:
-            mask = flat(transmitted(observed)).to(right)
-            right = right * mask
-        return cls(observed, right, right.square().sum(1).sqrt(), mask)
+            sent = transmitted(observed)
+            mask = [row.to(right[0]) for row in rows_of({name: sent[name] for name in observed})]
+            right = [row * kept for row, kept in zip(right, mask, strict=True)]
+        energy = sum((products(row, row) for row in right[1:]), products(right[0], right[0]))
+        return cls(observed, right, energy.sqrt(), mask)
 
 
 class _OneMinusCosine(torch.autograd.Function):
-    """One minus the cosine, and its gradient in two passes over ``[N, P]``, where autograd makes six."""
+    """One minus the cosine, and its gradient in two passes over each row, where autograd makes six."""
 
     @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor, norm: Tensor) -> Tensor:
-        """The loss ``[N]`` of rows ``left`` beside rows ``right [N, P]`` of known norms."""
-        energy, product = left.square().sum(1), (left * right).sum(1)
+    def forward(ctx: Any, norm: Tensor, *rows: Tensor) -> Tensor:
+        """The loss ``[N]`` of rows ``[N, P]`` beside as many others, whose common norms ``[N]`` are known."""
+        pairs = list(zip(rows[: len(rows) // 2], rows[len(rows) // 2 :], strict=True))
+        energy = torch.stack([products(left, left) for left, _ in pairs]).sum(0)
+        product = torch.stack([products(left, right) for left, right in pairs]).sum(0)
         norms = energy.sqrt() * norm
-        least = torch.finfo(left.dtype).tiny ** 0.5
-        ctx.save_for_backward(left, right, energy, product, norms.clamp_min(least), norms > least)
+        least = torch.finfo(norm.dtype).tiny ** 0.5
+        ctx.save_for_backward(energy, product, norms.clamp_min(least), norms > least, *rows)
         return 1 - product / norms.clamp_min(least)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None]:
-        """Of ``left``; where the norms are bounded from below they count as constants."""
-        left, right, energy, product, norms, sound = ctx.saved_tensors
-        along = torch.where(sound, grad_output * product / (norms * energy), 0.0)
-        return torch.addcmul(along[:, None] * left, (-grad_output / norms)[:, None], right), None, None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        """Of the first half of the rows; where the norms are bounded from below they count as constants."""
+        energy, product, norms, sound, *rows = ctx.saved_tensors
+        along = torch.where(sound, grad_output * product / (norms * energy), 0.0)[:, None]
+        across = (-grad_output / norms)[:, None]
+        pairs = zip(rows[: len(rows) // 2], rows[len(rows) // 2 :], strict=True)
+        found = [(along * left).addcmul_(across, right) for left, right in pairs]
+        return None, *found, *[None] * len(found)
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """One minus the cosine of all layers concatenated (Geiping et al. 2020, Eq. 4).
+    """One minus the cosine of all layers together (Geiping et al. 2020, Eq. 4).
 
     Attributes:
         transmitted: restricts both vectors to the entries that carry information.
@@ -150,14 +186,15 @@ class Cosine:
 
     def __call__(self, candidate: Gradients, observed: Gradients) -> Tensor:
         """The loss, ``[N]`` in [0, 2]."""
-        left, seen = flat(candidate), self._of(observed)
-        if seen.mask is not None:
-            left = left * seen.mask
-        loss: Tensor = _OneMinusCosine.apply(left, seen.right, seen.norm)
+        seen = self._of(observed)
+        left = rows_of({name: candidate[name] for name in observed})
+        if seen.mask:
+            left = [row * kept for row, kept in zip(left, seen.mask, strict=True)]
+        loss: Tensor = _OneMinusCosine.apply(seen.norm, *left, *seen.right)
         return loss
 
     def _of(self, observed: Gradients) -> _Observed:
-        """The release in one row per victim; a search asks for the same one in each of its evaluations."""
+        """The release in rows; a search asks for the same one in each of its evaluations."""
         if not self._last or self._last[0].gradients is not observed:
             self._last[:] = [_Observed.of(observed, self.transmitted)]
         return self._last[0]
@@ -186,7 +223,7 @@ class TensorCosine:
         for name, right in unit.items():
             left = candidate[name].flatten(1)
             left = left * mask[name] if mask else left
-            losses.append(_OneMinusCosine.apply(left, right, torch.ones_like(right[:, 0])))
+            losses.append(_OneMinusCosine.apply(torch.ones_like(right[:, 0]), left, right))
         return (torch.stack(losses, dim=1) * shares).sum(1)
 
     def _of(self, observed: Gradients) -> tuple[Gradients, Gradients, Tensor]:

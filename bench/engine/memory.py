@@ -14,9 +14,11 @@ AT_ONCE = 64
 """Beyond this, larger batches of victims gain nothing on a CPU."""
 ROWS_AT_ONCE = 256
 """The same for rows of a generator."""
+CPU_BYTES = 4 * 2**30
+"""Of an attack on a CPU where no limit is set: 64 victims of a large network would take tens of GiB."""
 SHARE = 0.8
 """Of the memory that a GPU has free, where no limit is set."""
-_WEIGHT_COPIES = 14
+_WEIGHT_COPIES = 6
 _ACTIVATION_COPIES = 14
 _POINT_COPIES = 24
 
@@ -25,13 +27,13 @@ _limit: int | None = None
 
 
 def set_limit(size: int | None) -> None:
-    """Sets the bytes that an attack in this process may take; None sets no limit."""
+    """Sets the bytes that an attack in this process may take; None sets those of the device."""
     global _limit
     _limit = size
 
 
 def chunk_size(observation: GradientObservation, *, unknowns: int, pairs: int = 0) -> int:
-    """The size of a chunk: at least one; on a CPU at most :data:`AT_ONCE`, on a GPU what fits.
+    """The size of a chunk: at least one; on a CPU at most :data:`AT_ONCE`, and what fits into the limit.
 
     Args:
         observation: all victims.
@@ -40,10 +42,8 @@ def chunk_size(observation: GradientObservation, *, unknowns: int, pairs: int = 
     """
     most, device = _limit, observation.reference.device
     cap = observation.victims if device.type == "cuda" else AT_ONCE
-    if most is None and device.type == "cuda":
-        most = int(SHARE * torch.cuda.mem_get_info(device)[0])
     if most is None:
-        return cap
+        most = int(SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else CPU_BYTES
     return max(1, min(cap, most // bytes_per_victim(observation, unknowns=unknowns, pairs=pairs)))
 
 

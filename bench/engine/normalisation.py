@@ -6,7 +6,6 @@ keep none and normalise by the client's own batch; under ``vmap`` these are each
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from bench.api.threat import BatchNorm
+from bench.engine.sharing import sharing_copy
 
 _Layer = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
@@ -78,16 +78,18 @@ def own_statistics(model: nn.Module) -> nn.Module:
     """
     if not batch_norms(model):
         return model
-    memo: dict[int, Any] = {id(value): value for value in (*model.parameters(), *model.buffers())}
-    changed = copy.deepcopy(model, memo)
+    changed = sharing_copy(model)
     for name, layer in batch_norms(changed).items():
         changed.set_submodule(name, _OwnBatch(layer))
     return changed
 
 
 def evaluating(model: nn.Module) -> nn.Module:
-    """A copy of the network in evaluation mode: its BatchNorm layers normalise by running statistics."""
-    return copy.deepcopy(model).eval()
+    """The network in evaluation mode: its BatchNorm layers normalise by running statistics.
+
+    It shares its parameters with the network, not its buffers: a user's network may write them in any mode.
+    """
+    return sharing_copy(model, buffers=False).eval()
 
 
 def batch_statistics(

@@ -77,7 +77,7 @@ class LocalExecutor:
         timeout: seconds that one task may take; None sets no limit.
         cache: folder of the store.
         pool: see :class:`~bench.cells.context.Context`.
-        memory: bytes that an attack in one worker may take; None sets no limit.
+        memory: bytes that an attack in one worker may take; None: what its device sets.
     """
 
     def __init__(

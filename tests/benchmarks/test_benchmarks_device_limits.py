@@ -184,9 +184,16 @@ def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "a.whl").write_bytes(bytes(2**20))
     monkeypatch.setattr(collect, "checkout_files", lambda: {ROOT / "LICENSE", tmp_path / "a.whl"})
     assert "= 1.0 MiB of 64" in collect.checked_size(tmp_path), "a wheel inside the checkout counts once"
+    assert collect._archived(1) == collect.HEADER_BYTES + collect.BLOCK_BYTES
     monkeypatch.setattr(collect, "LIMIT_BYTES", 2**20)
     with pytest.raises(SystemExit, match="too large"):
         collect.checked_size(tmp_path)
+
+
+def test_published_results_stay_behind() -> None:
+    files = collect.checkout_files()
+    assert ROOT / "pyproject.toml" in files
+    assert not any(path.is_relative_to(ROOT / "results") for path in files)
 
 
 def test_weights_of_unknown_origin_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bench.api import Attack, GradientObservation, Reconstruction, per_victim
 from bench.engine import Cosine, Objective, Pixels, SignedAdam
-from bench.engine.memory import bytes_per_victim, chunk_size
+from bench.engine.memory import AT_ONCE, bytes_per_victim, chunk_size
 from bench.engine.parametrise import starts
 from bench.engine.transforms.inputs import InputSpace
 from bench.plugins import build_attack
@@ -81,6 +81,15 @@ def test_chunks_do_not_matter(
     assert chunk_size(seen, unknowns=1034, pairs=100) == 4
     got = searched_in_double(build_attack("dlg", {}), seen)
     assert_same(got, reference, torch.arange(6))
+
+
+def test_a_cpu_has_a_limit_without_being_given_one(
+    seen: GradientObservation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chunk_size(seen, unknowns=1034, pairs=100) == AT_ONCE
+    per_victim = bytes_per_victim(seen, unknowns=1034, pairs=100)
+    monkeypatch.setattr("bench.engine.memory.CPU_BYTES", 4 * per_victim + 1)
+    assert chunk_size(seen, unknowns=1034, pairs=100) == 4
 
 
 def test_one_victim_at_a_time_gives_the_same(seen: GradientObservation, reference: Reconstruction) -> None:

@@ -1,4 +1,4 @@
-"""Convolutions over blocks: the same layer, whatever its sizes; others are left alone."""
+"""Convolutions over blocks, and with products of matrices: the same layer; others are left alone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
-from bench.engine.convolution import _Blocked, blocked
+from bench.engine import convolution
+from bench.engine.convolution import _Blocked, _Multiplied, blocked, multiplied
 
 
 @settings(deadline=None, max_examples=150)
@@ -86,9 +88,73 @@ class _Doubling(nn.Conv2d):
 def test_other_layers_are_left_alone(layer: nn.Module) -> None:
     model = nn.Sequential(layer)
     assert blocked(model) is model
+    assert multiplied(model) is model
 
 
 def test_a_layer_with_a_hook_is_left_alone() -> None:
     layer = nn.Conv2d(1, 4, 4, 2, 1)
     layer.register_forward_hook(lambda *seen: None)
     assert blocked(nn.Sequential(layer))[0] is layer  # type: ignore[index]
+
+
+def second_derivatives(
+    network: nn.Module, images: Tensor, weights: dict[str, Tensor], own: int | None
+) -> list[Tensor]:
+    """Gradients of each victim ``[N, ...]``, and of their squared norm with respect to the images."""
+
+    def loss(used: dict[str, Tensor], batch: Tensor) -> Tensor:
+        return functional_call(network, used, (batch,)).sin().square().sum()
+
+    leaf = images.clone().requires_grad_()
+    found = vmap(grad(loss), in_dims=(own, 0))(weights, leaf)
+    total = torch.stack([value.square().sum() for value in found.values()]).sum()
+    return [*found.values(), *torch.autograd.grad(total, leaf)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    batch=st.integers(1, 2),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 2),
+    height=st.integers(5, 9),
+    width=st.integers(5, 9),
+    bias=st.booleans(),
+    own=st.booleans(),
+)
+def test_products_of_matrices_are_the_gradients_of_the_layer(
+    batch: int, kernel: int, stride: int, padding: int, height: int, width: int, bias: bool, own: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution, "LEAST_WEIGHTS", 1)
+        patch.setattr(convolution, "LEAST_REUSE", 0)
+        layer = nn.Conv2d(3, 4, kernel, stride, padding, bias=bias, dtype=torch.float64)
+        plain = nn.Sequential(layer, nn.Tanh(), nn.Conv2d(4, 2, 1, dtype=torch.float64))
+        changed = multiplied(plain)
+        assert isinstance(changed[0], _Multiplied)  # type: ignore[index]
+        weights = {name: value.detach() for name, value in plain.named_parameters()}
+        if own:
+            weights = {name: torch.stack([value, 2 * value, -value]) for name, value in weights.items()}
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(3, batch, 3, height, width, generator=generator, dtype=torch.float64)
+        want, got = (second_derivatives(one, images, weights, 0 if own else None) for one in (plain, changed))
+    for first, second in zip(want, got, strict=True):
+        torch.testing.assert_close(second, first, rtol=1e-10, atol=1e-10)
+
+
+def test_large_layers_on_few_positions_are_multiplied_and_share_their_tensors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = nn.Sequential(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 8, 3))
+    changed = multiplied(model)
+    assert [type(layer) for layer in changed.children()] == [_Multiplied, nn.ReLU, nn.Conv2d]
+    assert [id(value) for value in changed.parameters()] == [id(value) for value in model.parameters()]
+    assert type(model[0]) is nn.Conv2d
+
+    def called(*given: object) -> Tensor:
+        raise AssertionError
+
+    monkeypatch.setattr(convolution._Product, "apply", called)
+    with pytest.raises(AssertionError):
+        changed(torch.zeros(1, 256, 8, 8))
+    changed(torch.zeros(1, 256, 16, 16))  # positions enough for the ordinary kernels

@@ -17,6 +17,7 @@ from bench.engine import (
     TensorCosine,
     adaptive_loss,
     in_nats,
+    matching,
     smoothness,
     total_variation,
 )
@@ -43,6 +44,15 @@ def evens(observed: Gradients) -> Gradients:
     return {k: (torch.arange(v.numel()) % 2 == 0).view(v.shape) for k, v in observed.items()}
 
 
+@pytest.fixture(params=["short", "long"])
+def rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small gradients as they are, and in the way of those of large networks: layer by layer, in blocks."""
+    if request.param == "long":
+        monkeypatch.setattr(matching, "LONG", 3)
+        monkeypatch.setattr(matching, "_BLOCK", 5)
+
+
+@pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("transmitted", [None, evens])
 def test_euclidean_is_the_relative_squared_distance(transmitted: Transmitted | None) -> None:
     candidate, observed = gradients(0), gradients(1)
@@ -62,6 +72,7 @@ def test_euclidean_is_zero_at_the_truth_and_one_at_nothing() -> None:
     assert Euclidean()(nothing, nothing).isfinite().all()
 
 
+@pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("transmitted", [None, evens])
 def test_cosine_is_that_of_all_layers_together(transmitted: Transmitted | None) -> None:
     candidate, observed = gradients(0), gradients(1)
@@ -73,6 +84,18 @@ def test_cosine_is_that_of_all_layers_together(transmitted: Transmitted | None) 
     torch.testing.assert_close(Cosine(transmitted)(candidate, observed), want)
 
 
+@pytest.mark.usefixtures("rows")
+def test_the_gradient_of_the_cosine_is_that_of_its_textbook_form() -> None:
+    candidate, observed = ({k: v.requires_grad_() for k, v in gradients(0).items()}, gradients(1))
+    want = 1 - torch.nn.functional.cosine_similarity(joined(candidate), joined(observed))
+    way = torch.linspace(1, 2, 3, dtype=torch.float64)
+    found = Cosine()(candidate, observed)
+    each = [torch.autograd.grad((loss * way).sum(), [*candidate.values()]) for loss in (want, found)]
+    for first, second in zip(*each, strict=True):
+        torch.testing.assert_close(second, first)
+
+
+@pytest.mark.usefixtures("rows")
 def test_cosine_looks_at_the_direction_only() -> None:
     candidate, observed = gradients(0), gradients(1)
     longer = {k: 7 * v for k, v in candidate.items()}

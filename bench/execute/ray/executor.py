@@ -53,7 +53,7 @@ class RayExecutor:
         workers: how many at most.
         timeout: seconds that one task may take; None sets no limit.
         cache: folder of the store, on every node.
-        memory: bytes that an attack in one worker may take; None sets no limit.
+        memory: bytes that an attack in one worker may take; None: what its device sets.
     """
 
     def __init__(
