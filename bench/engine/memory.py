@@ -18,7 +18,7 @@ CPU_BYTES = 4 * 2**30
 """Of an attack on a CPU where no limit is set: 64 victims of a large network would take tens of GiB."""
 SHARE = 0.8
 """Of the memory that a GPU has free, where no limit is set."""
-_WEIGHT_COPIES = 6
+_WEIGHT_COPIES = 4
 _ACTIVATION_COPIES = 14
 _POINT_COPIES = 24
 
