@@ -48,14 +48,12 @@ def products(left: Tensor, right: Tensor) -> Tensor:
         found: Tensor = torch.linalg.vecdot(left, right)
         return found
     # Of long rows vecdot writes all products down before it adds them; sums of blocks keep the digits.
-    return torch.stack(
-        [
-            torch.stack(
-                [torch.dot(*part) for part in zip(a.split(_BLOCK), b.split(_BLOCK), strict=True)]
-            ).sum()
-            for a, b in zip(left, right, strict=True)
-        ]
-    )
+    return torch.stack([_long_product(*pair) for pair in zip(left, right, strict=True)])
+
+
+def _long_product(left: Tensor, right: Tensor) -> Tensor:
+    parts = zip(left.split(_BLOCK), right.split(_BLOCK), strict=True)
+    return torch.stack([torch.dot(*part) for part in parts]).sum()
 
 
 def energy(gradients: Gradients) -> Tensor:

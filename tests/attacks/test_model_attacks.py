@@ -243,8 +243,8 @@ def test_the_penalty_is_zero_for_a_critic_whose_gradient_has_norm_one():
     real, fake = torch.rand(2, 3, *DIGITS, generator=torch.Generator().manual_seed(0))
     share = torch.full((3, 1, 1, 1), 0.5)
     for norm, penalty in ((1.0, 0.0), (3.0, 4.0)):
-        judge = Discriminator(Along(norm), 10, torch.Generator().manual_seed(0))
-        assert judge.penalty(real, fake, share).item() == pytest.approx(penalty, abs=1e-4)
+        critic = Discriminator(Along(norm), 10, torch.Generator().manual_seed(0))
+        assert critic.penalty(real, fake, share).item() == pytest.approx(penalty, abs=1e-4)
     with pytest.raises(IncompatibleError, match="linear"):
         Discriminator(nn.Flatten(), 10, torch.Generator())
 
