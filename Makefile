@@ -66,6 +66,7 @@ types: setup
 	    --cache-dir ../../.mypy_cache/installed -p bench
 
 bench: setup
+	$(BIN)/python -m pip install --quiet -e '.[peers]'
 	MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=2147483647 $(BIN)/python -m benchmarks $(SECTIONS)
 
 chaos: setup

@@ -11,7 +11,19 @@ from functools import partial
 from pathlib import Path
 
 from bench.records.provenance import processor
-from benchmarks import attack_process, attacks, evaluations, memory, metrics, photographs, replay, scaling
+from benchmarks import (
+    attack_process,
+    attacks,
+    evaluations,
+    memory,
+    metrics,
+    peers,
+    photographs,
+    profile,
+    replay,
+    scaling,
+    together,
+)
 
 SECTIONS = {
     "dlg": ("DLG", partial(attacks.report, "dlg", "lenet")),
@@ -22,11 +34,14 @@ SECTIONS = {
     ),
     "evaluations": ("One matching-gradient evaluation", evaluations.report),
     "photographs": ("Photographs", photographs.report),
+    "together": ("Cells together", together.report),
+    "peers": ("Beside breaching", peers.report),
     "memory": ("Memory", memory.report),
     "replay": ("Compiled and replayed graphs", replay.report),
     "metrics": ("Metrics", metrics.report),
     "attack_process": ("The process of attacks", attack_process.report),
     "scaling": ("`bench run`", scaling.report),
+    "profile": ("Where `full` spends its time", profile.report),
 }
 RESULTS = Path(__file__).parent / "results.md"
 

@@ -34,10 +34,11 @@ def _objective(model: str, attack: str, size: int) -> tuple[Any, Callable[[], ob
     seen = victims(model, size)
     if attack == "dlg":
         unknowns: Any = PixelsAndLabels.of(seen.observation)
-        objective = Objective(seen.observation, unknowns, Euclidean())
+        objective = Objective(seen.observation, unknowns, Euclidean(), alone=size == 1)
     else:
         unknowns = Pixels.of(seen.observation, seen.labels)
-        objective = Objective(seen.observation, unknowns, Cosine(), ((1e-3, total_variation),))
+        prior = ((1e-3, total_variation),)
+        objective = Objective(seen.observation, unknowns, Cosine(), prior, alone=size == 1)
     point = starts(seen.observation.ids, unknowns.size, seed=0, like=seen.observation.reference)
     if attack == "dlg":
         return seen, lambda: objective(point)

@@ -42,23 +42,39 @@ def splits(seed: int) -> Any:
     return build_dataset("mnist5k", {}).splits(seed=seed)
 
 
-def victims(model: str, count: int, *, seed: int = 0, images: Any = None, device: str = "cpu") -> Victims:
-    """``count`` digits of mnist5k, or ``images [N, 1, C, H, W]``, released by clients at round 0."""
+def victims(
+    model: Any,
+    count: int,
+    *,
+    seed: int = 0,
+    images: Any = None,
+    labels: Any = None,
+    device: str = "cpu",
+) -> Victims:
+    """``count`` digits of mnist5k, or ``images [N, B, C, H, W]``, released by clients at round 0.
+
+    ``model`` is the name of an architecture, or a network with its weights. With ``labels [N, B]`` the
+    attacker knows them.
+    """
     import torch
 
     from bench.api import Adversary, Channel, GradientObservation, ThreatModel
     from bench.engine.gradients import gradient_map, one_hot
+    from bench.engine.normalisation import threat_of
     from bench.models.build import build_model
 
+    known = labels is not None
     if images is None:
         private = splits(seed).private_train
         images = private.images[:count].unsqueeze(1)
         labels = private.labels[:count].unsqueeze(1)
-    else:
+    elif labels is None:
         labels = torch.arange(count).remainder(10).unsqueeze(1)
     images, labels = images.to(device), labels.to(device)
-    network = build_model(model, num_classes=10, image_shape=tuple(images.shape[2:]))
-    network.initialise(torch.Generator().manual_seed(seed))
+    network = model
+    if isinstance(model, str):
+        network = build_model(model, num_classes=10, image_shape=tuple(images.shape[2:]))
+        network.initialise(torch.Generator().manual_seed(seed))
     network.to(device)
     weights = {name: value.detach() for name, value in network.named_parameters()}
     plain = torch.nn.functional.cross_entropy
@@ -68,7 +84,13 @@ def victims(model: str, count: int, *, seed: int = 0, images: Any = None, device
         images,
         labels,
         GradientObservation(
-            threat=ThreatModel(channel=Channel.GRADIENTS, adversary=Adversary.NAIVE, batch_size=1),
+            threat=ThreatModel(
+                channel=Channel.GRADIENTS,
+                adversary=Adversary.NAIVE,
+                batch_size=images.shape[1],
+                labels_known=known,
+                batch_norm=threat_of(network, shared=False),
+            ),
             model=network,
             parameters=weights,
             per_victim_weights=False,
@@ -76,6 +98,7 @@ def victims(model: str, count: int, *, seed: int = 0, images: Any = None, device
             image_shape=tuple(images.shape[2:]),
             num_classes=10,
             ids=torch.arange(count, device=device),
+            labels=labels if known else None,
         ),
     )
 

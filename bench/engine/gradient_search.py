@@ -80,14 +80,13 @@ def gradient_search(
     if imitations:
         whole = replace(whole, imitations=imitated(seen, seed=seed, number=imitations))
     unknowns = whole.parametrisation
+    size = chunk_size(seen, unknowns=changed or unknowns.size, pairs=pairs)
+    whole = replace(whole, alone=min(size, seen.victims) == 1)
     start = [
         unknowns.start(seen.ids, seed=seed + number, like=seen.reference) for number in range(restarts + 1)
     ]
     least = max(1, math.ceil(space.budget / RESERVE))
-    search = Chunks(
-        minimiser=Restarts(minimiser=minimiser, enough=enough, least=least),
-        size=chunk_size(seen, unknowns=changed or unknowns.size, pairs=pairs),
-    )
+    search = Chunks(minimiser=Restarts(minimiser=minimiser, enough=enough, least=least), size=size)
     found = search.minimise(
         whole,
         torch.stack(start, dim=1),

@@ -48,6 +48,8 @@ class Objective(BatchedObjective):
         imitations: of what clients turn their images into, where it is known that they do.
         guide: of a random search, see :class:`~bench.engine.minimisers.search.Sampled`.
         again: the parametrisation of the ``number``-th further attempt, if each has its own.
+        alone: it was made for one victim, whose single row is not batched. The last of many victims whose
+            others have ended stays batched, so that no search changes its arithmetic on the way.
     """
 
     observation: GradientObservation
@@ -59,9 +61,17 @@ class Objective(BatchedObjective):
     imitations: Imitations | None = None
     guide: Guide | None = None
     again: Callable[[GradientObservation, int], Parametrisation] | None = None
+    alone: bool = False
 
     @cached_property
-    def _gradients(self) -> GradientMap:
+    def _batched(self) -> GradientMap:
+        return self._map(alone=False)
+
+    @cached_property
+    def _unbatched(self) -> GradientMap:
+        return self._map(alone=True)
+
+    def _map(self, *, alone: bool) -> GradientMap:
         seen = self.observation
         evaluating = seen.threat.batch_norm is BatchNorm.EVAL
         return gradient_map(
@@ -72,6 +82,7 @@ class Objective(BatchedObjective):
             statistics=seen.statistics if evaluating else None,
             batch_loss=seen.loss,
             names=seen.gradients,
+            alone=alone,
         )
 
     @property
@@ -100,7 +111,8 @@ class Objective(BatchedObjective):
         """The matching loss ``[N]`` of images, or of what clients would make of them."""
         if self.imitations is not None:
             images = self.imitations.batches(images, targets.argmax(-1))
-        return self.matching(self._gradients(images, targets), self.observation.gradients)
+        gradients = self._unbatched if self.alone and len(images) == 1 else self._batched
+        return self.matching(gradients(images, targets), self.observation.gradients)
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
         """One matching-gradient evaluation of all victims: costs ``[N]`` and their gradients ``[N, D]``."""

@@ -131,3 +131,14 @@ def test_what_fades_guides_the_objective_gradients_by_its_share_and_enters_no_co
         own, guided = led(point, share)
         torch.testing.assert_close(own, cost)
         torch.testing.assert_close(guided, objective_gradient + 0.5 * share**3 * rough)
+
+
+def test_one_victim_is_searched_alone_and_the_last_of_several_is_not() -> None:
+    single, several = Still([[0.9]]), Still([[0.9, 0.1], [0.2]])
+    run(single, seen=observation("lenet", *batches(1, 1)))
+    run(several, restarts=1, enough=0.5)
+    assert [objective.alone for objective, *_ in single.met] == [True]
+    assert [(len(objective.ids), objective.alone) for objective, *_ in several.met] == [
+        (2, False),
+        (1, False),
+    ]

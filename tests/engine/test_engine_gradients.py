@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,6 +48,56 @@ def test_gradients_of_all_clients_equal_one_at_a_time(
     assert list(got) == list(seen.gradients)
     for key, want in seen.gradients.items():
         assert_near(got[key], want, TOLERANCE[dtype])
+
+
+@cases
+def test_one_victim_alone_has_its_gradient_of_the_batch(
+    name: str, batch_size: int, own: bool, dtype: torch.dtype
+) -> None:
+    images, labels = batches(VICTIMS, batch_size)
+    seen = observation(name, images, labels, seeds=[1, 2, 3] if own else 1, dtype=dtype).select(
+        torch.tensor([1])
+    )
+    unknowns = PixelsAndLabels.of(seen)
+    point = torch.randn(1, unknowns.size, generator=torch.Generator().manual_seed(5)).to(dtype)
+    objective = Objective(seen, unknowns, Euclidean())
+    together, alone = objective(point), replace(objective, alone=True)(point)
+    for got, want in zip(alone, together, strict=True):
+        assert_near(got, want, TOLERANCE[dtype])
+    with torch.no_grad():
+        found = gradient_map(seen.model, seen.parameters, per_victim_weights=own, alone=True)(
+            images[1:2].to(dtype), one_hot(labels[1:2], 10, dtype)
+        )
+    for key, want in seen.gradients.items():
+        assert not found[key].requires_grad
+        assert_near(found[key], want, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_loss_may_look_at_all_weights_as_constants(alone: bool) -> None:
+    images, labels = batches(1, 2)
+    seen = observation("convnet", images, labels, seeds=1, dtype=torch.float64)
+    name = next(iter(seen.parameters))
+
+    def loss(weights: Mapping[str, Tensor], still: Mapping[str, Tensor], *batch: Tensor) -> Tensor:
+        return (weights[name] * still[name]).sum() + batch[0].sum()
+
+    released = gradient_map(
+        seen.model, seen.parameters, per_victim_weights=False, batch_loss=loss, names=[name], alone=alone
+    )
+    found = released(images.double(), one_hot(labels, 10, torch.float64))
+    assert list(found) == [name]
+    assert torch.equal(found[name], seen.parameters[name][None])
+
+
+def test_only_what_was_made_for_one_victim_is_not_batched() -> None:
+    images, labels = batches(2, 1)
+    seen = observation("convnet", images, labels, seeds=1, dtype=torch.float32)
+    whole = Objective(seen, PixelsAndLabels.of(seen), Euclidean(), alone=True)
+    point = torch.zeros(2, PixelsAndLabels.of(seen).size)
+    for got, want in zip(whole(point), replace(whole, alone=False)(point), strict=True):
+        assert torch.equal(got, want)
+    assert_near(whole.select(torch.tensor([1]))(point[1:])[0], whole(point)[0][1:], TOLERANCE[torch.float32])
 
 
 @cases

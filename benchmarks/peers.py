@@ -1,0 +1,247 @@
+"""Inverting Gradients beside breaching, the peers' own code: same images, weights and released gradients.
+
+``pip install -e '.[peers]'`` brings it (Geiping et al., version 0.1.2, the authors' successor of their first
+code). Every victim is attacked by either in turn, in one process; its settings are its own but for the number
+of iterations. Both are told the labels, so that what differs is the search alone.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+from benchmarks.photographs import crops
+from benchmarks.setting import fresh, splits, table, victims
+
+VERSION = "0.1.2"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        model: architecture.
+        width: channels of a ResNet's first stage; 0: it has no such parameter.
+        passes: over the private images in which its weights were trained; 0: they are untrained.
+        data: ``digits`` or ``photographs``.
+        batch: B, images of a victim.
+        count: victims.
+        iterations: of either search.
+    """
+
+    model: str
+    width: int
+    passes: int
+    data: str
+    batch: int
+    count: int
+    iterations: int
+
+
+VICTIMS = {1: 8, 4: 4, 8: 2}
+"""How many of each batch size: a large batch takes as much longer as it has images."""
+ROWS = [
+    *(Row("convnet", 0, 0, "photographs", *each, 300) for each in VICTIMS.items()),
+    *(Row("convnet", 0, passes, "digits", *each, 300) for passes in (0, 4) for each in VICTIMS.items()),
+    *(Row("resnet18", 16, passes, "digits", *each, 100) for passes in (0, 4) for each in VICTIMS.items()),
+    *(Row("resnet18", 64, passes, "digits", *each, 60) for passes in (0, 2) for each in VICTIMS.items()),
+]
+
+
+@dataclass
+class _Taken:
+    """What the searches of one code took and found.
+
+    Attributes:
+        seconds: CPU seconds of each call.
+        found: images ``[B, C, H, W]`` of each victim.
+    """
+
+    seconds: list[float]
+    found: list[Any]
+
+
+def _private() -> Any:
+    """The digits' private split in three equal channels: breaching's total variation takes no grey images."""
+    from bench.api import ImageSet
+
+    private = splits(0).private_train
+    return ImageSet(private.images.expand(-1, 3, -1, -1), private.labels)
+
+
+def _network(row: Row) -> Any:
+    """The network with its weights: untrained, or after plain training on the digits' private split."""
+    import torch
+
+    from bench.models.build import build_model
+    from bench.models.resnet import ResNet18
+
+    private, draw = _private(), torch.Generator().manual_seed(0)
+    shape = tuple(private.images.shape[1:])
+    network = (
+        ResNet18(10, shape, width=row.width)
+        if row.width
+        else build_model(row.model, num_classes=10, image_shape=shape)
+    )
+    network.initialise(draw)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(row.passes):
+        for index in torch.randperm(len(private), generator=draw).split(32):
+            optimiser.zero_grad()
+            scores = network(private.images[index])
+            torch.nn.functional.cross_entropy(scores, private.labels[index]).backward()
+            optimiser.step()
+    return network
+
+
+def _accuracy(network: Any) -> float:
+    import torch
+
+    test = splits(0).private_test
+    with torch.no_grad():
+        scores = torch.cat([network(part.expand(-1, 3, -1, -1)) for part in test.images.split(250)])
+    return float((scores.argmax(1) == test.labels).double().mean())
+
+
+def _images(row: Row) -> tuple[Any, Any]:
+    """Images ``[N, B, C, H, W]`` and labels ``[N, B]``; no two of a batch have one label."""
+    import torch
+
+    size = row.count * row.batch
+    if row.data == "photographs":
+        return (
+            crops(size).view(row.count, row.batch, 3, 32, 32),
+            torch.arange(size).remainder(10).view(row.count, row.batch),
+        )
+    private = _private()
+    classes = [(private.labels == label).nonzero()[:, 0] for label in range(10)]
+    # Batch by batch the classes follow one another, each with its next image.
+    place = torch.arange(size)
+    index = torch.stack([classes[turn % 10][turn // 10] for turn in place.tolist()])
+    return private.images[index].unflatten(0, (-1, row.batch)), private.labels[index].view(-1, row.batch)
+
+
+def _peer(observation: Any, labels: Any, iterations: int) -> Callable[[int], Any]:
+    """Breaching's search for one victim, by its place."""
+    import breaching
+    import torch
+
+    settings = breaching.get_attack_config("invertinggradients")
+    settings.optim.max_iterations = iterations
+    shape = observation.image_shape
+    metadata = SimpleNamespace(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0], modality="vision")
+    payload = {"metadata": metadata, "parameters": list(observation.parameters.values()), "buffers": None}
+
+    def search(place: int) -> Any:
+        torch.manual_seed(place)
+        shared = {
+            "gradients": [value[place] for value in observation.gradients.values()],
+            "buffers": None,
+            "metadata": {
+                "labels": labels[place],
+                "num_data_points": labels.shape[1],
+                "local_hyperparams": None,
+            },
+        }
+        attacker = breaching.attacks.prepare_attack(
+            observation.model, torch.nn.CrossEntropyLoss(), settings,
+            {"dtype": torch.float, "device": torch.device("cpu")},
+        )  # fmt: skip
+        return attacker.reconstruct([payload], [shared], {})[0]["data"]
+
+    return search
+
+
+def _clocked(taken: _Taken, call: Callable[[], Sequence[Any]]) -> None:
+    start = time.process_time()
+    found = call()
+    taken.seconds.append(time.process_time() - start)
+    taken.found.extend(found)
+
+
+def _median_quality(found: Sequence[Any], originals: Any) -> tuple[float, float]:
+    """Median PSNR and LPIPS over the images, each beside the reconstruction that stands for it."""
+    import torch
+
+    from bench.metrics.matching import assign
+    from bench.metrics.perceptual import Lpips
+    from bench.metrics.pixel import psnr
+
+    lpips, levels, distances = Lpips("alex"), [], []
+    for images, truth in zip(found, originals, strict=True):
+        images = images.detach().float().clamp(0, 1)
+        apart = lpips.pairwise(lpips.embed(truth), lpips.embed(images))
+        order = assign(apart)
+        levels.append(psnr(images[order], truth))
+        distances.append(apart[torch.arange(len(truth)), order])
+    return torch.cat(levels).median().item(), torch.cat(distances).median().item()
+
+
+def compared(row: Row) -> dict[str, str]:
+    """One row of the table: both codes in turns on each victim, and ours on all of them at once."""
+    import torch
+
+    from bench.plugins import build_attack
+
+    torch.set_num_threads(1)
+    images, labels = _images(row)
+    network = _network(row)
+    seen = victims(network, row.count, images=images, labels=labels)
+    search = _peer(seen.observation, labels, row.iterations)
+    attack = build_attack("inverting_gradients", {"iterations": row.iterations})
+
+    def ours(rows: Any) -> Any:
+        part = seen.observation.select(rows)
+        return attack.reconstruct(part, budget=row.iterations, seed=0).images
+
+    peer, alone, together = (_Taken([], []) for _ in range(3))
+    places = torch.arange(row.count)
+    ours(places[:1]), search(0)  # what only a first call takes
+    for place in range(row.count):
+        _clocked(peer, lambda: [search(place)])  # noqa: B023 - called at once
+        _clocked(alone, lambda: ours(places[place, None]))  # noqa: B023
+    _clocked(together, lambda: ours(places))
+    theirs, single = statistics.median(peer.seconds), statistics.median(alone.seconds)
+    each = together.seconds[0] / row.count
+    quality = {name: _median_quality(one.found, images) for name, one in (("peer", peer), ("ours", together))}
+    name = row.model + f" of width {row.width}" * bool(row.width)
+    trained = f", {row.passes} passes ({_accuracy(network):.0%})" if row.passes else ", untrained"
+    return {
+        "network": name + trained,
+        "data": row.data,
+        "B": str(row.batch),
+        "victims": str(row.count),
+        "iterations": str(row.iterations),
+        "breaching: PSNR, LPIPS": "{:.1f} dB, {:.3f}".format(*quality["peer"]),
+        "ours": "{:.1f} dB, {:.3f}".format(*quality["ours"]),
+        "breaching, ms per iteration": f"{1e3 * theirs / row.iterations:.1f}",
+        "ours, one victim": f"{1e3 * single / row.iterations:.1f} ({theirs / single:.2f}x)",
+        "ours, all at once": f"{1e3 * each / row.iterations:.1f} ({theirs / each:.2f}x)",
+    }
+
+
+def report() -> str:
+    """The table.
+
+    Raises:
+        SystemExit: breaching is not installed.
+    """
+    if find_spec("breaching") is None:
+        raise SystemExit("benchmarks/peers.py needs breaching: pip install -e '.[peers]'")
+    return "\n".join([_HEAD, "", table([fresh(compared, row) for row in ROWS])])
+
+
+_HEAD = (
+    f"`inverting_gradients` beside breaching {VERSION} with its own settings (`invertinggradients`: signed "
+    "Adam with its steps, total variation .2), at equal iterations, undefended, labels given to both, "
+    "medians over all images. Digits are those of mnist5k in three equal channels, on which networks were "
+    "trained, too, by plain Adam in so many passes (accuracy on test images); photographs are squares of six "
+    "photographs at 32x32. CPU ms per iteration and victim, set-up included; in brackets breaching's time "
+    "divided by ours: below 1 we lose."
+)
