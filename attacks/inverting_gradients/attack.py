@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
 from bench.engine import (
-    BatchNormStatistics,
     Cosine,
     Fading,
     Matching,
@@ -68,8 +67,8 @@ class InvertingGradients(Attack):
         def objective(seen: GradientObservation, matching: Matching) -> Objective:
             classes = assumed(seen, private_labels(seen))
             unknowns = Pixels.told(seen, pixel_targets(seen, classes, errors=self.errors))
-            known = ((self.statistics, BatchNormStatistics(seen)),) if self.statistics else ()
-            return Objective(seen, unknowns, matching, (prior, *known), fading=None if nats else fading)
+            faded = None if nats else fading
+            return Objective(seen, unknowns, matching, (prior,), fading=faded, statistics=self.statistics)
 
         return gradient_search(
             observation,

@@ -39,7 +39,6 @@ from bench.engine.minimisers.search import Chunks, Promising, Restarts
 from bench.engine.objective import Fading, Objective
 from bench.engine.parametrise import Pixels, PixelsAndLabels
 from bench.engine.priors import (
-    BatchNormStatistics,
     colour_variation,
     total_variation,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "CGLS",
     "LBFGS",
     "AMSGrad",
-    "BatchNormStatistics",
     "Chunks",
     "Cosine",
     "Descent",

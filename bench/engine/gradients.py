@@ -8,6 +8,10 @@ dummy images. No layer needs a hand-written rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +19,10 @@ from torch.func import functional_call, grad, vmap
 
 from bench.api.gradients import BatchLoss, Gradients
 from bench.engine.convolution import blocked, multiplied
-from bench.engine.normalisation import evaluating, own_statistics
+from bench.engine.normalisation import batch_norms, evaluating, noting, own_statistics
 
-GradientMap = Callable[[Tensor, Tensor], Gradients]
+Note = Callable[[], AbstractContextManager[dict[str, Tensor]]]
+_Differentiated = Callable[[Tensor, Tensor], tuple[Gradients, Gradients]]
 
 
 def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
@@ -65,6 +70,74 @@ def one_hot(labels: Tensor, num_classes: int, dtype: torch.dtype = torch.float32
     return torch.where(labels[..., None] < 0, 1 / num_classes, known)
 
 
+@dataclass(frozen=True, kw_only=True)
+class GradientMap:
+    """The map from private batches to the gradients that their clients compute.
+
+    Attributes:
+        loss: of one client's batch.
+        weights: to differentiate.
+        still: all weights, as constants.
+        own: whether both have a leading dimension N.
+        alone: only ever for one victim.
+        noted: a context in which the statistics of what enters BatchNorm layers are written down.
+    """
+
+    loss: BatchLoss
+    weights: Mapping[str, Tensor]
+    still: Mapping[str, Tensor]
+    own: bool
+    alone: bool
+    noted: Note
+
+    def __call__(self, images: Tensor, targets: Tensor) -> Gradients:
+        """Gradients ``[N, ...]`` of batches ``[N, B, C, H, W]`` and targets ``[N, B, K]``."""
+        return self._gradients(images, targets)[0]
+
+    def with_statistics(self, images: Tensor, targets: Tensor) -> tuple[Gradients, Gradients]:
+        """Beside them the statistics ``[N, channels]`` that :func:`batch_statistics` gives, by buffer name.
+
+        They come from the same forward pass, in which an evaluating network normalises by public ones.
+        """
+        return self._gradients_and_statistics(images, targets)
+
+    @cached_property
+    def _gradients(self) -> _Differentiated:
+        return self._differentiated(lambda *batch: (self.loss(*batch), {}))
+
+    @cached_property
+    def _gradients_and_statistics(self) -> _Differentiated:
+        def loss_and_statistics(*batch: Any) -> tuple[Tensor, Gradients]:
+            with self.noted() as found:
+                return self.loss(*batch), found
+
+        return self._differentiated(loss_and_statistics)
+
+    def _differentiated(self, loss: Callable[..., tuple[Tensor, Gradients]]) -> _Differentiated:
+        if self.alone:
+            return self._of_one(loss)
+        own = 0 if self.own else None
+        batched = vmap(grad(loss, has_aux=True), in_dims=(own, own, 0, 0))
+        return lambda images, targets: batched(self.weights, self.still, images, targets)
+
+    def _of_one(self, loss: Callable[..., tuple[Tensor, Gradients]]) -> _Differentiated:
+        """Of a single victim, by ordinary differentiation."""
+        still = {name: value[0] for name, value in self.still.items()} if self.own else self.still
+        leaves = {name: still[name].detach().requires_grad_() for name in self.weights}
+
+        def gradients(images: Tensor, targets: Tensor) -> tuple[Gradients, Gradients]:
+            further = torch.is_grad_enabled()
+            with torch.enable_grad():
+                cost, noted = loss(leaves, still, images[0], targets[0])
+                found = torch.autograd.grad(
+                    cost, list(leaves.values()), create_graph=further, materialize_grads=True
+                )
+            named = {name: value[None] for name, value in zip(leaves, found, strict=True)}
+            return named, {name: value[None] for name, value in noted.items()}
+
+        return gradients
+
+
 def gradient_map(
     model: nn.Module,
     parameters: Mapping[str, Tensor],
@@ -95,43 +168,21 @@ def gradient_map(
     """
     network = model if statistics is None else evaluating(model)
     fixed = dict(statistics or {})
+    if statistics is None and model.training:
+        network = own_statistics(model)
+    network = multiplied(blocked(network))
 
     def of_scores(
         weights: Mapping[str, Tensor], still: Mapping[str, Tensor], images: Tensor, targets: Tensor
     ) -> Tensor:
         return loss(functional_call(network, {**still, **weights, **fixed}, (images,)), targets)
 
-    if statistics is None and model.training:
-        network = own_statistics(model)
-    network = multiplied(blocked(network))
     still = {name: value.detach() for name, value in parameters.items()}
-    weights = {name: still[name] for name in (parameters if names is None else names)}
-    if alone:
-        return _of_one(weights, still, batch_loss or of_scores, first=per_victim_weights)
-    own = 0 if per_victim_weights else None
-    batched = vmap(grad(batch_loss or of_scores), in_dims=(own, own, 0, 0))
-
-    def gradients(images: Tensor, targets: Tensor) -> Gradients:
-        result: Gradients = batched(weights, still, images, targets)
-        return result
-
-    return gradients
-
-
-def _of_one(
-    weights: Mapping[str, Tensor], still: Mapping[str, Tensor], loss: BatchLoss, *, first: bool
-) -> GradientMap:
-    """The map of one victim, N = 1, without vmap; ``first``: its weights have that dimension."""
-    others = {name: value[0] for name, value in still.items()} if first else still
-    leaves = {name: others[name].detach().requires_grad_() for name in weights}
-
-    def gradients(images: Tensor, targets: Tensor) -> Gradients:
-        further = torch.is_grad_enabled()
-        with torch.enable_grad():
-            cost = loss(leaves, others, images[0], targets[0])
-            found = torch.autograd.grad(
-                cost, list(leaves.values()), create_graph=further, materialize_grads=True
-            )
-        return {name: value[None] for name, value in zip(leaves, found, strict=True)}
-
-    return gradients
+    return GradientMap(
+        loss=batch_loss or of_scores,
+        weights={name: still[name] for name in (parameters if names is None else names)},
+        still=still,
+        own=per_victim_weights,
+        alone=alone,
+        noted=partial(noting, network, tuple(batch_norms(model))),
+    )

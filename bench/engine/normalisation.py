@@ -6,7 +6,8 @@ keep none and normalise by the client's own batch; under ``vmap`` these are each
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -92,6 +93,24 @@ def evaluating(model: nn.Module) -> nn.Module:
     return sharing_copy(model, buffers=False).eval()
 
 
+@contextmanager
+def noting(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
+    """Writes down mean and biased variance ``[channels]`` of what enters layers, by their buffers' names."""
+    found: dict[str, Tensor] = {}
+
+    def note(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        over = [axis for axis in range(inputs[0].dim()) if axis != 1]
+        found[f"{name}.running_mean"] = inputs[0].mean(over)
+        found[f"{name}.running_var"] = inputs[0].var(over, unbiased=False)
+
+    hooks = [network.get_submodule(name).register_forward_hook(partial(note, name)) for name in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def batch_statistics(
     model: nn.Module, parameters: Mapping[str, Tensor], images: Tensor, *, per_victim_weights: bool
 ) -> dict[str, Tensor]:
@@ -107,25 +126,11 @@ def batch_statistics(
         ``<layer>.running_mean`` and ``<layer>.running_var``, each ``[N, channels]``, differentiable in the
         images.
     """
-    network, layers = own_statistics(model), batch_norms(model)
-
-    def note(
-        name: str, found: dict[str, Tensor], layer: nn.Module, inputs: tuple[Tensor, ...], output: Any
-    ) -> None:
-        over = [axis for axis in range(inputs[0].dim()) if axis != 1]
-        found[f"{name}.running_mean"] = inputs[0].mean(over)
-        found[f"{name}.running_var"] = inputs[0].var(over, unbiased=False)
+    network, layers = own_statistics(model), tuple(batch_norms(model))
 
     def one(weights: dict[str, Tensor], batch: Tensor) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
-        hooks = [
-            network.get_submodule(name).register_forward_hook(partial(note, name, found)) for name in layers
-        ]
-        try:
+        with noting(network, layers) as found:
             functional_call(network, weights, (batch,))
-        finally:
-            for hook in hooks:
-                hook.remove()
         return found
 
     run = vmap(one, in_dims=(0 if per_victim_weights else None, 0))

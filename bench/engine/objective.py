@@ -15,7 +15,7 @@ from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, log
 from bench.engine.matching import Matching
 from bench.engine.minimisers.contract import BatchedObjective, costs_and_gradients
 from bench.engine.parametrise import Parametrisation
-from bench.engine.priors import PerVictim, Prior, Weighted
+from bench.engine.priors import Prior, Weighted, statistics_gap
 from bench.engine.transforms.imitated import Imitations
 
 
@@ -47,6 +47,7 @@ class Objective(BatchedObjective):
         fading: a prior that guides the steps ever less, and is no part of the cost.
         imitations: of what clients turn their images into, where it is known that they do.
         guide: of a random search, see :class:`~bench.engine.minimisers.search.Sampled`.
+        statistics: weight of the distance of the BatchNorm statistics from those that the observation holds.
         again: the parametrisation of the ``number``-th further attempt, if each has its own.
         alone: it was made for one victim, whose single row is not batched. The last of many victims whose
             others have ended stays batched, so that no search changes its arithmetic on the way.
@@ -60,6 +61,7 @@ class Objective(BatchedObjective):
     fading: Fading | None = None
     imitations: Imitations | None = None
     guide: Guide | None = None
+    statistics: float = 0.0
     again: Callable[[GradientObservation, int], Parametrisation] | None = None
     alone: bool = False
 
@@ -112,7 +114,13 @@ class Objective(BatchedObjective):
         if self.imitations is not None:
             images = self.imitations.batches(images, targets.argmax(-1))
         gradients = self._unbatched if self.alone and len(images) == 1 else self._batched
-        return self.matching(gradients(images, targets), self.observation.gradients)
+        seen = self.observation
+        if not self.statistics:
+            return self.matching(gradients(images, targets), seen.gradients)
+        if seen.statistics is None:
+            raise ValueError("this observation holds no BatchNorm statistics")
+        found, mine = gradients.with_statistics(images, targets)
+        return self.matching(found, seen.gradients) + self.statistics * statistics_gap(mine, seen.statistics)
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
         """One matching-gradient evaluation of all victims: costs ``[N]`` and their gradients ``[N, D]``."""
@@ -129,10 +137,6 @@ class Objective(BatchedObjective):
             self,
             observation=self.observation.select(rows),
             parametrisation=self.parametrisation.select(rows),
-            priors=tuple(
-                (weight, prior.select(rows) if isinstance(prior, PerVictim) else prior)
-                for weight, prior in self.priors
-            ),
         )
 
     def attempt(self, number: int) -> Self:

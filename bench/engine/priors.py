@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
-
-from bench.api.observation import GradientObservation
-from bench.engine.normalisation import batch_statistics
 
 Prior = Callable[[Tensor], Tensor]
 """``images [N, B, C, H, W] -> [N]``."""
 Weighted = tuple[tuple[float, Prior], ...]
 """Priors with their weights; or, of the same form, costs of unknowns ``[N, D]``."""
-
-
-@runtime_checkable
-class PerVictim(Protocol):
-    """A prior that knows something of each victim, and so must follow when some of them leave the batch."""
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The cost, ``[N]``."""
-
-    def select(self, victims: Tensor) -> Self:
-        """The prior of some of the victims."""
 
 
 def total_variation(images: Tensor) -> Tensor:
@@ -73,37 +57,17 @@ def colour_variation(images: Tensor) -> Tensor:
     return sides * total_variation(opponents(images))
 
 
-@dataclass(frozen=True)
-class BatchNormStatistics:
+def statistics_gap(mine: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
     """Distance of the dummy batch's BatchNorm statistics from those known (Yin et al. 2021, Eq. 8).
 
-    The sum over layers of the Euclidean distances of means and of variances. The targets are the victims'
-    own statistics where the threat model says ``known``, public running statistics where it says ``eval``.
+    Args:
+        mine: ``[N, channels]`` by buffer name.
+        known: the victims' own ones alike, or public running statistics ``[channels]``.
 
-    Attributes:
-        observation: with ``statistics``.
+    Returns:
+        ``[N]``: the sum over layers of the Euclidean distances of means and of variances.
     """
-
-    observation: GradientObservation
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """The cost, ``[N]``.
-
-        Raises:
-            ValueError: the observation holds no statistics.
-        """
-        seen = self.observation
-        if seen.statistics is None:
-            raise ValueError("this observation holds no BatchNorm statistics")
-        mine = batch_statistics(
-            seen.model, seen.parameters, images, per_victim_weights=seen.per_victim_weights
-        )
-        gaps = [(value - seen.statistics[name]).norm(dim=1) for name, value in mine.items()]
-        return torch.stack(gaps).sum(0)
-
-    def select(self, victims: Tensor) -> Self:
-        """The prior of some of the victims."""
-        return type(self)(self.observation.select(victims))
+    return torch.stack([(value - known[name]).norm(dim=1) for name, value in mine.items()]).sum(0)
 
 
 def latent_divergence(latents: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from torch.func import functional_call
 
 from bench.api import Adversary, Channel, GradientObservation, ThreatModel
 from bench.api.threat import BatchNorm
-from bench.engine import BatchNormStatistics, Euclidean, Objective, Pixels
+from bench.engine import Euclidean, Objective, Pixels
 from bench.engine.gradients import gradient_map, one_hot
-from bench.engine.normalisation import batch_norms, batch_statistics, own_statistics
+from bench.engine.normalisation import batch_norms, batch_statistics, evaluating, own_statistics
 from bench.models.resnet import ResNet18
 from tests.engine.observations import DIGITS, batches, plain_gradients
 
@@ -138,22 +138,45 @@ def seen(mode: BatchNorm) -> GradientObservation:
 def test_the_private_batch_costs_nothing_under_each_threat_model(mode: BatchNorm) -> None:
     images, labels = private()
     observation = seen(mode)
-    priors = () if mode is BatchNorm.TRAIN else ((1e-3, BatchNormStatistics(observation)),)
-    if mode is BatchNorm.EVAL:
-        priors = ()  # running statistics are those of no single batch
-    objective = Objective(observation, Pixels.of(observation, labels), Euclidean(), priors)
+    weight = 1e-3 if mode is BatchNorm.KNOWN else 0.0  # running statistics are those of no single batch
+    objective = Objective(observation, Pixels.of(observation, labels), Euclidean(), statistics=weight)
     cost, objective_gradient = objective(images.flatten(1))
     assert cost.abs().max() < 1e-12 and objective_gradient.abs().max() < 1e-6
     cost, _ = objective(images.flatten(1).roll(1, 0))
     assert (cost > 1e-3).all()
 
 
-def test_a_prior_on_known_statistics_follows_its_victims() -> None:
+@pytest.mark.parametrize("mode", [BatchNorm.EVAL, BatchNorm.KNOWN])
+@pytest.mark.parametrize("alone", [False, True])
+def test_statistics_are_those_of_the_forward_pass_that_gives_the_gradient(
+    mode: BatchNorm, alone: bool
+) -> None:
+    images, labels = private()
+    observation = seen(mode).select(torch.tensor([1]))
+    public = observation.statistics if mode is BatchNorm.EVAL else None
+    client = gradient_map(
+        observation.model, observation.parameters, per_victim_weights=False, statistics=public, alone=alone
+    )
+    entering: dict[str, Tensor] = {}
+    network = evaluating(observation.model) if public else own_statistics(observation.model)
+    for name in batch_norms(observation.model):
+        network.get_submodule(name).register_forward_hook(
+            lambda layer, inputs, output, name=name: entering.update({name: inputs[0]})
+        )
+    functional_call(network, {**observation.parameters, **(public or {})}, (images[1],))
+    gradients, found = client.with_statistics(images[1:2], one_hot(labels[1:2], 10, torch.float64))
+    for name, value in observation.gradients.items():
+        near(gradients[name], value)
+    assert len(found) == 2 * len(entering)
+    for name, value in entering.items():
+        near(found[f"{name}.running_mean"][0], value.mean((0, 2, 3)))
+        near(found[f"{name}.running_var"][0], value.var((0, 2, 3), unbiased=False))
+
+
+def test_known_statistics_follow_their_victims() -> None:
     _, labels = private()
     observation = seen(BatchNorm.KNOWN)
-    objective = Objective(
-        observation, Pixels.of(observation, labels), Euclidean(), ((1.0, BatchNormStatistics(observation)),)
-    )
+    objective = Objective(observation, Pixels.of(observation, labels), Euclidean(), statistics=1.0)
     point = torch.rand(VICTIMS, BATCH * 1024, generator=torch.Generator().manual_seed(0)).double()
     whole, _ = objective(point)
     rows = torch.tensor([2, 0])
@@ -161,11 +184,12 @@ def test_a_prior_on_known_statistics_follows_its_victims() -> None:
     near(some, whole[rows])
 
 
-def test_a_prior_without_statistics_says_so() -> None:
-    images, _ = private()
+def test_statistics_that_are_not_known_cannot_be_matched() -> None:
+    images, labels = private()
     observation = replace(seen(BatchNorm.TRAIN), statistics=None)
+    objective = Objective(observation, Pixels.of(observation, labels), Euclidean(), statistics=1.0)
     with pytest.raises(ValueError, match="no BatchNorm statistics"):
-        BatchNormStatistics(observation)(images)
+        objective(images.flatten(1))
 
 
 def test_the_network_of_own_statistics_shares_its_weights_and_leaves_the_other_as_it_was() -> None:
