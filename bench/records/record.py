@@ -98,7 +98,7 @@ class Record(Part):
     """Those images against the originals: what an attacker reaches who stops at them."""
     pool: int | None = Field(default=None, ge=1)
     """Private images, the originals among them, of which a reconstruction must be nearest to its own; null on
-    channel `model`, and in records of a time when there were the originals and 200 others."""
+    channel `model`, and where nothing was scored."""
     evaluator_accuracy: float | None = None
     """Of the independent evaluator on ``private_test``."""
     lpips_status: str = ""

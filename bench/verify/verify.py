@@ -35,9 +35,6 @@ from bench.verify.external_inputs import untrusted
 if TYPE_CHECKING:
     from bench.verify.independent import Independent
 
-EARLIER = 200
-"""Distractors beside the originals, before records named the size of their pool."""
-
 
 @dataclass(frozen=True)
 class Verification:
@@ -152,12 +149,6 @@ def verify(
     )
 
 
-def pool_size(record: Record) -> int:
-    """Among how many private images a recorded cell was scored."""
-    cell = record.asked
-    return record.pool or EARLIER + cell.releases * cell.batch_size
-
-
 @dataclass(frozen=True)
 class _Executor:
     names: list[str]
@@ -168,9 +159,9 @@ class _Executor:
     def run(self, what: str, work: list[tuple[Record, Keys]], cache: Path) -> dict[str, Outcome | Failure]:
         """Measures the cells of records, each against as many images as its record."""
         collect = Collect(self.say, what, len(work))
-        by_pool: dict[int, list[tuple[Cell, Keys]]] = {}
+        by_pool: dict[int | None, list[tuple[Cell, Keys]]] = {}
         for record, keys in work:
-            by_pool.setdefault(pool_size(record), []).append((record.asked, keys))
+            by_pool.setdefault(record.pool, []).append((record.asked, keys))
         for pool, cells in by_pool.items():
             schedule = Schedule(cells, ready=Store(cache).has)
             with LocalExecutor(
@@ -268,8 +259,6 @@ def _compared(recorded: Outcome, again: Outcome | Failure | None, badge: Badge) 
         measured = again.record
         if measured.key != recorded.record.key:  # with other code its stages have other names
             measured = measured.model_copy(update={"stages": recorded.record.stages})
-        if recorded.record.pool is None:  # of a time when records did not name it
-            measured = measured.model_copy(update={"pool": None})
         if wrong := contradictions(recorded.record, measured, badge):
             reason = "; ".join(filter(None, (found.reason, *wrong)))
             found = replace(found, agrees=False, identical=False, reason=reason)

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from bench.metrics.pool import PIXELS, POOL, by_digest, others, pool_of
-from bench.verify.verify import EARLIER
 
 IMAGES = torch.rand(300, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -28,14 +27,6 @@ def test_originals_and_distractors_are_as_many_as_it_says(size: int) -> None:
     assert len(rows) == size - 3
     assert not torch.isin(rows, released).any()
     assert len(set(rows.tolist())) == len(rows)
-
-
-def test_a_pool_of_the_earlier_size_is_the_earlier_pool() -> None:
-    released = torch.tensor([[5, 6], [77, 78]])
-    order = pool_of(IMAGES, seed=1)
-    earlier = order[~torch.isin(order, released)][:EARLIER]
-    drawn = pool_of(IMAGES, seed=1, size=EARLIER + 4)
-    assert torch.equal(drawn[others(drawn, released)], earlier)
 
 
 def test_the_order_of_a_list_depends_on_its_images_alone() -> None:
