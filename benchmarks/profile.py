@@ -40,8 +40,8 @@ def report() -> str:
         stages[stage] += seconds
     largest = sorted((one for one in found.items() if one[0][1]), key=lambda one: -sum(one[1]))[:15]
     head = (
-        f"Wall-clock seconds of a worker of the run published in `{FOLDER}`, two at a time: {whole:,.0f} in "
-        "all, what several cells share once."
+        f"Wall-clock seconds of a worker for what `{FOLDER}` holds, without its confirmation: {whole:,.0f}. "
+        "What several cells share counts once, and what came from a cache as when it was computed."
     )
     parts = [
         table([_row(stage, seconds, whole) for stage, seconds in stages.items()]),

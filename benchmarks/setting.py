@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Victims:
-    """Undefended releases of untrained clients, B = 1."""
+    """Undefended releases."""
 
     images: Any
     labels: Any
@@ -51,10 +51,10 @@ def victims(
     labels: Any = None,
     device: str = "cpu",
 ) -> Victims:
-    """``count`` digits of mnist5k, or ``images [N, B, C, H, W]``, released by clients at round 0.
+    """Releases of ``count`` digits of mnist5k, B = 1, or of ``images [N, B, C, H, W]``.
 
-    ``model`` is the name of an architecture, or a network with its weights. With ``labels [N, B]`` the
-    attacker knows them.
+    ``model`` is the name of an architecture, which is untrained, or a network with its weights. With
+    ``labels [N, B]`` the attacker knows them.
     """
     import torch
 

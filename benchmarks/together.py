@@ -11,7 +11,8 @@ from typing import Any
 
 from benchmarks.setting import alternated, fresh, table, victims
 
-CELLS = 5
+CELLS = 4
+"""As many as are attacked at once: at most 64 releases."""
 RELEASES = 15
 """Of a cell of `full`."""
 CLIENTS = 32
@@ -38,7 +39,7 @@ def _joined(seen: Sequence[Any], *, shared: bool) -> Any:
 
 
 def attacked(model: str, attack: str, *, shared: bool) -> dict[str, str]:
-    """One matching-gradient evaluation of five cells, one after another and in one batch."""
+    """One matching-gradient evaluation of four cells, one after another and in one batch."""
     import torch
 
     from bench.engine import Cosine, Euclidean, Objective, Pixels, PixelsAndLabels, total_variation
@@ -70,7 +71,7 @@ def attacked(model: str, attack: str, *, shared: bool) -> dict[str, str]:
 
 
 def trained(model: str) -> dict[str, str]:
-    """The gradients of one round of five federations."""
+    """The gradients of one round of four federations."""
     import torch
 
     from bench.engine.gradients import gradient_map, one_hot
@@ -125,7 +126,7 @@ def report() -> str:
     rows += [fresh(trained, model) for model in ("lenet", "convnet")]
     head = (
         f"One evaluation of {CELLS} cells of {RELEASES} releases, and one round of {CELLS} federations of "
-        f"{CLIENTS} clients, one after another and in one batch. Searches and trainings magnify a difference "
-        "in the last digits, so that a cell in a batch could not be computed again without its neighbours."
+        f"{CLIENTS} clients, one after another and in one batch. Searches and trainings magnify differences "
+        "in the last digits: where there are any, a cell of a batch could not be computed again alone."
     )
     return "\n".join([head, "", table(rows)])

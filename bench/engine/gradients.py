@@ -80,7 +80,8 @@ class GradientMap:
         still: all weights, as constants.
         own: whether both have a leading dimension N.
         alone: only ever for one victim.
-        noted: a context in which the statistics of what enters BatchNorm layers are written down.
+        noted: a context in which the statistics of what enters BatchNorm layers are written down; None: the
+            loss runs networks of its own.
     """
 
     loss: BatchLoss
@@ -88,7 +89,7 @@ class GradientMap:
     still: Mapping[str, Tensor]
     own: bool
     alone: bool
-    noted: Note
+    noted: Note | None
 
     def __call__(self, images: Tensor, targets: Tensor) -> Gradients:
         """Gradients ``[N, ...]`` of batches ``[N, B, C, H, W]`` and targets ``[N, B, K]``."""
@@ -98,6 +99,9 @@ class GradientMap:
         """Beside them the statistics ``[N, channels]`` that :func:`batch_statistics` gives, by buffer name.
 
         They come from the same forward pass, in which an evaluating network normalises by public ones.
+
+        Raises:
+            ValueError: the loss takes the place of that of the model's scores.
         """
         return self._gradients_and_statistics(images, targets)
 
@@ -107,8 +111,12 @@ class GradientMap:
 
     @cached_property
     def _gradients_and_statistics(self) -> _Differentiated:
+        noted = self.noted
+        if noted is None:
+            raise ValueError("the statistics of batches are not known where a loss runs networks of its own")
+
         def loss_and_statistics(*batch: Any) -> tuple[Tensor, Gradients]:
-            with self.noted() as found:
+            with noted() as found:
                 return self.loss(*batch), found
 
         return self._differentiated(loss_and_statistics)
@@ -133,7 +141,7 @@ class GradientMap:
                     cost, list(leaves.values()), create_graph=further, materialize_grads=True
                 )
             named = {name: value[None] for name, value in zip(leaves, found, strict=True)}
-            return named, {name: value[None] for name, value in noted.items()}
+            return named, {name: (v if further else v.detach())[None] for name, v in noted.items()}
 
         return gradients
 
@@ -166,11 +174,8 @@ def gradient_map(
     Returns:
         ``(images [N, B, C, H, W], targets [N, B, K]) -> {name: [N, ...]}``, differentiable in both.
     """
-    network = model if statistics is None else evaluating(model)
     fixed = dict(statistics or {})
-    if statistics is None and model.training:
-        network = own_statistics(model)
-    network = multiplied(blocked(network))
+    network = multiplied(blocked(own_statistics(model if statistics is None else evaluating(model))))
 
     def of_scores(
         weights: Mapping[str, Tensor], still: Mapping[str, Tensor], images: Tensor, targets: Tensor
@@ -184,5 +189,5 @@ def gradient_map(
         still=still,
         own=per_victim_weights,
         alone=alone,
-        noted=partial(noting, network, tuple(batch_norms(model))),
+        noted=None if batch_loss else partial(noting, network, tuple(batch_norms(model))),
     )

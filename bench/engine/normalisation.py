@@ -35,7 +35,7 @@ def threat_of(model: nn.Module, *, shared: bool) -> BatchNorm:
     layers = batch_norms(model).values()
     if not layers:
         return BatchNorm.NONE
-    if not any(layer.training or layer.running_mean is None for layer in layers):
+    if not any(map(_by_batch, layers)):
         return BatchNorm.EVAL
     return BatchNorm.KNOWN if shared else BatchNorm.TRAIN
 
@@ -73,16 +73,21 @@ class _OwnBatch(nn.Module):
 
 
 def own_statistics(model: nn.Module) -> nn.Module:
-    """The network whose BatchNorm layers normalise by the batch they see and remember nothing.
+    """The network in which BatchNorm layers that normalise by the batch they see remember nothing of it.
 
     It shares its tensors with the network; it is the network itself, if that has no such layers.
     """
-    if not batch_norms(model):
+    if not any(map(_by_batch, batch_norms(model).values())):
         return model
     changed = sharing_copy(model)
     for name, layer in batch_norms(changed).items():
-        changed.set_submodule(name, _OwnBatch(layer))
+        if _by_batch(layer):
+            changed.set_submodule(name, _OwnBatch(layer))
     return changed
+
+
+def _by_batch(layer: _Layer) -> bool:
+    return layer.training or layer.running_mean is None
 
 
 def evaluating(model: nn.Module) -> nn.Module:

@@ -49,8 +49,8 @@ class Objective(BatchedObjective):
         guide: of a random search, see :class:`~bench.engine.minimisers.search.Sampled`.
         statistics: weight of the distance of the BatchNorm statistics from those that the observation holds.
         again: the parametrisation of the ``number``-th further attempt, if each has its own.
-        alone: it was made for one victim, whose single row is not batched. The last of many victims whose
-            others have ended stays batched, so that no search changes its arithmetic on the way.
+        alone: it was made for one victim, or for one at a time; single rows are not batched. The last of many
+            victims whose others have ended stays batched: no search changes its arithmetic on the way.
     """
 
     observation: GradientObservation

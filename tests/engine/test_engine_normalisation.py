@@ -173,6 +173,37 @@ def test_statistics_are_those_of_the_forward_pass_that_gives_the_gradient(
         near(found[f"{name}.running_var"][0], value.var((0, 2, 3), unbiased=False))
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_layer_without_running_statistics_goes_by_the_batch_in_any_mode(alone: bool) -> None:
+    """And has the second derivatives of PyTorch's layer outside of vmap."""
+    images, labels = private()
+    model = network().eval()
+    assert all(layer.running_mean is None for layer in batch_norms(model).values())
+    target, image = one_hot(labels[1], 10, torch.float64), images[1].clone().requires_grad_()
+    want = plain_gradients(model, weights_of(model), image, target, create_graph=True)
+    (second,) = torch.autograd.grad(sum(value.square().sum() for value in want.values()), image)
+    client = gradient_map(model, weights_of(model), per_victim_weights=False, alone=alone)
+    leaf = images[1:2].clone().requires_grad_()
+    found = client(leaf, target[None])
+    (got,) = torch.autograd.grad(sum(value.square().sum() for value in found.values()), leaf)
+    for name, value in want.items():
+        near(found[name][0], value)
+    near(got[0], second, rtol=1e-5, atol=1e-7)
+
+
+def test_a_loss_of_its_own_tells_no_statistics() -> None:
+    images, labels = private()
+    model = network()
+    client = gradient_map(
+        model,
+        weights_of(model),
+        per_victim_weights=False,
+        batch_loss=lambda weights, still, images, targets: images.sum(),
+    )
+    with pytest.raises(ValueError, match="statistics"):
+        client.with_statistics(images, one_hot(labels, 10, torch.float64))
+
+
 def test_known_statistics_follow_their_victims() -> None:
     _, labels = private()
     observation = seen(BatchNorm.KNOWN)
@@ -203,14 +234,20 @@ def test_the_network_of_own_statistics_shares_its_weights_and_leaves_the_other_a
     assert own_statistics(plain) is plain
 
 
-@pytest.mark.parametrize("mode", [BatchNorm.TRAIN, BatchNorm.EVAL])
-def test_the_objective_gradient_is_the_true_one(mode: BatchNorm) -> None:
-    """Second derivatives through BatchNorm, against finite differences of the cost."""
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("mode", list(BatchNorm)[1:])
+def test_the_objective_gradient_is_the_true_one(mode: BatchNorm, alone: bool) -> None:
+    """Second derivatives through BatchNorm and its statistics, against finite differences of the cost."""
     _, labels = private()
     observation = seen(mode)
-    objective = Objective(observation, Pixels.of(observation, labels), Euclidean())
+    weight = 0.0 if mode is BatchNorm.TRAIN else 0.1
+    objective = Objective(
+        observation, Pixels.of(observation, labels), Euclidean(), statistics=weight, alone=alone
+    )
+    if alone:
+        objective = objective.select(torch.tensor([1]))
     generator = torch.Generator().manual_seed(0)
-    point = torch.randn(VICTIMS, BATCH * 1024, generator=generator).double()
+    point = torch.randn(len(objective.ids), BATCH * 1024, generator=generator).double()
     along = torch.randn(point.shape, generator=generator).double()
     along /= along.norm(dim=1, keepdim=True)
     _, objective_gradient = objective(point)

@@ -203,8 +203,9 @@ def test_an_attackers_gradient_is_the_one_that_the_protocol_gives(defense: str, 
             assert (made[name] - value).abs().max() <= 1e-4 * value.abs().max()
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("mode", ["low_rank", "residual"])
-def test_an_attacker_can_differentiate_what_the_protocol_withholds(mode: str) -> None:
+def test_an_attacker_can_differentiate_what_the_protocol_withholds(mode: str, alone: bool) -> None:
     """Streams that return no gradient to the client still depend on its image."""
     guard = build_defense("pgsl", {"recovery": mode})
     split = build_split("split_lenet", num_classes=10, image_shape=(1, 8, 8), defense=guard).double()
@@ -212,7 +213,9 @@ def test_an_attacker_can_differentiate_what_the_protocol_withholds(mode: str) ->
         nn.init.uniform_(value, -0.5, 0.5, generator=torch.Generator().manual_seed(value.numel()))
     known = {k: v.detach() for k, v in split.named_parameters() if k.startswith((CLIENT, SERVER))}
     names = ["client.0.weight", *(f"server.{stream}.3.bias" for stream in ("attacked", "recovered", "fused"))]
-    gradients = gradient_map(split, known, per_victim_weights=False, batch_loss=SplitLoss(split), names=names)
+    gradients = gradient_map(
+        split, known, per_victim_weights=False, batch_loss=SplitLoss(split), names=names, alone=alone
+    )
     targets = one_hot(torch.tensor([[3]]), 10, torch.float64)
     images = torch.rand(1, 1, 5, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
