@@ -133,6 +133,7 @@ def _peer(seen: Any, images: Any, row: Row) -> Callable[[int], Any]:
     """Breaching's search for one victim, by its place."""
     import breaching
     import torch
+    from omegaconf import OmegaConf
 
     from bench.models.base import VictimModel
 
@@ -140,7 +141,8 @@ def _peer(seen: Any, images: Any, row: Row) -> Callable[[int], Any]:
     settings = breaching.get_attack_config("invertinggradients")
     settings.optim.max_iterations = row.iterations
     # Ours compares the channels of every colour image, and those of these digits are equal.
-    settings.regularization.total_variation.double_opponents = row.data == "digits"
+    compares = "regularization.total_variation.double_opponents"
+    OmegaConf.update(settings, compares, row.data == "digits", force_add=True)
     mean, std = images.mean((0, 1, 3, 4)), images.std((0, 1, 3, 4))
 
     class Standardised(torch.nn.Module):
