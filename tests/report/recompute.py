@@ -728,7 +728,10 @@ def value(folder: Folder, at: dict[str, Any]) -> str:
 def _answer(folder: Folder, group: str, limit: float, kind: str) -> str:
     if kind == "undefended-recovered":
         return folder.counted(group, folder.none)
-    best, *others = folder.ranking(group, limit)
+    ranked = folder.ranking(group, limit)
+    if not ranked:  # none is certainly that cheap
+        return "–"
+    best, *others = ranked
     if kind == "answer-recovered":
         return folder.counted(group, best)
     if kind == "answer-drop":

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import plugins
 from bench.matrix import load_matrix
 from bench.matrix.cells import Cell
 from bench.matrix.suites import by_channel, newest
@@ -224,8 +225,9 @@ def test_the_published_tables_are_those_of_their_records(name: str, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["full", "paper"])
-def test_every_number_of_the_published_page(name: str) -> None:
+# In no setting of paper all attacks met all defenses, so that it ranks none.
+@pytest.mark.parametrize(("name", "absent"), [("full", set()), ("paper", {"leak", "attack-rank"})])
+def test_every_number_of_the_published_page(name: str, absent: set[str]) -> None:
     directory = ROOT / "results" / name
     if not (directory / "index.html").is_file():
         pytest.skip(f"results/{name} holds no page here: the sdist does not ship it")
@@ -235,10 +237,13 @@ def test_every_number_of_the_published_page(name: str) -> None:
         directory,
         floor="prior generator_sample wrong_class",
         none="none",
-        suites={channel: [*suite.attacks] for channel, suite in suites.items()},
+        suites={
+            channel: [name for name in suite.attacks if channel in plugins.attack_card(name).channels]
+            for channel, suite in suites.items()
+        },
         bound="candidates",
         naive_only="analytic gmi kedmi ppa",
     )
     wrong, kinds = differences(directory, sceptic)
     assert wrong == []
-    assert kinds >= KINDS | {"claim"}
+    assert kinds >= (KINDS - absent) | {"claim"}
