@@ -57,7 +57,7 @@ def main(wanted: list[str]) -> None:
         print(f"== {name}", file=sys.stderr, flush=True)
         body = report()
         print(body, f"({time.monotonic() - start:.0f} s)", sep="\n", flush=True)
-        write({**written(), title: body.strip()})
+        write({**written(), title: f"{_machine()}\n\n{body.strip()}"})
     print(f"written: {RESULTS}", file=sys.stderr)
 
 
@@ -74,13 +74,16 @@ def write(parts: dict[str, str]) -> None:
     RESULTS.write_text("\n".join(text), encoding="utf-8")
 
 
+def _machine() -> str:
+    version = importlib.metadata.version("torch")
+    return f"*{os.cpu_count()} cores, {processor()}, Python {platform.python_version()}, torch {version}.*"
+
+
 def _head() -> str:
     return (
         "# Speed\n\n"
-        f"Written by `make bench` on {os.cpu_count()} cores, {processor()}, "
-        f"Python {platform.python_version()}, torch {importlib.metadata.version('torch')}, one thread. "
-        "Every section is a run of its own, and all its ratios are within that run; CPU seconds, not "
-        "wall-clock time, unless a column says so. "
+        "Written by `make bench`, with one thread. Every section is a run of its own, and all its ratios are "
+        "within that run; CPU seconds, not wall-clock time, unless a column says so. "
         '"The loop" is the published algorithm, one victim at a time (`benchmarks/plain.py`). '
         "Success: MSE below 1e-3.\n"
     )

@@ -46,7 +46,7 @@ class Row:
 
 VICTIMS = {1: 8, 4: 4, 8: 2}
 """How many of each batch size: a large batch takes as much longer as it has images."""
-NETWORKS = (("convnet", 0, 4, 300), ("resnet18", 16, 4, 100), ("resnet18", 64, 2, 60))
+NETWORKS = (("convnet", 0, 4, 300), ("resnet18", 16, 4, 100), ("resnet18", 64, 2, 30))
 """Architecture, width, passes of the training, iterations."""
 ROWS = [
     Row(model, width, trained, data, *each, iterations)
