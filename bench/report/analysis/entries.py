@@ -248,8 +248,10 @@ class Group:
     @property
     def headline(self) -> str:
         """What the worst case of this setting is taken over."""
-        attacks = f"the {self.attacked} attacks of {self.suite}" if self.suite else "its attacks"
-        return f"worst of {attacks}"
+        if not self.suite:
+            return "worst of its attacks"
+        count = "one attack" if self.attacked == 1 else f"{self.attacked} attacks"
+        return f"worst of the {count} of {self.suite}"
 
     @property
     def key(self) -> str:
