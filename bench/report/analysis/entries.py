@@ -248,10 +248,8 @@ class Group:
     @property
     def headline(self) -> str:
         """What the worst case of this setting is taken over."""
-        if not self.suite:
-            return "worst of its attacks"
         count = "one attack" if self.attacked == 1 else f"{self.attacked} attacks"
-        return f"worst of the {count} of {self.suite}"
+        return f"worst of the {count} of {self.suite}" if self.suite else "worst of its attacks"
 
     @property
     def key(self) -> str:
