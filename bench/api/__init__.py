@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from bench.api.gradients import Gradients
     from bench.api.observation import GradientObservation
     from bench.api.released import ModelObservation
+    from bench.api.rows import (
+        Bytes,
+        as_splits,
+        check_digest,
+        checked_prefix,
+        ordered_rows,
+        padded,
+        shuffled_parts,
+    )
     from bench.api.smashed import Query, Session, SmashedObservation
     from bench.api.threat import Access, Adversary, Channel, Checkpoint, ThreatModel
     from bench.api.transform import Imitation, InputTransform
@@ -57,6 +66,13 @@ _HOME = {
     "GradientObservation": "observation",
     "Gradients": "observation",
     "ModelObservation": "released",
+    "Bytes": "rows",
+    "as_splits": "rows",
+    "check_digest": "rows",
+    "checked_prefix": "rows",
+    "ordered_rows": "rows",
+    "padded": "rows",
+    "shuffled_parts": "rows",
     "Query": "smashed",
     "Session": "smashed",
     "SmashedObservation": "smashed",
@@ -75,6 +91,7 @@ __all__ = [
     "Attack",
     "BaseAttack",
     "BenchError",
+    "Bytes",
     "Channel",
     "Checkpoint",
     "DataMissing",
@@ -101,10 +118,16 @@ __all__ = [
     "Splits",
     "ThreatModel",
     "UsageError",
+    "as_splits",
+    "check_digest",
+    "checked_prefix",
     "data_folder",
     "find_data",
+    "ordered_rows",
+    "padded",
     "per_victim",
     "searched",
+    "shuffled_parts",
 ]
 
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import pad
 
-from bench.api import BenchError, DataMissing, Dataset, ImageSet, Splits, UsageError, data_folder, find_data
+from bench.api import (
+    BenchError,
+    Bytes,
+    DataMissing,
+    Dataset,
+    Splits,
+    as_splits,
+    check_digest,
+    checked_prefix,
+    data_folder,
+    find_data,
+    ordered_rows,
+    padded,
+    shuffled_parts,
+)
 from bench.api.cards import DatasetCard, read_card
 
 
@@ -42,9 +52,6 @@ PINNED = ("pneumoniamnist", 28)
 """Whose digest the card has."""
 PARTS = ("train", "val", "test")
 """The official splits, which are read in this order and then treated as one."""
-NETWORKS = 8
-"""Sides are padded to a multiple of it, as the networks need it."""
-Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 class MedMnist(Dataset):
@@ -68,13 +75,10 @@ class MedMnist(Dataset):
         """
         self.subset, self.size, self.root = subset, size, root
         self.sizes = [private, test, auxiliary]
-        if digest and (len(digest) < 12 or set(digest) - set("0123456789abcdef")):
-            raise UsageError("dataset medmnist: digest: give the first 12 or more hexadecimal digits of it")
-        self.digest = digest
+        self.digest = checked_prefix(digest, "medmnist")
         kind = SUBSETS[subset]
-        side = -(-size // NETWORKS) * NETWORKS
         self.num_classes = kind.classes
-        self.image_shape = (kind.channels, side, side)
+        self.image_shape = (kind.channels, padded(size), padded(size))
 
     def splits(self, *, seed: int) -> Splits:
         """Three parts of all distinct images, shuffled together; no two images are equal.
@@ -85,28 +89,16 @@ class MedMnist(Dataset):
             BenchError: the file is torn, or holds other images than the digest says.
         """
         pixels, labels = self._load()
-        if sum(self.sizes) > len(labels):
-            raise UsageError(
-                f"dataset medmnist: private + test + auxiliary are {sum(self.sizes)} images, {self.subset} "
-                f"has {len(labels)} distinct ones"
-            )
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-        parts = order[: sum(self.sizes)].split(self.sizes)
-        private, test, auxiliary = (ImageSet(self._images(pixels[part]), labels[part]) for part in parts)
-        return Splits(private_train=private, private_test=test, auxiliary=auxiliary)
+        return as_splits(
+            pixels,
+            labels,
+            shuffled_parts(len(labels), self.sizes, seed=seed, name=f"medmnist, {self.subset}"),
+        )
 
     def missing(self) -> str:
         """Why the file is not here, and what helps; empty where it is."""
         path = self._path()
         return "" if path.is_file() else f"medmnist: there is no {path}; {self._fix()}"
-
-    def _images(self, pixels: Tensor) -> Tensor:
-        """Float32 ``[M, C, H, W]`` in [0, 1] of bytes ``[M, S, S]`` or ``[M, S, S, C]``."""
-        channels, side, _ = self.image_shape
-        planes = pixels.reshape(len(pixels), self.size, self.size, channels).permute(0, 3, 1, 2).float() / 255
-        before = (side - self.size) // 2
-        after = side - self.size - before
-        return pad(planes, (before, after, before, after)).contiguous()
 
     @property
     def _name(self) -> str:
@@ -127,45 +119,20 @@ class MedMnist(Dataset):
             "$BENCH_DATA/medmnist, or name its folder: medmnist[root=DIR]"
         )
 
-    def _load(self) -> tuple[Tensor, Tensor]:
-        """Distinct images as bytes ``[M, S, S]`` or ``[M, S, S, C]`` and labels ``[M]``, sorted by digest.
-
-        An image that occurs with two labels is dropped, since one of them is wrong.
-        """
+    def _load(self) -> tuple[Bytes, list[int]]:
+        """Distinct images as bytes ``[M, S, S]`` or ``[M, S, S, C]`` and labels, in one order."""
         if why := self.missing():
             raise DataMissing(why)
         pixels, labels = self._read(self._path())
-        names = [hashlib.sha256(image.tobytes()).digest() for image in pixels]
-        order = sorted(range(len(names)), key=lambda row: (names[row], int(labels[row])))
-        self._check(b"".join(names[row] + bytes([int(labels[row])]) for row in order))
-        known: dict[bytes, set[int]] = {}
-        for row in order:
-            known.setdefault(names[row], set()).add(int(labels[row]))
-        kept = [
-            row
-            for before, row in zip([None, *order], order, strict=False)
-            if len(known[names[row]]) == 1 and (before is None or names[before] != names[row])
-        ]
-        return torch.from_numpy(pixels[kept]), torch.from_numpy(labels[kept]).long()
-
-    def _check(self, rows: bytes) -> None:
-        """Compares the digest of all rows with the one that is expected."""
-        found, wanted = hashlib.sha256(rows).hexdigest(), self.digest
+        rows = ordered_rows((image.tobytes() for image in pixels), labels)
+        wanted = self.digest
         if (self.subset, self.size) == PINNED and not wanted:
             wanted = cast("DatasetCard", read_card(Path(__file__).with_name("card.toml"), "dataset")).sha256
-        if not wanted:
-            raise BenchError(
-                f"medmnist: no digest of {self._name} is known here; your file has {found}: check that it "
-                f"is the official one, then name it: digest={found[:16]}"
-            )
-        if not found.startswith(wanted):
-            raise BenchError(
-                f"medmnist: the digest of {self._path()} is {found}, expected {wanted}: these are other "
-                f"images; {self._fix()}"
-            )
+        check_digest(rows.digest, wanted, name="medmnist", files=self._path(), fix=self._fix())
+        return pixels[rows.kept], [labels[row] for row in rows.kept]
 
-    def _read(self, path: Path) -> tuple[Bytes, Bytes]:
-        """All images and labels ``[M]`` of the official splits, one after another."""
+    def _read(self, path: Path) -> tuple[Bytes, list[int]]:
+        """All images and labels of the official splits, one after another."""
         wanted = (self.size, self.size) + ((3,) if self.image_shape[0] == 3 else ())
         sides = ", ".join(map(str, wanted))
         pixels, labels = [], []
@@ -184,4 +151,4 @@ class MedMnist(Dataset):
                     f"{classes.shape} {classes.dtype}, expected (M, {sides}) and (M, 1) uint8, labels below "
                     f"{self.num_classes}; {self._fix()}"
                 )
-        return np.concatenate(pixels), np.concatenate(labels)[:, 0]
+        return np.concatenate(pixels), np.concatenate(labels)[:, 0].tolist()

@@ -1,0 +1,93 @@
+"""Rows: an order of their own, no row twice, and parts that a seed cuts."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.api import (
+    BenchError,
+    UsageError,
+    as_splits,
+    check_digest,
+    checked_prefix,
+    ordered_rows,
+    padded,
+    shuffled_parts,
+)
+
+ROWS = st.lists(st.tuples(st.binary(min_size=1, max_size=2), st.integers(0, 255)), max_size=20)
+
+
+@given(ROWS, st.randoms())
+def test_rows_and_their_digest_do_not_depend_on_the_order_they_come_in(
+    rows: list[tuple[bytes, int]], chance: random.Random
+) -> None:
+    turned = list(rows)
+    chance.shuffle(turned)
+    one, other = (ordered_rows([item for item, _ in some], [n for _, n in some]) for some in (rows, turned))
+    assert one.digest == other.digest
+    assert [rows[row] for row in one.kept] == [turned[row] for row in other.kept]
+
+
+@given(ROWS)
+def test_each_row_is_kept_once_and_those_with_two_labels_never(rows: list[tuple[bytes, int]]) -> None:
+    labels: dict[bytes, set[int]] = {}
+    for item, label in rows:
+        labels.setdefault(item, set()).add(label)
+    kept = [rows[row] for row in ordered_rows([item for item, _ in rows], [n for _, n in rows]).kept]
+    assert sorted(kept) == sorted((item, *found) for item, found in labels.items() if len(found) == 1)
+
+
+def test_the_digest_is_that_of_sorted_names_and_labels() -> None:
+    names = sorted(
+        hashlib.sha256(item).digest() + bytes([n]) for item, n in [(b"a", 3), (b"b", 0), (b"b", 0)]
+    )
+    assert ordered_rows([b"b", b"a", b"b"], [0, 3, 0]).digest == hashlib.sha256(b"".join(names)).hexdigest()
+
+
+def test_a_digest_is_compared_with_what_is_known_of_it() -> None:
+    asked = {"name": "mine", "files": "here.npz", "fix": "get others"}
+    check_digest("ab" * 32, "ab" * 6, **asked)
+    with pytest.raises(BenchError, match=r"mine.*here\.npz.*digest=(ab){8}"):
+        check_digest("ab" * 32, "", **asked)
+    with pytest.raises(BenchError, match=r"here\.npz.*ab.*cd.*get others"):
+        check_digest("ab" * 32, "cd" * 32, **asked)
+    assert checked_prefix("", "mine") == "" and checked_prefix("ab" * 6, "mine") == "ab" * 6
+    for wrong in ("abc", "AB" * 32):
+        with pytest.raises(UsageError, match="mine: digest"):
+            checked_prefix(wrong, "mine")
+
+
+def test_parts_are_disjoint_and_the_beginning_of_larger_ones() -> None:
+    small, large = (shuffled_parts(50, [size, 10, 5], seed=3, name="mine") for size in (10, 35))
+    assert [len(part) for part in small] == [10, 10, 5]
+    assert len(torch.cat(large).unique()) == 50
+    assert torch.equal(small[0], large[0][:10])
+    assert not torch.equal(shuffled_parts(50, [10, 10, 5], seed=4, name="mine")[0], small[0])
+    with pytest.raises(UsageError, match=r"mine.*51.*50"):
+        shuffled_parts(50, [36, 10, 5], seed=3, name="mine")
+
+
+@pytest.mark.parametrize(("shape", "wanted"), [((9, 10), (1, 16, 16)), ((8, 16, 3), (3, 8, 16))])
+def test_images_are_bytes_over_255_in_the_middle_of_black(
+    shape: tuple[int, ...], wanted: tuple[int, int, int]
+) -> None:
+    pixels = np.random.default_rng(0).integers(1, 256, (6, *shape), dtype=np.uint8)
+    parts = [torch.tensor(rows) for rows in ([4, 0], [2], [1, 3])]
+    found = as_splits(pixels, [0, 1, 2, 3, 4, 5], parts)
+    assert found.private_train.labels.tolist() == [4, 0]
+    images = found.auxiliary.images
+    assert images.shape == (2, *wanted) and images.dtype == torch.float32
+    top, left = ((padded(side) - side) // 2 for side in shape[:2])
+    inner = images[..., top : top + shape[0], left : left + shape[1]]
+    assert np.array_equal(
+        (inner * 255).round().byte().permute(0, 2, 3, 1).numpy().reshape(2, *shape), pixels[[1, 3]]
+    )
+    assert images.sum() == pytest.approx(inner.sum().item())
