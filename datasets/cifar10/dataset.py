@@ -13,7 +13,6 @@ import numpy as np
 
 from bench.api import (
     BenchError,
-    Bytes,
     DataMissing,
     Dataset,
     Splits,
@@ -88,12 +87,18 @@ class Cifar10(Dataset):
         """Why the files of this copy are not here, and what helps; empty where they are. Reads none."""
         if self._place() is not None:
             return ""
-        places = ", ".join(map(str, self._places()))
-        return f"cifar10: neither {ARCHIVE} nor {FILES[0]} of the {self.copy} copy is in {places}; {self._fix()}"
+        places = ", ".join(str(path) for path in self._places() if path.name != ARCHIVE)
+        sizes = " or ".join(str(count * ROW) for count in dict.fromkeys(COUNTS[self.copy]))
+        archive = f", nor {ARCHIVE}" if self.copy == "official" else ""
+        return (
+            f"cifar10: no {FILES[0]} ... {FILES[-1]} of {sizes} bytes{archive} are in {places}; {self._fix()}"
+        )
 
     def _fix(self) -> str:
         if self.copy == "jpeg":
-            return f"put the copy into $BENCH_DATA/<any name>/{FOLDER}, or name it: cifar10[copy=jpeg,root=DIR]"
+            return (
+                f"put the copy into $BENCH_DATA/<any name>/{FOLDER}, or name it: cifar10[copy=jpeg,root=DIR]"
+            )
         return "fetch the official archive: bench data get cifar10; or name its folder: cifar10[root=DIR]"
 
     def _places(self) -> Iterator[Path]:
