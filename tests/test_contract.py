@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,8 +57,11 @@ def test_no_plugin_is_broken(kind: Kind) -> None:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder for those plug-ins that are made of the user's files."""
-    return str(photographs(tmp_path_factory.mktemp("user") / "photos", 330))
+    """A folder for those plug-ins that are made of the user's files: pictures, and arrays in one file."""
+    folder = photographs(tmp_path_factory.mktemp("user") / "photos", 330)
+    pixels = np.random.default_rng(0).integers(0, 256, (330, 28, 28), dtype=np.uint8)
+    np.savez(folder / "arrays.npz", images=pixels, labels=np.arange(330) % 3)
+    return str(folder)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""Labelled images in one ``.npz`` file, as public sets can be kept, or one's own."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.lib import format as npy
+
+from bench.api import (
+    Bytes,
+    Dataset,
+    Splits,
+    UsageError,
+    as_splits,
+    find_data,
+    ordered_rows,
+    padded,
+    searched,
+    shuffled_parts,
+)
+from bench.api.cards import too_small
+
+FEWEST, FEWEST_OF_A_PART = 250, 64
+SHARES = (0.5, 0.2)
+MOST_CLASSES = 256
+Array = np.ndarray[Any, np.dtype[Any]]
+TORN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+class Arrays(Dataset):
+    """Images and labels from a file of NumPy arrays."""
+
+    def __init__(self, *, path: str = "", private: int = 0, test: int = 0, auxiliary: int = 0) -> None:
+        """Reads the labels, and of the images their shape only.
+
+        Raises:
+            UsageError: there is no such file, or it does not hold what it should.
+        """
+        self.sizes = [private, test, auxiliary]
+        if any(0 < size < FEWEST_OF_A_PART for size in self.sizes):
+            raise _wrong(
+                f"private, test, auxiliary are {self.sizes}: give each {FEWEST_OF_A_PART} or more, or 0"
+            )
+        self.path = _file(path)
+        count, height, width, channels = _shape(self.path)
+        self.labels = _labels(self.path, count)
+        self.num_classes = max(self.labels) + 1
+        self.image_shape = (channels, padded(height), padded(width))
+        if why := too_small(self.image_shape):
+            raise _wrong(f"{self.path}: {why}")
+
+    def splits(self, *, seed: int) -> Splits:
+        """Three parts of all distinct images, shuffled together: by default half, a fifth and the rest.
+
+        Raises:
+            UsageError: the file is torn, or there are too few images.
+        """
+        pixels = cast("Bytes", _read(self.path, "images"))
+        rows = ordered_rows((image.tobytes() for image in pixels), self.labels)
+        count = len(rows.kept)
+        if count < FEWEST:
+            raise _wrong(f"{self.path} holds {count} distinct images with one label, {FEWEST} are the least")
+        private, test = (size or int(share * count) for size, share in zip(self.sizes, SHARES, strict=False))
+        sizes = [private, test, self.sizes[2] or max(count - private - test, FEWEST_OF_A_PART)]
+        parts = shuffled_parts(count, sizes, seed=seed, name="arrays")
+        return as_splits(pixels[rows.kept], [self.labels[row] for row in rows.kept], parts)
+
+
+def _wrong(what: str) -> UsageError:
+    return UsageError(f"dataset arrays: {what}")
+
+
+def _file(path: str) -> Path:
+    """The file that the user names, or the only one in the folder that the user names."""
+    if not path:
+        raise _wrong("name your file: -D 'arrays[path=FILE.npz]'")
+    found = find_data(path)
+    held = sorted(found.glob("*.npz")) if found.is_dir() else [found]
+    if len(held) != 1 or not held[0].is_file():
+        what = f"holds {len(held)} files .npz, name one of them" if found.is_dir() else "is no file"
+        raise _wrong(f"path: {path} {what} ({searched()})")
+    return held[0]
+
+
+def _read(path: Path, name: str) -> Array:
+    """One array of the file; nothing is unpickled."""
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return cast("Array", held[name])
+    except TORN as error:
+        raise _wrong(f"{path}: {name} cannot be read: {error}") from None
+
+
+def _shape(path: Path) -> tuple[int, int, int, int]:
+    """N, H, W and C of the images, from the head of their array."""
+    try:
+        with zipfile.ZipFile(path) as held, held.open("images.npy") as file:
+            version = npy.read_magic(file)
+            head = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, kind = head(file)
+    except TORN as error:
+        raise _wrong(f"{path}: images cannot be read: {error}") from None
+    full = shape if len(shape) == 4 else (*shape, 1)
+    if kind != np.uint8 or len(full) != 4 or full[3] not in (1, 3):
+        raise _wrong(
+            f"{path}: images are {shape} {kind}, expected uint8 [N, H, W] for grey or [N, H, W, 3] for colour"
+        )
+    return cast("tuple[int, int, int, int]", full)
+
+
+def _labels(path: Path, count: int) -> list[int]:
+    """Class numbers of all images: the labels that occur are numbered from 0 in ascending order."""
+    labels = _read(path, "labels")
+    if labels.shape != (count,) or labels.dtype.kind not in "iu" or not count:
+        raise _wrong(f"{path}: labels are {labels.shape} {labels.dtype}, expected {count} whole numbers [N]")
+    names = _names(path)
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or (names and high >= names):
+        known = f"0..{names - 1}, as `classes` has {names} names" if names else "0 or more"
+        raise _wrong(f"{path}: labels are from {low} to {high}, expected {known}")
+    found, numbers = np.unique(labels, return_inverse=True)
+    if not 2 <= len(found) <= MOST_CLASSES:
+        raise _wrong(f"{path}: {len(found)} different labels, expected 2 to {MOST_CLASSES}")
+    return cast("list[int]", numbers.tolist())
+
+
+def _names(path: Path) -> int:
+    """How many names the file gives to its classes; 0 where it names none."""
+    with zipfile.ZipFile(path) as held:
+        if "classes.npy" not in held.namelist():
+            return 0
+    names = _read(path, "classes")
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise _wrong(f"{path}: classes are {names.shape} {names.dtype}, expected a list of texts")
+    return len(names)
