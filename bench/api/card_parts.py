@@ -71,6 +71,19 @@ class Parameter(Strict):
         return self
 
 
+class Download(Strict):
+    """A file that `bench data get` fetches; a run never does."""
+
+    url: NonEmpty
+    """Where the official source has it."""
+    md5: str = Field(pattern=r"^[0-9a-f]{32}$")
+    """What the official source says of it; another file is refused."""
+    file: str = Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")
+    """Where the data set looks for it, below `$BENCH_DATA`."""
+    when: dict[str, Value] = Field(default_factory=dict)
+    """The values of parameters that it is for; all, if empty."""
+
+
 class Claim(Strict):
     """A published figure, to be set beside ours."""
 

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench.api.card_parts import Claim, Floor, NonEmpty, Parameter, Strict, Value
+from bench.api.card_parts import Claim, Download, Floor, NonEmpty, Parameter, Strict, Value
 from bench.api.errors import PluginError
 from bench.api.threat import Access, Adversary, Channel
 from bench.search_path import channel_names
@@ -31,6 +31,7 @@ __all__ = [
     "Claim",
     "DatasetCard",
     "DefenseCard",
+    "Download",
     "Floor",
     "Kind",
     "Parameter",
@@ -163,6 +164,8 @@ class DatasetCard(_Card):
     """Where the files come from, and how to get them."""
     pictures: bool = True
     """False where published folders may hold no image of it and no reconstruction, only numbers."""
+    downloads: tuple[Download, ...] = ()
+    """One table `[[downloads]]` for each file that can be fetched; without any, `source` has to help."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """One table `[parameters.NAME]` for each keyword-only argument of the constructor."""
     num_classes: int | None = Field(default=None, ge=2, validate_default=True)

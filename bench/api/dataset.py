@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
@@ -62,6 +63,10 @@ class Dataset(ABC):
     def missing(self) -> str:
         """Why its files are not where they should be, and what helps; empty if they are. Reads none."""
         return ""
+
+    def place(self) -> Path | None:
+        """The file or folder that it reads, or would; None where a package brings its files. Reads none."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ _BY_CHANNEL = {
 """Methods of the cell's channel that a stage calls."""
 _PROSE = {
     *("title", "paper", "authors", "year", "url", "notes", "claims", "parameters", "floor"),
-    *("gpu_memory_mb", "max_batch_size", "max_batch_reason", "adversaries", "channels"),
+    *("downloads", "gpu_memory_mb", "max_batch_size", "max_batch_reason", "adversaries", "channels"),
 }
 """Fields of a card that change no result; parameters enter with their values."""
 

@@ -26,6 +26,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "A defense": cards.DefenseCard,
     "A data set": cards.DatasetCard,
     "`[parameters.NAME]`": cards.Parameter,
+    "`[[downloads]]`": cards.Download,
     "`[floor]`": cards.Floor,
     "`[[claims]]`": cards.Claim,
 }

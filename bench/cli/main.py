@@ -15,6 +15,7 @@ from bench.cli.audit import audit
 from bench.cli.catalogue import list_command
 from bench.cli.check import check
 from bench.cli.compare import compare
+from bench.cli.data import data
 from bench.cli.doctor import doctor
 from bench.cli.folders import clean, merge
 from bench.cli.new import new
@@ -83,7 +84,7 @@ def main() -> None:
 
 COMMANDS = (
     run, list_command, show, status, report, compare, new, check, audit, verify, publish, merge, clean,
-    doctor,
+    doctor, data,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

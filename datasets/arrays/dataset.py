@@ -53,6 +53,10 @@ class Arrays(Dataset):
         if why := too_small(self.image_shape):
             raise _wrong(f"{self.path}: {why}")
 
+    def place(self) -> Path:
+        """The file."""
+        return self.path
+
     def splits(self, *, seed: int) -> Splits:
         """Three parts of all distinct images, shuffled together: by default half, a fifth and the rest.
 

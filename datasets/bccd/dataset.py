@@ -81,22 +81,23 @@ class Bccd(Dataset):
         if why := self.missing():
             raise DataMissing(why)
         cells = [
-            cell for path in sorted((self._folder() / "Annotations").glob("*.xml")) for cell in _cells(path)
+            cell for path in sorted((self.place() / "Annotations").glob("*.xml")) for cell in _cells(path)
         ]
         rows = ordered_rows((cell.identity for cell in cells), [cell.label for cell in cells])
         card = cast("DatasetCard", read_card(Path(__file__).with_name("card.toml"), "dataset"))
-        check_digest(rows.digest, card.sha256, name="bccd", files=self._folder(), fix=FIX)
+        check_digest(rows.digest, card.sha256, name="bccd", files=self.place(), fix=FIX)
         kept = list(self._balanced([cells[row] for row in rows.kept]))
         return as_splits(self._crops(kept), [cell.label for cell in kept], _by_photograph(kept, seed))
 
     def missing(self) -> str:
         """Why the folders are not here, and what helps; empty where they are."""
         absent = [
-            path for name in ("Annotations", "JPEGImages") if not (path := self._folder() / name).is_dir()
+            path for name in ("Annotations", "JPEGImages") if not (path := self.place() / name).is_dir()
         ]
         return f"bccd: there is no {absent[0]}; {FIX}" if absent else ""
 
-    def _folder(self) -> Path:
+    def place(self) -> Path:
+        """The user's folder, or that below ``$BENCH_DATA``."""
         return find_data(self.root) if self.root else (data_folder() or Path("$BENCH_DATA")) / "BCCD"
 
     def _balanced(self, cells: list[Cell]) -> Iterator[Cell]:

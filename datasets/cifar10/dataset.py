@@ -83,6 +83,10 @@ class Cifar10(Dataset):
         parts = shuffled_parts(len(found.kept), self.sizes, seed=seed, name="cifar10")
         return as_splits(images, [labels[row] for row in found.kept], parts)
 
+    def place(self) -> Path | None:
+        """The archive or the folder of the six files; where the first belongs if there is neither."""
+        return self._place() or next(self._places())
+
     def missing(self) -> str:
         """Why the files of this copy are not here, and what helps; empty where they are. Reads none."""
         if self._place() is not None:

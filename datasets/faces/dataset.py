@@ -57,21 +57,22 @@ class Faces(Dataset):
         people = [person for person, _ in _names()]
         rows = ordered_rows((picture.tobytes() for picture in pictures), people)
         card = cast("DatasetCard", read_card(Path(__file__).with_name("card.toml"), "dataset"))
-        check_digest(rows.digest, card.sha256, name="faces", files=self._folder(), fix=FIX)
+        check_digest(rows.digest, card.sha256, name="faces", files=self.place(), fix=FIX)
         pixels = np.stack([self._face(pictures[row]) for row in rows.kept])
         labels = [people[row] for row in rows.kept]
         return as_splits(pixels, labels, _stratified(labels, seed))
 
     def missing(self) -> str:
         """Why the folder is not here, and what helps; empty where it is."""
-        first = self._folder() / "s1"
+        first = self.place() / "s1"
         return "" if first.is_dir() else f"faces: there is no {first}; {FIX}"
 
-    def _folder(self) -> Path:
+    def place(self) -> Path:
+        """The user's folder, or that below ``$BENCH_DATA``."""
         return find_data(self.root) if self.root else (data_folder() or Path("$BENCH_DATA")) / "orl_faces"
 
     def _read(self, person: int, number: int) -> Image.Image:
-        path = self._folder() / f"s{person + 1}" / f"{number + 1}.pgm"
+        path = self.place() / f"s{person + 1}" / f"{number + 1}.pgm"
         try:
             with Image.open(path) as file:
                 picture = file.copy()

@@ -26,9 +26,9 @@ COUNTS = {"train": 60_000, "t10k": 10_000}
 MAGIC = {"images-idx3": 0x803, "labels-idx1": 0x801}
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 FIX = (
-    "install Debian's files (apt install dataset-fashion-mnist), put the four files into "
-    "$BENCH_DATA/fashion_mnist or name their folder (fashion_mnist[root=DIR]), or let torchvision fetch them "
-    "once (fashion_mnist[root=DIR,download=true])"
+    "fetch them (bench data get fashion_mnist), install Debian's files (apt install dataset-fashion-mnist), "
+    "put the four files into $BENCH_DATA/fashion_mnist or name their folder (fashion_mnist[root=DIR]), or "
+    "let torchvision fetch them once (fashion_mnist[root=DIR,download=true])"
 )
 REPLACE = f"remove it, then {FIX}"
 
@@ -74,6 +74,16 @@ class FashionMnist(Dataset):
         parts = order[: sum(self.sizes)].split(self.sizes)
         private, test, auxiliary = (ImageSet(_images(pixels[part]), classes[part].long()) for part in parts)
         return Splits(private_train=private, private_test=test, auxiliary=auxiliary)
+
+    def place(self) -> Path:
+        """The folder of the four files."""
+        return _folder(self.root, download=False)
+
+    def missing(self) -> str:
+        """Why none of the files is here, and what helps; empty where one is, or where they are fetched."""
+        if self.download or any(self.place().glob(FILES)):
+            return ""
+        return f"fashion_mnist: there are no files {FILES} in {self.place()}; {FIX}"
 
 
 def _images(pixels: Tensor) -> Tensor:

@@ -33,6 +33,10 @@ class Folder(Dataset):
         self.num_classes = len(classes)
         self.image_shape = (channels, size, size)
 
+    def place(self) -> Path:
+        """The folder."""
+        return self.root
+
     def splits(self, *, seed: int) -> Splits:
         """Half of the images to private training, a fifth to private testing, the rest auxiliary.
 

@@ -97,7 +97,7 @@ class MedMnist(Dataset):
 
     def missing(self) -> str:
         """Why the file is not here, and what helps; empty where it is."""
-        path = self._path()
+        path = self.place()
         return "" if path.is_file() else f"medmnist: there is no {path}; {self._fix()}"
 
     @property
@@ -105,7 +105,7 @@ class MedMnist(Dataset):
         """The official name: only files of 28 pixels do not tell their size."""
         return f"{self.subset}.npz" if self.size == 28 else f"{self.subset}_{self.size}.npz"
 
-    def _path(self) -> Path:
+    def place(self) -> Path:
         """The user's file or folder; without one, ``$BENCH_DATA/medmnist``."""
         if not self.root:
             known = data_folder() or Path("$BENCH_DATA")
@@ -114,21 +114,19 @@ class MedMnist(Dataset):
         return named / self._name if named.is_dir() else named
 
     def _fix(self) -> str:
-        return (
-            f"download the official {self._name} (https://medmnist.com) into "
-            "$BENCH_DATA/medmnist, or name its folder: medmnist[root=DIR]"
-        )
+        other = "" if (self.subset, self.size) == PINNED else f"[subset={self.subset},size={self.size}]"
+        return f"fetch the official file (bench data get 'medmnist{other}') or name yours: medmnist[root=DIR]"
 
     def _load(self) -> tuple[Bytes, list[int]]:
         """Distinct images as bytes ``[M, S, S]`` or ``[M, S, S, C]`` and labels, in one order."""
         if why := self.missing():
             raise DataMissing(why)
-        pixels, labels = self._read(self._path())
+        pixels, labels = self._read(self.place())
         rows = ordered_rows((image.tobytes() for image in pixels), labels)
         wanted = self.digest
         if (self.subset, self.size) == PINNED and not wanted:
             wanted = cast("DatasetCard", read_card(Path(__file__).with_name("card.toml"), "dataset")).sha256
-        check_digest(rows.digest, wanted, name="medmnist", files=self._path(), fix=self._fix())
+        check_digest(rows.digest, wanted, name="medmnist", files=self.place(), fix=self._fix())
         return pixels[rows.kept], [labels[row] for row in rows.kept]
 
     def _read(self, path: Path) -> tuple[Bytes, list[int]]:

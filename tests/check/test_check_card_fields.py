@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.api.cards import AttackCard, Claim, DatasetCard, DefenseCard, Floor, Parameter
+from bench.api.cards import AttackCard, Claim, DatasetCard, DefenseCard, Download, Floor, Parameter
 from bench.check.card_fields import markdown, meanings
 from bench.text import BEGIN, rewritten
 
 PAGE = Path(__file__).parents[2] / "docs" / "cards.md"
-MODELS = [AttackCard, DefenseCard, DatasetCard, Parameter, Floor, Claim]
+MODELS = [AttackCard, DefenseCard, DatasetCard, Parameter, Download, Floor, Claim]
 
 
 def test_the_page_is_that_of_today() -> None:
