@@ -114,8 +114,9 @@ class MedMnist(Dataset):
         return named / self._name if named.is_dir() else named
 
     def _fix(self) -> str:
-        other = "" if (self.subset, self.size) == PINNED else f"[subset={self.subset},size={self.size}]"
-        return f"fetch the official file (bench data get 'medmnist{other}') or name yours: medmnist[root=DIR]"
+        plain = (self.subset, self.size) == PINNED
+        name = "medmnist" if plain else f"'medmnist[subset={self.subset},size={self.size}]'"
+        return f"fetch the official file (bench data get {name}) or name yours: medmnist[root=DIR]"
 
     def _load(self) -> tuple[Bytes, list[int]]:
         """Distinct images as bytes ``[M, S, S]`` or ``[M, S, S, C]`` and labels, in one order."""

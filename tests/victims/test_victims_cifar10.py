@@ -13,7 +13,11 @@ import pytest
 import torch
 
 from bench.api import BenchError, DataMissing, Dataset, ImageSet, UsageError
-from bench.plugins import build_dataset, dataset_card
+from bench.api.cards import Value
+from bench.check.findings import Verdict
+from bench.check.place import Subject
+from bench.check.run import promises, try_promise
+from bench.plugins import build_dataset, dataset_card, find
 from tests.real_data import needs, real
 
 CIFAR = import_module("bench.datasets.cifar10.dataset")
@@ -155,3 +159,12 @@ def test_the_jpeg_copy_is_that_of_the_card(monkeypatch: pytest.MonkeyPatch) -> N
     found = parts(data)
     assert [len(part) for part in found] == [5000, 2000, 5000]
     assert all(part.labels.bincount().min() > len(part) / 13 for part in found)
+
+
+@needs("cifar-10-jpeg/cifar-10-batches-bin")
+@pytest.mark.parametrize("name", [name for name in promises("dataset") if name != "imports"])
+def test_the_jpeg_copy_keeps_every_promise(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CIFAR, "COUNTS", {"jpeg": [2_000] * 5 + [5_000], "official": [10_000] * 6})
+    parameters: dict[str, Value] = {"copy": "jpeg", "root": str(real("cifar-10-jpeg"))}
+    item = try_promise(name, Subject("dataset", "cifar10", find("dataset", "cifar10").folder, parameters))
+    assert item.verdict is Verdict.OK, item.message
