@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from contextlib import suppress
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,6 +115,8 @@ def _fetch(url: str, place: Path, md5: str) -> None:
     Raises:
         BenchError: the source does not answer, or has another file.
     """
+    import hashlib
+    from http.client import HTTPException
     from urllib.request import urlopen
 
     from bench.api.errors import BenchError
