@@ -101,10 +101,10 @@ def _print(result: Verification, draw: int) -> None:
         agree = sum(one.agrees for one in found)
         rows.append((badge, len(found), f"{agree} agree", f"{equal} to the last digit"))
     click.echo(columns(rows))
-    for then, now in sorted({one.kernels for one in result.cells if one.kernels}):
+    for then, now in sorted({one.processors for one in result.cells if one.processors}):
         click.echo(
-            f"measured with {then or 'unknown'} kernels, again with {now}: training rounds otherwise there, "
-            "and a cell of few images may end elsewhere; a machine of the same kind gives the same digits"
+            f"measured on {clean(then)}, again on {clean(now)}: training rounds otherwise there, and a cell "
+            "of few images may end elsewhere; a machine of the same kind gives the same digits"
         )
     click.echo(f"the draw has --seed {draw}")
     if result.independent is not None:

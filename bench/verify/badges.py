@@ -29,8 +29,8 @@ class Verified:
     record: Record
     badge: Badge
     agreement: Agreement
-    kernels: tuple[str, str] | None = None
-    """Where they differ, the instruction sets of torch's kernels: when it was recorded, and now."""
+    processors: tuple[str, str] | None = None
+    """Where they differ, processor and instruction set of torch's kernels: when it was recorded, and now."""
 
     @property
     def title(self) -> str:

@@ -23,6 +23,7 @@ from bench.matrix.cells import Cell
 from bench.records.files import default_cache, sha256
 from bench.records.outcome import Failure, Keys, Outcome
 from bench.records.record import Record, Status
+from bench.records.record_fields import Provenance
 from bench.records.results import Results
 from bench.records.sheet_check import sheet_agrees
 from bench.verify.agreement import Agreement, same_results, same_scores
@@ -263,8 +264,13 @@ def _compared(recorded: Outcome, again: Outcome | Failure | None, badge: Badge) 
             reason = "; ".join(filter(None, (found.reason, *wrong)))
             found = replace(found, agrees=False, identical=False, reason=reason)
         identical = found.identical and equal(recorded.record, measured)
-        then, now = (one.provenance.instructions for one in (recorded.record, measured))
-        kernels = (then, now) if then != now else None
-        return Verified(recorded.record, badge, replace(found, identical=identical), kernels)
+        then, now = (_processor(one.provenance) for one in (recorded.record, measured))
+        processors = (then, now) if then != now else None
+        return Verified(recorded.record, badge, replace(found, identical=identical), processors)
     reason = "no result" if again is None else f"{again.status}: {again.reason}"
     return Verified(recorded.record, badge, Agreement(False, reason=reason))
+
+
+def _processor(made: Provenance) -> str:
+    """What decides how torch rounds on a CPU."""
+    return f"{made.processor or 'unknown'} ({made.instructions or 'unknown'})"
