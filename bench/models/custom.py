@@ -105,7 +105,8 @@ class _Builder:
         spec = self.spec
         shape: dict[str, Any] = {"num_classes": self.num_classes, "image_shape": self.image_shape}
         if spec.head in MODELS:
-            return ARCHITECTURES[spec.head].build(self.num_classes, self.image_shape)
+            build = ARCHITECTURES[spec.head].build
+            return build(self.num_classes, self.image_shape, **dict(spec.parameters))
         if spec.exported:
             return load_exported(spec.exported)
         function = _function(spec)
