@@ -86,7 +86,8 @@ _sound: set[tuple[ModelSpec, int, Shape]] = set()
 
 def custom_schedule(spec: ModelSpec) -> Schedule:
     """The architecture's schedule, or the default one, with the user's changes."""
-    base = ARCHITECTURES[spec.head].schedule if spec.head in MODELS else SCHEDULE
+    ours = ARCHITECTURES.get(spec.head)
+    base = ours.schedule_for(dict(spec.parameters)) if ours else SCHEDULE
     changes: dict[str, Any] = dict(spec.schedule)
     if "images_per_round" in changes:
         changes["images_per_round"] = max(1, int(changes["images_per_round"]))
