@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn.functional import conv2d
 
-from bench.api import Attack, GradientObservation, IncompatibleError, Reconstruction
-from bench.attacks.analytic.chain import Step, chain
+from bench.api import Attack, GradientObservation, Gradients, IncompatibleError, Reconstruction
+from bench.attacks.analytic.chain import Step, chain, first_layer
 from bench.engine import CGLS, Euclidean, Objective, Pixels
 
 MARGIN = 1e-7
@@ -30,24 +30,38 @@ class Analytic(Attack):
         One iteration of the solver counts as one evaluation; all layers share the budget.
 
         Raises:
-            IncompatibleError: B > 1, or a network that is not a row of invertible layers.
+            IncompatibleError: B > 1, or a network that neither begins with a linear layer nor is a row of
+                invertible ones.
         """
         if observation.batch_size != 1:
             raise IncompatibleError("the closed form holds for B = 1 only")
         own = observation.per_victim_weights
         some = {name: value[0] if own else value for name, value in observation.parameters.items()}
-        steps = chain(observation.model, some, observation.image_shape)
-        walk = _Walk(observation, steps)
-        first = steps[0]
-        if isinstance(first.layer, nn.Linear):
-            value = _outer(walk.gradients[f"{first.name}.weight"], walk.gradients[f"{first.name}.bias"])
+        gradients = {name: value.double() for name, value in observation.gradients.items()}
+        first = first_layer(observation.model, some, observation.image_shape)
+        if first is not None:
+            seen = _outer(gradients[f"{first.name}.weight"], gradients[f"{first.name}.bias"])
+            value, spent = (seen - first.shift) / first.scale, torch.zeros_like(observation.ids)
         else:
-            value = walk.back(budget - 1, self.solver)
+            walk = _Walk(observation, gradients, chain(observation.model, some, observation.image_shape))
+            value, spent = walk.back(budget - 1, self.solver), walk.spent
         images = value.view(-1, 1, *observation.image_shape).float().nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
-        labels = walk.gradients[f"{steps[-1].name}.bias"].argmin(1, keepdim=True)
+        labels = _label(observation, gradients)
         unknowns = Pixels.of(observation, labels)
         cost, _ = Objective(observation, unknowns, Euclidean())(images.flatten(1).to(observation.reference))
-        return Reconstruction(images=images, cost=cost, evaluations=walk.spent + 1, labels=labels)
+        return Reconstruction(images=images, cost=cost, evaluations=spent + 1, labels=labels)
+
+
+def _label(observation: GradientObservation, gradients: Gradients) -> Tensor:
+    """The one class whose score must rise, ``[N, 1]``: its bias gradient p - y is the only negative one."""
+    of_classes = [
+        value
+        for value in gradients.values()
+        if value.dim() == 2 and value.shape[1] == observation.num_classes
+    ]
+    if not of_classes:
+        raise IncompatibleError("the closed form needs biases")
+    return of_classes[-1].argmin(1, keepdim=True)
 
 
 def _outer(weight: Tensor, bias: Tensor) -> Tensor:
@@ -64,10 +78,9 @@ def _pull(linear: Callable[[Tensor], Tensor], at: Tensor, rows: Tensor) -> Tenso
 class _Walk:
     """The way back from the classifier to the image, for all victims at once, in float64."""
 
-    def __init__(self, observation: GradientObservation, steps: list[Step]) -> None:
+    def __init__(self, observation: GradientObservation, gradients: Gradients, steps: list[Step]) -> None:
         count, own = observation.victims, observation.per_victim_weights
-        self.steps = steps
-        self.gradients = {name: value.double() for name, value in observation.gradients.items()}
+        self.steps, self.gradients = steps, gradients
         self.parameters = {
             name: value.double() if own else value.double().expand(count, *value.shape)
             for name, value in observation.parameters.items()

@@ -1,4 +1,4 @@
-"""A network as the row of layers that the closed form can walk back through."""
+"""A network as the row of layers that the closed form can walk back through, or as its first layer alone."""
 
 from __future__ import annotations
 
@@ -65,6 +65,59 @@ def chain(
     if not steps or not torch.allclose(whole, value.flatten(1), rtol=1e-3, atol=1e-4):
         raise IncompatibleError("the network is more than its layers in a row")
     return steps
+
+
+@dataclass(frozen=True)
+class FirstLayer:
+    """A linear first layer with a bias, whose input is the image, pixel by pixel scaled and shifted.
+
+    Attributes:
+        name: of the layer.
+        scale: of each pixel, ``[D]``.
+        shift: of each pixel, ``[D]``.
+    """
+
+    name: str
+    scale: Tensor
+    shift: Tensor
+
+
+def first_layer(
+    model: nn.Module, parameters: Mapping[str, Tensor], image_shape: tuple[int, int, int]
+) -> FirstLayer | None:
+    """The layer that sees all pixels, whatever follows it; None where another layer is in front of it.
+
+    Args:
+        model: the architecture.
+        parameters: weights of one victim.
+        image_shape: (C, H, W).
+    """
+    named = {layer: name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+    size, some = prod(image_shape), next(iter(parameters.values()))
+    probes = torch.rand(3, size, generator=torch.Generator().manual_seed(0))
+    probes[0], probes[1] = 0, 1
+    images = probes.view(-1, *image_shape).to(some)
+    seen: list[tuple[nn.Module, Tensor]] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append((layer, inputs[0]))
+
+    hooks = [layer.register_forward_pre_hook(note) for layer in named]
+    try:
+        functional_call(model, dict(parameters), (images,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not seen:
+        return None
+    layer, value = seen[0]
+    once = sum(other is layer for other, _ in seen) == 1
+    if not once or layer.bias is None or value.shape != (len(probes), size):
+        return None
+    black, white, noise = value.double()
+    scale = white - black
+    affine = torch.allclose(noise, black + scale * probes[2].to(noise), rtol=1e-4, atol=1e-4)
+    return FirstLayer(named[layer], scale, black) if affine and bool((scale != 0).all()) else None
 
 
 def _step(name: str, layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> Step:

@@ -82,7 +82,7 @@ def _model(name: str) -> str | dict[str, Any]:
     if spec.plain:
         return spec.architecture
     return {
-        "network": spec.head if spec.exported is None else "exported",
+        "network": spec.architecture if spec.exported is None else "exported",
         "schedule": spec.schedule,
         "code": digest(tuple(spec.sources())),
         "content": [content_digest(path) for path in spec.files()],

@@ -66,9 +66,10 @@ def _short(title: str) -> str:
 
 
 def _models() -> Listing:
-    from bench.models.names import MODELS
+    from bench.models.names import MODELS, PARAMETERS
 
-    return [("name", "title"), *sorted(MODELS.items())], {}
+    rows = ((name, title, _parameters(PARAMETERS.get(name, {}))) for name, title in sorted(MODELS.items()))
+    return [("name", "title", "parameters"), *rows], {}
 
 
 def _matrices() -> Listing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -38,7 +38,7 @@ def show(name: str) -> None:
 def _texts(name: str) -> Iterator[str]:
     """One text for each thing of that name."""
     from bench.matrix import load_matrix, matrices
-    from bench.models.names import ALIASES, MODELS
+    from bench.models.names import ALIASES, MODELS, PARAMETERS
     from bench.plugins import FOLDERS, discover, find
 
     for kind in FOLDERS:
@@ -47,7 +47,9 @@ def _texts(name: str) -> Iterator[str]:
             yield "\n".join(_plugin(find(kind, name)))
     name = ALIASES.get(name, name).partition("[")[0]
     if name in MODELS:
-        yield f"model {name}\n{_INDENT}{clean(MODELS[name])}\n\n{_pairs(_model_options(name))}"
+        table = columns(_parameters(PARAMETERS[name]), indent=_INDENT) if name in PARAMETERS else ""
+        parameters = f"\n\nparameters\n{table}" if table else ""
+        yield f"model {name}\n{_INDENT}{clean(MODELS[name])}{parameters}\n\n{_pairs(_model_options(name))}"
     known = matrices()
     if name.endswith(".toml") or name in known or name in {key.split("@")[0] for key in known}:
         yield "\n".join(_matrix(load_matrix(name)))
@@ -93,7 +95,7 @@ def _plugin(plugin: Plugin) -> Iterator[str]:
     heading, pairs = _nature(card)
     yield f"\n{heading}\n{_pairs(pairs)}"
     if card.parameters:
-        yield f"\nparameters\n{columns(_parameters(card), indent=_INDENT)}"
+        yield f"\nparameters\n{columns(_parameters(card.parameters), indent=_INDENT)}"
     yield f"\nnotes\n{_wrapped(card.notes)}"
     if card.kind != "dataset" and card.claims:
         claims = "\n".join(_wrapped(f"{claim.text} ({claim.source})") for claim in card.claims)
@@ -172,9 +174,9 @@ def _dataset(card: DatasetCard) -> Pairs:
     yield "sha256", card.sha256 or "of your files, taken at every run"
 
 
-def _parameters(card: Card) -> Iterator[Sequence[object]]:
+def _parameters(parameters: Mapping[str, Parameter]) -> Iterator[Sequence[object]]:
     yield "name", "default", "published", "allowed", "description"
-    for name, item in card.parameters.items():
+    for name, item in parameters.items():
         published = "-" if item.published is None else value_text(item.published)
         yield name, value_text(item.default), published, _allowed(item), item.description
 

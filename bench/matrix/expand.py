@@ -90,9 +90,10 @@ def _checked(matrix: Matrix) -> list[_Choice]:
     choices: list[_Choice] = []
     for number, block in enumerate(matrix.block):
         where = f"{matrix.where}: block.{number}"
+        models: list[str] = []
         for position, name in enumerate(block.models):
             try:
-                parse_model(name, where=f"{where}.models.{position}")
+                models.append(parse_model(name, where=f"{where}.models.{position}").name)
             except UsageError as error:
                 problems.append(str(error))
         choice = _Choice(
@@ -100,7 +101,7 @@ def _checked(matrix: Matrix) -> list[_Choice]:
             attacks=_own("attack", block.attacks, f"{where}.attacks", problems),
             defenses=_own("defense", block.defenses, f"{where}.defenses", problems),
             datasets=_own("dataset", block.datasets, f"{where}.datasets", problems),
-            models=block.models,
+            models=list(dict.fromkeys(models)),
         )
         problems += _too_many_classes(choice, where)
         choices.append(choice)
@@ -141,8 +142,7 @@ def _restricted(kind: Kind, own: Sequence[list[Variant]], wanted: Sequence[str])
 def _restricted_models(own: Sequence[list[str]], wanted: Sequence[str]) -> Sequence[list[str]]:
     if not wanted:
         return own
-    for name in wanted:
-        parse_model(name)
+    wanted = [parse_model(name).name for name in wanted]
     known = {name for block in own for name in block}
     return [list(dict.fromkeys(n for n in wanted if n in block or n not in known)) for block in own]
 

@@ -52,6 +52,16 @@ def halved(side: int, times: int) -> int:
     return -(-side // (1 << times))
 
 
+def draw_uniform(network: nn.Module, generator: torch.Generator) -> None:
+    """Draws all convolutions and linear layers from U(-1/sqrt(fan in), 1/sqrt(fan in)), PyTorch's default."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            bound = float(layer.weight[0].numel()) ** -0.5
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            if layer.bias is not None:
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+
 def draw_kaiming(network: nn.Module, generator: torch.Generator) -> None:
     """Draws all convolutions and linear layers: Kaiming-normal weights, zero biases (He et al. 2015)."""
     for layer in network.modules():

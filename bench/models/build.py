@@ -27,7 +27,7 @@ def build_model(name: str, *, num_classes: int, image_shape: Shape) -> VictimMod
     with torch.random.fork_rng(devices=[]):
         if spec.cut is not None:
             return CutModel(cast("type[Layered]", build), spec.cut, num_classes, image_shape)
-        return build(num_classes, image_shape)
+        return build(num_classes, image_shape, **dict(spec.parameters))
 
 
 def schedule_of(name: str) -> Schedule:

@@ -86,7 +86,8 @@ _sound: set[tuple[ModelSpec, int, Shape]] = set()
 
 def custom_schedule(spec: ModelSpec) -> Schedule:
     """The architecture's schedule, or the default one, with the user's changes."""
-    base = ARCHITECTURES[spec.head].schedule if spec.head in MODELS else SCHEDULE
+    ours = ARCHITECTURES.get(spec.head)
+    base = ours.schedule_for(dict(spec.parameters)) if ours else SCHEDULE
     changes: dict[str, Any] = dict(spec.schedule)
     if "images_per_round" in changes:
         changes["images_per_round"] = max(1, int(changes["images_per_round"]))
@@ -105,7 +106,8 @@ class _Builder:
         spec = self.spec
         shape: dict[str, Any] = {"num_classes": self.num_classes, "image_shape": self.image_shape}
         if spec.head in MODELS:
-            return ARCHITECTURES[spec.head].build(self.num_classes, self.image_shape)
+            build = ARCHITECTURES[spec.head].build
+            return build(self.num_classes, self.image_shape, **dict(spec.parameters))
         if spec.exported:
             return load_exported(spec.exported)
         function = _function(spec)

@@ -1,14 +1,34 @@
-"""Names of the victim architectures, readable without importing torch."""
+"""Names of the victim architectures and their parameters, readable without importing torch."""
+
+from __future__ import annotations
+
+from bench.api.card_parts import Parameter
 
 MODELS: dict[str, str] = {
     "lenet": "Zhu's sigmoid LeNet: three 5x5 convolutions, one linear layer, weights U(-0.5, 0.5) at round 0",
     "convnet": "ReLU convolutional network without BatchNorm, PyTorch's default initialisation",
+    "mlp": "fully connected ReLU network with two hidden layers, whose first sees all pixels",
+    "resnet8": "ResNet-8 for small images: three stages of one block, of 16, 32 and 64 channels",
     "resnet18": "ResNet-18 with a 3x3 stem for small images, BatchNorm by the client's own batch",
     "resnet18_shared": "the same, whose clients send the statistics of their batch along with the gradient",
     "resnet18_frozen": "the same in evaluation mode: BatchNorm by public statistics, mean 0 and variance 1",
     "cnn": "three ReLU convolutions, of which the last two pool, and two linear layers",
     "cnn_pooled": "the same with a pooling after each convolution",
 }
+_WIDTH = "channels of the first stage; each later one has twice as many as the one before"
+_NORM = Parameter(
+    default="batch",
+    choices=("batch", "group"),
+    description="batch: BatchNorm by the client's own batch; group: GroupNorm, which no other image moves",
+)
+PARAMETERS: dict[str, dict[str, Parameter]] = {
+    "mlp": {"width": Parameter(default=512, minimum=1, description="units of each hidden layer")},
+    "resnet8": {"norm": _NORM, "width": Parameter(default=16, minimum=1, description=_WIDTH)},
+    "resnet18": {"norm": _NORM, "width": Parameter(default=64, minimum=1, description=_WIDTH)},
+    "resnet18_shared": {"width": Parameter(default=64, minimum=1, description=_WIDTH)},
+    "resnet18_frozen": {"width": Parameter(default=64, minimum=1, description=_WIDTH)},
+}
+"""What may be chosen of an architecture: ``resnet18[norm=group,width=16]``."""
 CUTS: dict[str, int] = {"lenet": 3, "convnet": 3, "cnn": 3, "cnn_pooled": 3}
 """Those that may be cut in two, a client's half and a server's, and how many convolutions they have:
 ``lenet[cut=2]`` leaves two of them to the client."""

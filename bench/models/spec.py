@@ -1,7 +1,7 @@
 """How a victim's architecture is written down: one of ours, a function of the user, or a file. No torch.
 
 ``lenet``, ``package.module:function``, ``network.pt2`` (torch.export), each with options in brackets:
-``lenet[cut=2]``, ``lenet[weights=start.pt]``, ``nets:mlp[learning_rate=0.05,epochs=5]``.
+``lenet[cut=2]``, ``resnet18[width=16]``, ``lenet[weights=start.pt]``, ``nets:small[epochs=5]``.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
+from bench.api.card_parts import Parameter, Value
 from bench.api.errors import UsageError, unknown
-from bench.models.names import ALIASES, CUTS, MODELS
+from bench.models.names import ALIASES, CUTS, MODELS, PARAMETERS
 
 SCHEDULE = ("epochs", "images_per_round", "learning_rate", "momentum", "weight_decay", "clip_norm")
 _FILE = ".pt2"
 _FORM = re.compile(r"(?P<head>[^\[\]]+)(\[(?P<options>[^\[\]]*)\])?")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _HELP = "write one of {known}, module:function, or a file of torch.export that ends in .pt2"
 
 
@@ -34,6 +36,7 @@ class ModelSpec:
         weights: a state-dict file with the weights of round 0; None draws them from the seed.
         schedule: fields of the training schedule that replace the architecture's own.
         cut: convolutions of the client's half; None leaves the network whole.
+        parameters: of the architecture, by name; those at their default are left out.
     """
 
     text: str
@@ -41,6 +44,7 @@ class ModelSpec:
     weights: Path | None = None
     schedule: tuple[tuple[str, float], ...] = ()
     cut: int | None = None
+    parameters: tuple[tuple[str, Value], ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -49,8 +53,18 @@ class ModelSpec:
 
     @property
     def architecture(self) -> str:
-        """The one name of an architecture that may have several."""
-        return self.head if self.cut is None else f"{self.head}[cut={self.cut}]"
+        """The one form of an architecture that may be written in several."""
+        cut = () if self.cut is None else (("cut", self.cut),)
+        options = ",".join(f"{key}={value}" for key, value in sorted((*cut, *self.parameters)))
+        return f"{self.head}[{options}]" if options else self.head
+
+    @property
+    def name(self) -> str:
+        """The one name that records have for it; what is the user's own is called as the user wrote it."""
+        if not self.plain:
+            return self.text
+        published = {architecture: alias for alias, architecture in ALIASES.items()}
+        return published.get(self.architecture, self.architecture)
 
     @property
     def function(self) -> tuple[str, str] | None:
@@ -91,11 +105,19 @@ def parse_model(text: str, *, where: str = "") -> ModelSpec:
     if not match:
         raise UsageError(f"{prefix}model {text!r}: write name or name[option=value,...]")
     head = match["head"].strip()
-    options = _options(match["options"] or "", text, prefix)
+    options = _options(match["options"] or "", head, f"{prefix}model {text!r}")
     cut = _cut(options.pop("cut", None), head, f"{prefix}model {text!r}")
+    parameters = _parameters(options, head, f"{prefix}model {text!r}")
     weights = Path(options.pop("weights")) if "weights" in options else None
     schedule = ((key, _number(key, value, f"{prefix}model {text!r}")) for key, value in options.items())
-    spec = ModelSpec(text=text, head=head, weights=weights, schedule=tuple(sorted(schedule)), cut=cut)
+    spec = ModelSpec(
+        text=text,
+        head=head,
+        weights=weights,
+        schedule=tuple(sorted(schedule)),
+        cut=cut,
+        parameters=parameters,
+    )
     if spec.head not in MODELS:
         _check_head(spec, where)
     if spec.exported and spec.weights:
@@ -123,16 +145,37 @@ def _known_forms() -> str:
     return _HELP.format(known=", ".join(MODELS))
 
 
-def _options(options: str, text: str, prefix: str) -> dict[str, str]:
+def _options(options: str, head: str, where: str) -> dict[str, str]:
     found: dict[str, str] = {}
+    known = (*PARAMETERS.get(head, ()), "cut", "weights", *SCHEDULE)
     for part in filter(None, (item.strip() for item in options.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not value:
-            raise UsageError(f"{prefix}model {text!r}: {part!r} is not option=value")
-        if key not in ("cut", "weights", *SCHEDULE):
-            raise unknown("option of a model", key, ("cut", "weights", *SCHEDULE), where=f"{prefix}{text!r}")
+            raise UsageError(f"{where}: {part!r} is not option=value")
+        if key not in known:
+            raise unknown("option", key, known, where=where)
+        if key in found:
+            raise UsageError(f"{where}: {key} is given twice")
         found[key] = value
     return found
+
+
+def _parameters(options: dict[str, str], head: str, where: str) -> tuple[tuple[str, Value], ...]:
+    """Takes the architecture's parameters out of the options; those at their default are left out."""
+    chosen: dict[str, Value] = {}
+    for key, parameter in PARAMETERS.get(head, {}).items():
+        if key not in options:
+            continue
+        value = _typed(options.pop(key), parameter)
+        if problem := parameter.problem(value):
+            raise UsageError(f"{where}: {key}: {problem}")
+        if value != parameter.default:
+            chosen[key] = value
+    return tuple(sorted(chosen.items()))
+
+
+def _typed(text: str, parameter: Parameter) -> Value:
+    return int(text) if isinstance(parameter.default, int) and _WHOLE_NUMBER.fullmatch(text) else text
 
 
 def _cut(value: str | None, head: str, where: str) -> int | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from bench.api.errors import IncompatibleError
-from bench.models.base import Layered, Shape, VictimModel, draw_kaiming, halved
-from bench.models.resnet import ResNet18, frozen, sharing
+from bench.models.base import Layered, Shape, VictimModel, draw_kaiming, draw_uniform, halved
+from bench.models.resnet import ResNet8, ResNet18, frozen, sharing
 
 
 class LeNet(Layered):
@@ -85,12 +86,33 @@ class ConvNet(Layered):
     @staticmethod
     def draw(network: nn.Module, generator: torch.Generator) -> None:
         """Draws every layer from U(-1/sqrt(fan in), 1/sqrt(fan in)), which is PyTorch's default."""
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                bound = float(layer.weight[0].numel()) ** -0.5
-                nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-                if layer.bias is not None:
-                    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        draw_uniform(network, generator)
+
+
+class MLP(Layered):
+    """A fully connected ReLU network: pixels -> width -> width -> classes.
+
+    The gradient of its first layer is an outer product with the image itself: for B = 1 it gives the image
+    away exactly (Phong et al. 2018). The initialisation is PyTorch's default.
+    """
+
+    def __init__(self, num_classes: int, image_shape: Shape, *, width: int = 512) -> None:
+        """Builds the network for images ``[C, H, W]`` of any size; ``width`` units in each hidden layer."""
+        super().__init__()
+        self.centred = _Centred()
+        self.body = nn.Sequential(
+            nn.Flatten(), nn.Linear(prod(image_shape), width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
+        )
+        self.classifier = nn.Linear(width, num_classes)
+
+    def layers(self) -> list[nn.Module]:
+        """What centres the images, the body's and the classifier."""
+        return [self.centred, *self.body, self.classifier]
+
+    @staticmethod
+    def draw(network: nn.Module, generator: torch.Generator) -> None:
+        """Draws every layer as PyTorch does by default."""
+        draw_uniform(network, generator)
 
 
 class CNN(Layered):
@@ -164,14 +186,26 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A victim architecture and the schedule that trains it."""
+    """A victim architecture and the schedule that trains it.
 
-    build: Callable[[int, Shape], VictimModel]
+    Attributes:
+        build: takes ``num_classes``, ``image_shape`` and the architecture's parameters by name.
+        schedule: that trains it.
+        grouped: that trains it with ``norm=group``; None: the same.
+    """
+
+    build: Callable[..., VictimModel]
     schedule: Schedule
+    grouped: Schedule | None = None
+
+    def schedule_for(self, parameters: Mapping[str, object]) -> Schedule:
+        """How it is trained with these parameters."""
+        return self.grouped if self.grouped and parameters.get("norm") == "group" else self.schedule
 
 
 _RESNET = Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=5e-4)
-
+# GroupNorm makes features that differ little between images: they need larger steps.
+_GROUPED = replace(_RESNET, learning_rate=0.4)
 _CNN = Schedule(epochs=8, images_per_round=32, learning_rate=0.002, server="adam")
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -181,7 +215,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "convnet": Architecture(
         ConvNet, Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=3e-3)
     ),
-    "resnet18": Architecture(ResNet18, _RESNET),
+    "mlp": Architecture(MLP, Schedule(epochs=8, images_per_round=32, learning_rate=0.1, weight_decay=5e-4)),
+    "resnet8": Architecture(ResNet8, _RESNET, _GROUPED),
+    "resnet18": Architecture(ResNet18, _RESNET, _GROUPED),
     "resnet18_shared": Architecture(sharing, _RESNET),
     "resnet18_frozen": Architecture(frozen, _RESNET),
     "cnn": Architecture(CNN, _CNN),

@@ -49,6 +49,17 @@ def test_a_linear_first_layer_gives_a_thousand_of_a_thousand_images() -> None:
     assert (found.evaluations == 1).all()
 
 
+def test_whatever_follows_a_first_layer_that_sees_all_pixels_it_gives_them_away() -> None:
+    images, labels = batches(50, 1)
+    found = build_attack("analytic", {}).reconstruct(observation("mlp", images, labels), budget=10, seed=0)
+    assert found.labels is not None and torch.equal(found.labels, labels)
+    assert psnr(found.images.flatten(0, 1), images.flatten(0, 1)).min() >= 75
+    torch.manual_seed(0)
+    skipping = Residual(nn.Flatten(), nn.Linear(1024, 10))
+    found = build_attack("analytic", {}).reconstruct(seen_by(skipping, images, labels), budget=10, seed=0)
+    assert psnr(found.images.flatten(0, 1), images.flatten(0, 1)).min() >= 75
+
+
 def test_tanh_and_linear_layers_in_between_are_undone_as_well() -> None:
     torch.manual_seed(1)
     model = nn.Sequential(
@@ -83,7 +94,12 @@ class Doubled(nn.Sequential):
         (nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.Flatten(), nn.Linear(3600, 10)), "biases"),
         (nn.Sequential(nn.Conv2d(1, 10, 32, padding_mode="reflect"), nn.Flatten()), "plain"),
         (Doubled(nn.Conv2d(2, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(3600, 10)), "between two layers"),
-        (Residual(nn.Flatten(), nn.Linear(1024, 10)), "more than its layers"),
+        (
+            Residual(nn.Conv2d(1, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(3600, 10)),
+            "more than its layers",
+        ),
+        (nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 10)), "AvgPool2d"),
+        (nn.Sequential(nn.Sigmoid(), nn.Flatten(), nn.Linear(1024, 10)), "Sigmoid"),
     ],
 )  # fmt: skip
 def test_other_networks_are_refused_with_the_reason(model: nn.Module, reason: str) -> None:

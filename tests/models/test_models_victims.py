@@ -123,7 +123,7 @@ def test_features_are_not_negative(name: str) -> None:
     assert len(seen) == 1 and (seen[0] >= 0).all()
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", [*sorted(MODELS), "resnet8[norm=group]", "resnet18[norm=group,width=16]"])
 def test_only_batch_normalisation_mixes_the_images_of_a_batch(name: str) -> None:
     model = build_model(name, num_classes=10, image_shape=GREY)
     model.initialise(torch.Generator().manual_seed(0))
@@ -139,7 +139,7 @@ def test_the_evaluator_is_of_another_family() -> None:
     assert {nn.BatchNorm2d, nn.MaxPool2d} <= evaluator
     for name in MODELS:
         victim = {type(layer) for layer in build_model(name, num_classes=10, image_shape=GREY).modules()}
-        resnets = (known for known in MODELS if known.startswith("resnet18"))
+        resnets = (known for known in MODELS if known.startswith("resnet"))
         shared = dict.fromkeys(resnets, nn.BatchNorm2d) | dict.fromkeys(["cnn", "cnn_pooled"], nn.MaxPool2d)
         wanted = {nn.BatchNorm2d, nn.MaxPool2d} - {shared.get(name)}
         assert wanted <= evaluator - victim

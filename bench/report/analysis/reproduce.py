@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.api.errors import BenchError
 from bench.matrix import Filters, Matrix, expand, load_matrix, matrices
+from bench.models.spec import parse_model
 from bench.report.analysis.entries import Group, Row
 from bench.report.frames import Results
 
@@ -32,9 +33,9 @@ def matrix_of(results: Results) -> str:
     found = []
     for name in matrices():
         matrix = load_matrix(name)
-        if not questions <= _asked(matrix):  # to name each cell of each matrix would take seconds
-            continue
         try:
+            if not questions <= _asked(matrix):  # to name each cell of each matrix would take seconds
+                continue
             ids = {cell.id for cell in expand(matrix)}
         except BenchError:  # it needs a plug-in that is not installed here
             continue
@@ -53,11 +54,12 @@ def _questions(cells: pd.DataFrame) -> set[tuple[object, ...]]:
 
 
 def _asked(matrix: Matrix) -> set[tuple[object, ...]]:
-    """What a matrix asks, without parameters and before anything is checked."""
+    """What a matrix asks, without parameters and before any plug-in is checked."""
     found: set[tuple[object, ...]] = set()
     for block in matrix.block:
+        models = [parse_model(name).name for name in block.models]
         names = [[entry.plugin for entry in kind] for kind in (block.datasets, block.defenses, block.attacks)]
-        places = ([block.channel], block.models, block.checkpoints, block.batch_sizes, [block.releases])
+        places = ([block.channel], models, block.checkpoints, block.batch_sizes, [block.releases])
         found |= set(product(*places, block.budget, matrix.seeds, *names))
     return found
 
