@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -105,6 +106,28 @@ class BatchNorm(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LocalTraining:
+    """What a client of federated averaging does with its images before it sends (McMahan et al. 2017).
+
+    Plain gradient descent from the global weights w_0 to w_S; what leaves is ``(w_0 - w_S) / (S * rate)``,
+    the mean of the gradients on the way. One step is the gradient itself.
+
+    Attributes:
+        epochs: passes over the client's images.
+        batch_size: images of one step, drawn anew in each pass; 0: all at once.
+        learning_rate: of each step, known to everybody.
+    """
+
+    epochs: int = 1
+    batch_size: int = 0
+    learning_rate: float = 0.05
+
+    def steps(self, images: int) -> int:
+        """S, the number of steps of a client with so many images."""
+        return self.epochs * math.ceil(images / (self.batch_size or images))
+
+
+@dataclass(frozen=True, kw_only=True)
 class ThreatModel:
     """The declared powers of one attacker.
 
@@ -118,6 +141,8 @@ class ThreatModel:
         batch_norm: how the client normalised, and whether its statistics are known.
         access: to the client's half of a split network; None on other channels.
         generator: the attacker has trained a generator on these images.
+        local: the clients' steps before they send, where they are more than one; all but the order of their
+            images is known.
     """
 
     channel: Channel
@@ -128,3 +153,4 @@ class ThreatModel:
     batch_norm: BatchNorm = BatchNorm.NONE
     access: Access | None = None
     generator: bool = False
+    local: LocalTraining | None = None

@@ -83,7 +83,7 @@ def _model(name: str) -> str | dict[str, Any]:
         return spec.architecture
     return {
         "network": spec.architecture if spec.exported is None else "exported",
-        "schedule": spec.schedule,
+        "schedule": spec.schedule + spec.federation,
         "code": digest(tuple(spec.sources())),
         "content": [content_digest(path) for path in spec.files()],
     }

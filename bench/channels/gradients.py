@@ -20,6 +20,7 @@ class GradientsChannel(ChannelKind):
 
     terms: ClassVar[Terms] = OF_IMAGES
     observes = "gradients of one private batch"
+    federated = True
     public = "architecture, global weights, batch size, number of classes, image shape"
 
     def train(self, training: Training) -> Victim:

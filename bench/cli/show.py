@@ -38,7 +38,7 @@ def show(name: str) -> None:
 def _texts(name: str) -> Iterator[str]:
     """One text for each thing of that name."""
     from bench.matrix import load_matrix, matrices
-    from bench.models.names import ALIASES, MODELS, PARAMETERS
+    from bench.models.names import ALIASES, FEDERATION, MODELS, PARAMETERS
     from bench.plugins import FOLDERS, discover, find
 
     for kind in FOLDERS:
@@ -47,9 +47,11 @@ def _texts(name: str) -> Iterator[str]:
             yield "\n".join(_plugin(find(kind, name)))
     name = ALIASES.get(name, name).partition("[")[0]
     if name in MODELS:
-        table = columns(_parameters(PARAMETERS[name]), indent=_INDENT) if name in PARAMETERS else ""
-        parameters = f"\n\nparameters\n{table}" if table else ""
-        yield f"model {name}\n{_INDENT}{clean(MODELS[name])}{parameters}\n\n{_pairs(_model_options(name))}"
+        yield f"model {name}\n{_INDENT}{clean(MODELS[name])}"
+        for what, declared in (("parameters", PARAMETERS.get(name)), ("its federation", FEDERATION)):
+            if declared:
+                yield f"{what}\n{columns(_parameters(declared), indent=_INDENT)}"
+        yield _pairs(_model_options(name))
     known = matrices()
     if name.endswith(".toml") or name in known or name in {key.split("@")[0] for key in known}:
         yield "\n".join(_matrix(load_matrix(name)))

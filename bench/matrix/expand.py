@@ -173,6 +173,8 @@ def incompatible(
         return f"{model} is not cut into a client's and a server's half"
     if spec.cut is not None and kind.refuses_cut:
         return f"{model} {kind.refuses_cut}"
+    if spec.federation and not kind.federated:
+        return f"no federation trains {model} on the channel {channel}"
     if spec.cut is not None and not spec.plain:
         return f"a network that is cut is trained as it is: {model} takes neither weights nor a schedule"
     if card.max_batch_size is not None and batch_size > card.max_batch_size:

@@ -91,6 +91,7 @@ def custom_schedule(spec: ModelSpec) -> Schedule:
     changes: dict[str, Any] = dict(spec.schedule)
     if "images_per_round" in changes:
         changes["images_per_round"] = max(1, int(changes["images_per_round"]))
+    changes |= spec.federation
     return replace(base, **changes)
 
 

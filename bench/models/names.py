@@ -29,6 +29,24 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     "resnet18_frozen": {"width": Parameter(default=64, minimum=1, description=_WIDTH)},
 }
 """What may be chosen of an architecture: ``resnet18[norm=group,width=16]``."""
+FEDERATION: dict[str, Parameter] = {
+    "local_epochs": Parameter(
+        default=1, minimum=1, maximum=1000,
+        description="passes of a client over its B images before it sends the change of its weights, divided "
+        "by steps and rate; one pass in one step is the plain gradient",
+    ),
+    "local_batch": Parameter(
+        default=0, minimum=0, description="images of one local step; 0: all B at once"
+    ),
+    "local_rate": Parameter(
+        default=0.05, minimum=1e-6, description="learning rate of the local steps, plain gradient descent"
+    ),
+    "clients": Parameter(
+        default=0, minimum=0,
+        description="that the server averages in a round of the training; 0: as many as make 32 images",
+    ),
+}  # fmt: skip
+"""What may be chosen of the federation that trains it: ``convnet[local_epochs=5]`` (McMahan et al. 2017)."""
 CUTS: dict[str, int] = {"lenet": 3, "convnet": 3, "cnn": 3, "cnn_pooled": 3}
 """Those that may be cut in two, a client's half and a server's, and how many convolutions they have:
 ``lenet[cut=2]`` leaves two of them to the client."""

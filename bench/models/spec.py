@@ -1,7 +1,8 @@
 """How a victim's architecture is written down: one of ours, a function of the user, or a file. No torch.
 
 ``lenet``, ``package.module:function``, ``network.pt2`` (torch.export), each with options in brackets:
-``lenet[cut=2]``, ``resnet18[width=16]``, ``lenet[weights=start.pt]``, ``nets:small[epochs=5]``.
+``lenet[cut=2]``, ``resnet18[width=16]``, ``convnet[local_epochs=5]``, ``lenet[weights=start.pt]``,
+``nets:small[epochs=5]``.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import ast
 import importlib.util
 import os
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from bench.api.card_parts import Parameter, Value
 from bench.api.errors import UsageError, unknown
-from bench.models.names import ALIASES, CUTS, MODELS, PARAMETERS
+from bench.models.names import ALIASES, CUTS, FEDERATION, MODELS, PARAMETERS
 
 SCHEDULE = ("epochs", "images_per_round", "learning_rate", "momentum", "weight_decay", "clip_norm")
 _FILE = ".pt2"
@@ -37,6 +40,7 @@ class ModelSpec:
         schedule: fields of the training schedule that replace the architecture's own.
         cut: convolutions of the client's half; None leaves the network whole.
         parameters: of the architecture, by name; those at their default are left out.
+        federation: what is chosen of the federation that trains it, alike.
     """
 
     text: str
@@ -45,6 +49,7 @@ class ModelSpec:
     schedule: tuple[tuple[str, float], ...] = ()
     cut: int | None = None
     parameters: tuple[tuple[str, Value], ...] = ()
+    federation: tuple[tuple[str, Value], ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -55,7 +60,9 @@ class ModelSpec:
     def architecture(self) -> str:
         """The one form of an architecture that may be written in several."""
         cut = () if self.cut is None else (("cut", self.cut),)
-        options = ",".join(f"{key}={value}" for key, value in sorted((*cut, *self.parameters)))
+        options = ",".join(
+            f"{key}={value}" for key, value in sorted((*cut, *self.parameters, *self.federation))
+        )
         return f"{self.head}[{options}]" if options else self.head
 
     @property
@@ -107,7 +114,8 @@ def parse_model(text: str, *, where: str = "") -> ModelSpec:
     head = match["head"].strip()
     options = _options(match["options"] or "", head, f"{prefix}model {text!r}")
     cut = _cut(options.pop("cut", None), head, f"{prefix}model {text!r}")
-    parameters = _parameters(options, head, f"{prefix}model {text!r}")
+    parameters = _taken(options, PARAMETERS.get(head, {}), f"{prefix}model {text!r}")
+    federation = _taken(options, FEDERATION, f"{prefix}model {text!r}")
     weights = Path(options.pop("weights")) if "weights" in options else None
     schedule = ((key, _number(key, value, f"{prefix}model {text!r}")) for key, value in options.items())
     spec = ModelSpec(
@@ -117,7 +125,10 @@ def parse_model(text: str, *, where: str = "") -> ModelSpec:
         schedule=tuple(sorted(schedule)),
         cut=cut,
         parameters=parameters,
+        federation=federation,
     )
+    if why := _no_local_steps(spec):
+        raise UsageError(f"{prefix}model {text!r}: {why}")
     if spec.head not in MODELS:
         _check_head(spec, where)
     if spec.exported and spec.weights:
@@ -147,7 +158,7 @@ def _known_forms() -> str:
 
 def _options(options: str, head: str, where: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    known = (*PARAMETERS.get(head, ()), "cut", "weights", *SCHEDULE)
+    known = (*PARAMETERS.get(head, ()), *FEDERATION, "cut", "weights", *SCHEDULE)
     for part in filter(None, (item.strip() for item in options.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not value:
@@ -160,10 +171,12 @@ def _options(options: str, head: str, where: str) -> dict[str, str]:
     return found
 
 
-def _parameters(options: dict[str, str], head: str, where: str) -> tuple[tuple[str, Value], ...]:
-    """Takes the architecture's parameters out of the options; those at their default are left out."""
+def _taken(
+    options: dict[str, str], declared: Mapping[str, Parameter], where: str
+) -> tuple[tuple[str, Value], ...]:
+    """Takes declared parameters out of the options; those at their default are left out."""
     chosen: dict[str, Value] = {}
-    for key, parameter in PARAMETERS.get(head, {}).items():
+    for key, parameter in declared.items():
         if key not in options:
             continue
         value = _typed(options.pop(key), parameter)
@@ -174,8 +187,24 @@ def _parameters(options: dict[str, str], head: str, where: str) -> tuple[tuple[s
     return tuple(sorted(chosen.items()))
 
 
+def _no_local_steps(spec: ModelSpec) -> str:
+    """Why the clients of this network cannot take steps of their own; empty if they can, or take none."""
+    if not any(key.startswith("local_") for key, _ in spec.federation):
+        return ""
+    if spec.cut is not None:
+        return "local steps need the whole network, and a client of a network that is cut has half of it"
+    if spec.head == "resnet18_shared":
+        return "its clients send the statistics of one batch along, and local steps see several: use resnet18"
+    return ""
+
+
 def _typed(text: str, parameter: Parameter) -> Value:
-    return int(text) if isinstance(parameter.default, int) and _WHOLE_NUMBER.fullmatch(text) else text
+    if isinstance(parameter.default, int) and _WHOLE_NUMBER.fullmatch(text):
+        return int(text)
+    if isinstance(parameter.default, float):
+        with suppress(ValueError):
+            return float(text)
+    return text
 
 
 def _cut(value: str | None, head: str, where: str) -> int | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.errors import IncompatibleError
+from bench.api.threat import LocalTraining
 from bench.models.base import Layered, Shape, VictimModel, draw_kaiming, draw_uniform, halved
 from bench.models.resnet import ResNet8, ResNet18, frozen, sharing
 
@@ -173,6 +174,10 @@ class Schedule:
             train with Adam.
         clip_norm: an ``sgd`` server scales an averaged update down to this norm, which keeps a wide start
             from diverging. It is no defense: the server has already seen the releases.
+        local_epochs: passes of a client over its own images before it sends.
+        local_batch: images of one local step; 0: all at once.
+        local_rate: learning rate of local steps.
+        clients: that a round averages; 0: as many as make ``images_per_round``.
     """
 
     epochs: float
@@ -182,6 +187,17 @@ class Schedule:
     weight_decay: float = 0.0
     server: str = "sgd"
     clip_norm: float = 1.0
+    local_epochs: int = 1
+    local_batch: int = 0
+    local_rate: float = 0.05
+    clients: int = 0
+
+    @property
+    def local(self) -> LocalTraining:
+        """What a client does with its images before it sends."""
+        return LocalTraining(
+            epochs=self.local_epochs, batch_size=self.local_batch, learning_rate=self.local_rate
+        )
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from bench.api.dataset import ImageSet
 from bench.api.defense import Defense, HookContext
 from bench.engine.normalisation import batch_statistics
 from bench.models.base import Shape
-from bench.models.build import build_model
+from bench.models.build import build_model, schedule_of
 from bench.victims.distortion import Undistorted, digits, distorts, ratios
-from bench.victims.training import client_releases, stream
+from bench.victims.training import Local, client_releases, stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +112,11 @@ def release_gradients(source: Source) -> Release:
     plain = build_model(source.model, num_classes=source.num_classes, image_shape=source.image_shape)
     network = source.defense.model(plain).to(source.device)
     weights = {name: value.to(source.device) for name, value in source.parameters.items()}
+    orders = stream(source.seed, "local batches of releases", source.device)
     gradients = client_releases(
         network, weights, images, labels,
         defense=source.defense, context=source.context(), num_classes=source.num_classes,
+        local=Local.drawn(schedule_of(source.model).local, indices, orders),
     )  # fmt: skip
     sent = {name: value.detach() for name, value in gradients.items()}
     if plain.shares_statistics:

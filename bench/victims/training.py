@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.func import functional_call
 from bench.api.dataset import ImageSet, Splits
 from bench.api.defense import Defense, HookContext
 from bench.api.gradients import Gradients
+from bench.api.threat import LocalTraining
 from bench.engine.gradients import gradient_map, one_hot
 from bench.models.base import Shape
 from bench.models.build import build_model, schedule_of
@@ -79,6 +81,7 @@ def client_releases(
     defense: Defense,
     context: HookContext,
     num_classes: int,
+    local: Local | None = None,
 ) -> Gradients:
     """What N clients release: this one function serves every training round and every attacked release.
 
@@ -90,13 +93,56 @@ def client_releases(
         defense: its hooks are applied.
         context: the defense's randomness.
         num_classes: K.
+        local: the steps that clients take before they send; None: they send a gradient.
 
     Returns:
         ``[N, ...]`` per parameter.
     """
     images, labels = defense.inputs(images, labels, context)
-    gradients = gradient_map(model, parameters, per_victim_weights=False, loss=soft_cross_entropy)
-    return defense.gradients(gradients(images, one_hot(labels, num_classes, images.dtype)), context)
+    targets = one_hot(labels, num_classes, images.dtype)
+    if local is None:
+        gradients = gradient_map(model, parameters, per_victim_weights=False, loss=soft_cross_entropy)
+        return defense.gradients(gradients(images, targets), context)
+    return defense.gradients(_local_update(model, parameters, images, targets, local), context)
+
+
+@dataclass(frozen=True)
+class Local:
+    """The steps of N clients.
+
+    Attributes:
+        training: what they are.
+        orders: int64 ``[E, N, B]``, in which order each client takes its images in each pass.
+    """
+
+    training: LocalTraining
+    orders: Tensor
+
+    @classmethod
+    def drawn(cls, training: LocalTraining, batch: Tensor, generator: torch.Generator) -> Self | None:
+        """New orders for the images of clients, ``[N, B]``; None, and nothing drawn, for a single step."""
+        if training.steps(batch.shape[1]) == 1:
+            return None
+        chance = torch.rand(training.epochs, *batch.shape, generator=generator, device=generator.device)
+        return cls(training, chance.argsort(-1))
+
+
+def _local_update(
+    model: nn.Module, parameters: dict[str, Tensor], images: Tensor, targets: Tensor, local: Local
+) -> Gradients:
+    """What leaves after local steps (see :class:`~bench.api.threat.LocalTraining`): ``[N, ...]``."""
+    clients, count = images.shape[:2]
+    rate, size = local.training.learning_rate, local.training.batch_size or count
+    weights = {name: value.detach().expand(clients, *value.shape) for name, value in parameters.items()}
+    total = {name: torch.zeros_like(value) for name, value in weights.items()}
+    for order in local.orders:
+        for rows in order.split(size, dim=1):
+            own = torch.arange(clients, device=images.device)[:, None], rows
+            gradients = gradient_map(model, weights, per_victim_weights=True, loss=soft_cross_entropy)
+            found = gradients(images[own], targets[own])
+            total = {name: value + found[name] for name, value in total.items()}
+            weights = {name: value - rate * found[name] for name, value in weights.items()}
+    return {name: value / local.training.steps(count) for name, value in total.items()}
 
 
 @torch.no_grad()
@@ -131,7 +177,7 @@ def private_batches(
         epochs: passes over the split; None is the schedule's own.
         generator: draws the orders.
     """
-    clients = max(1, schedule.images_per_round // batch_size)
+    clients = schedule.clients or max(1, schedule.images_per_round // batch_size)
     rounds = max(1, int((epochs or schedule.epochs) * size / (clients * batch_size)))
     order = draws(size, rounds * clients * batch_size, generator)
     return order.view(rounds, clients, batch_size)
@@ -151,8 +197,9 @@ def train_victim(
 ) -> Victim:
     """Trains one federation under a defense.
 
-    In each round ``images_per_round / batch_size`` clients compute the gradient of one private batch each;
-    what passes the defense's hooks is averaged by the server, which takes a step.
+    In each round ``images_per_round / batch_size`` clients, or as many as the schedule says, compute the
+    gradient of one private batch each, or the change that local steps on it make; what passes the defense's
+    hooks is averaged by the server, which takes a step.
 
     Args:
         model: architecture name.
@@ -177,15 +224,17 @@ def train_victim(
     )
     rounds = len(batches)
     context = HookContext(generator=stream(seed, "training noise", device), batch_size=batch_size)
+    orders = stream(seed, "local batches", device)
     server, watch = Server(initial, schedule, rounds), Watch(defense, rounds)
     first_accuracy = accuracy(network, initial, test)
     curve = [{"round": 0.0, "loss": _loss(network, initial, train), "accuracy": first_accuracy}]
     for turn, batch in enumerate(batches, start=1):
+        local = Local.drawn(schedule.local, batch, orders)
         released = watch.sent(
             turn, context,
             lambda hooks, own: client_releases(
                 network, server.weights, train.images[batch], train.labels[batch],  # noqa: B023 - called at once
-                defense=hooks, context=own, num_classes=num_classes,
+                defense=hooks, context=own, num_classes=num_classes, local=local,  # noqa: B023
             ),
         )  # fmt: skip
         server.step({name: value.mean(0) for name, value in released.items()})

@@ -159,6 +159,7 @@ class ChannelKind(ABC):
         needs_cut: only networks that are cut in two have it.
         refuses_cut: why a network that is cut has it not; empty if it has.
         gives_labels: the protocol gives the private labels to the attacker.
+        federated: a server averages what clients send, so that they may take local steps.
         central: one owner trains on all private images, so that no batch size enters the training.
         trains_as: the channel whose victims serve this one, too; empty if it has its own.
     """
@@ -169,6 +170,7 @@ class ChannelKind(ABC):
     needs_cut: ClassVar[bool] = False
     refuses_cut: ClassVar[str] = ""
     gives_labels: ClassVar[bool] = False
+    federated: ClassVar[bool] = False
     central: ClassVar[bool] = False
     trains_as: ClassVar[str] = ""
 

@@ -11,7 +11,7 @@ from bench.api.threat import BatchNorm, Channel, ThreatModel
 from bench.channels.shared.contract import Attacker
 from bench.engine.normalisation import running_statistics, threat_of
 from bench.metrics.pool import by_digest, others, pool_of
-from bench.models.build import build_model
+from bench.models.build import build_model, schedule_of
 from bench.victims.releases import Release, Source
 
 
@@ -57,6 +57,7 @@ def observe_gradients(source: Source, release: Release, attacker: Attacker) -> G
             auxiliary=attacker.receives_auxiliary(view),
             generator=attacker.generator is not None,
             batch_norm=mode,
+            local=local if (local := schedule_of(source.model).local).steps(source.batch_size) > 1 else None,
         ),
         model=network,
         parameters={name: value.to(device) for name, value in source.parameters.items()},
