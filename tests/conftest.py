@@ -11,6 +11,8 @@ pytest_plugins = ["tests.api.plugin_folders", "tests.world"]
 # Before anything imports torch: pytest-xdist already gives every core a process of its own.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# Containers set it; every process that a test starts would compile all of the project anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

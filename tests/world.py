@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner, Result
 
+from bench.api.errors import BenchError
 from bench.cache.keys import forget_digests
 from bench.cli.main import main
+from bench.execute.options import RunOptions
+from bench.execute.refresh import Refresher
+from bench.execute.run import run_matrix
+from bench.execute.shards import parse_shard
 from bench.matrix import Cell, expand, load_matrix
 from bench.plugins import discover
+from bench.report.refresh import refresh
 
 DATASET = """
 import torch
@@ -166,6 +176,23 @@ sys.exit(run_matrix(matrix, out=out, options=RunOptions(device="cpu", shard=shar
 """
 
 
+def _run_here(*, matrix: str, out: str, shard: str = "", **options: Any) -> int:
+    """The same in this process; its exit code."""
+    part = parse_shard(shard) if shard else None
+    how = RunOptions(device="cpu", shard=part, **options)
+    return run_matrix(matrix, out=Path(out), options=how).exit_code
+
+
+def _final(self: Refresher) -> str:
+    """The last tables, written here and not in a process of their own."""
+    self.stop()
+    try:
+        refresh(self.table.parent, final=True)
+    except BenchError as error:
+        return f"the tables could not be written: {error}"
+    return ""
+
+
 def bench(*arguments: object, answer: str = "") -> Result:
     """What a command prints and how it ends."""
     return CliRunner().invoke(main, list(map(str, arguments)), input=answer)
@@ -200,24 +227,48 @@ class World:
         path.write_text(MATRIX.format(**{**FIELDS, "attacks": f"[{', '.join(entries)}]", **fields}))
         return path
 
-    def command(self, **arguments: Any) -> tuple[list[str], dict[str, str]]:
+    def _asked(self, **arguments: Any) -> tuple[dict[str, Any], dict[str, str]]:
         options = {
             "matrix": str(self.root / "tiny.toml"),
             "out": str(self.out),
             "display": "plain",
             "workers": 2,
         }
-        options |= arguments
         environment = {
-            **os.environ,
             "BENCH_CACHE": str(self.cache),
             "BENCH_PLUGIN_PATH": str(self.root / "plugins"),
             "BENCH_TEST_CALLS": str(self.root / "calls"),
-            **self.environment,
         }
-        return [sys.executable, "-c", RUN, json.dumps(options)], environment
+        return options | arguments, environment | self.environment
+
+    def command(self, **arguments: Any) -> tuple[list[str], dict[str, str]]:
+        options, environment = self._asked(**arguments)
+        return [sys.executable, "-c", RUN, json.dumps(options)], {**os.environ, **environment}
 
     def run(self, **arguments: Any) -> subprocess.CompletedProcess[str]:
+        """Runs the matrix from this process: all tests of it share one server of workers."""
+        options, environment = self._asked(**arguments)
+        out, err = io.StringIO(), io.StringIO()
+        discover.cache_clear()
+        forget_digests()
+        try:
+            with (
+                patch.dict(os.environ, environment),
+                patch.object(Refresher, "final", _final),
+                redirect_stdout(out),
+                redirect_stderr(err),
+            ):
+                code = _run_here(**options)
+        except BenchError:
+            code = 1
+            err.write(traceback.format_exc())
+        finally:
+            discover.cache_clear()
+            forget_digests()
+        return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
+
+    def process(self, **arguments: Any) -> subprocess.CompletedProcess[str]:
+        """Runs the matrix in a process of its own, as a user does."""
         command, environment = self.command(**arguments)
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=120, check=False

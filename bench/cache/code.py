@@ -1,4 +1,7 @@
-"""Python files as code: their tokens without comments and docstrings, and what they import where they run."""
+"""Python files as code: their tokens without comments and docstrings, and what they import where they run.
+
+What a text means is remembered by the text itself: a file that is read again is not parsed again.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,13 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 @cache
 def parsed(path: Path) -> ast.Module:
     """The syntax tree of a file; empty where it is no Python, which no import can run."""
+    return _tree(path.read_bytes())
+
+
+@cache
+def _tree(data: bytes) -> ast.Module:
     try:
-        return ast.parse(path.read_bytes())
+        return ast.parse(data)
     except SyntaxError:
         return ast.Module(body=[], type_ignores=[])
 
@@ -28,21 +36,30 @@ def parsed(path: Path) -> ast.Module:
 @cache
 def code_of(path: Path) -> str:
     """The code of a file: its tokens, but for comments and texts that stand alone."""
-    return "\n".join(text for _, text in _tokens(path))
+    return "\n".join(text for _, text in _tokens(path.read_bytes()))
 
 
 @cache
 def imports_of(path: Path) -> tuple[Import, ...]:
     """What a file imports where it runs, at its top and in its functions."""
-    return tuple(_imports(parsed(path)))
+    return _imported(path.read_bytes())
 
 
-def _tokens(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def _imported(data: bytes) -> tuple[Import, ...]:
+    return tuple(_imports(_tree(data)))
+
+
+@cache
+def _tokens(data: bytes) -> tuple[tuple[int, str], ...]:
+    return tuple(_tokenized(data))
+
+
+def _tokenized(data: bytes) -> Iterator[tuple[int, str]]:
     """Line and text of each token of the code of a file; of a file that is no Python, its text."""
-    data = path.read_bytes()
     alone = {
         (node.value.lineno, node.value.col_offset)
-        for node in ast.walk(parsed(path))
+        for node in ast.walk(_tree(data))
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
     try:
@@ -130,7 +147,7 @@ class Entry:
         for node in self._reached:
             if not isinstance(node, ast.Import | ast.ImportFrom):
                 lines |= set(range(node.lineno, node.end_lineno + 1))  # type: ignore[attr-defined]
-        return "\n".join(text for line, text in _tokens(self.path) if line in lines)
+        return "\n".join(text for line, text in _tokens(self.path.read_bytes()) if line in lines)
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:

@@ -43,6 +43,7 @@ _PROSE = {
 """Fields of a card that change no result; parameters enter with their values."""
 
 
+@cache
 def _roots(stage: str, name: str) -> tuple[Entry | Path, ...]:
     """Where a stage of a channel enters the code; what that imports is found by reading it."""
     own = Entry(PACKAGE / "cells" / "stages.py", stage)
@@ -99,6 +100,7 @@ class Identity:
             "torch": ".".join(package_version("torch").split(".")[:2]),
         }
         self._cache: dict[str, str] = {}
+        self._plugin = cache(_plugin)
 
     def keys(self, cell: Cell) -> Keys:
         """The keys of all stages of a cell."""
@@ -122,7 +124,7 @@ class Identity:
             {
                 "release": release,
                 "generator": generator,
-                "attack": _plugin("attack", cell.attack),
+                "attack": self._plugin("attack", cell.attack),
                 "adversary": cell.adversary,
                 "budget": cell.budget,
             },
@@ -159,15 +161,14 @@ class Identity:
         return {
             "dataset": self._dataset(cell),
             "model": _model(cell.model),
-            "defense": _plugin("defense", cell.defense),
+            "defense": self._plugin("defense", cell.defense),
             "batch_size": cell.batch_size,
             "epochs": cell.epochs,
             "seed": cell.seed,
         }
 
-    @staticmethod
-    def _dataset(cell: Cell) -> dict[str, Any]:
-        return {**_plugin("dataset", cell.dataset), "sha256": dataset_card(cell.dataset.name).sha256}
+    def _dataset(self, cell: Cell) -> dict[str, Any]:
+        return {**self._plugin("dataset", cell.dataset), "sha256": dataset_card(cell.dataset.name).sha256}
 
     def _key(self, stage: str, cell: Cell, parts: dict[str, Any]) -> str:
         modules = digest(_roots(stage, cell.channel))
@@ -188,4 +189,5 @@ def generator_of(cell: Cell) -> str:
 def forget_digests() -> None:
     """Reads every file again: a process that outlives an edit must not keep the old digests."""
     forget_sources()
+    _roots.cache_clear()
     _lpips_versions.cache_clear()

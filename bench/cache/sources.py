@@ -47,14 +47,15 @@ def digest(roots: tuple[Entry | Path, ...]) -> str:
     """
     found: dict[str, bytes] = {}
     waiting: list[Path] = []
+    homes = [(kind, Path(place)) for kind in sorted(_PLUGINS) for place in search_path(kind)]
     for root in roots:
         if isinstance(root, Entry):
-            found[f"{_name(root.path)}:{root.name}"] = root.code.encode()
+            found[f"{_name(root.path, homes)}:{root.name}"] = root.code.encode()
             waiting += _targets(root.imports)
         else:
             waiting.append(root)
     for path in _closure(waiting):
-        found[_name(path)] = code_of(path).encode() if path.suffix == ".py" else path.read_bytes()
+        found[_name(path, homes)] = code_of(path).encode() if path.suffix == ".py" else path.read_bytes()
     total = hashlib.sha256()
     for name, data in sorted(found.items()):
         total.update(f"{name}\0{len(data)}\0".encode())
@@ -88,11 +89,10 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (path for name in sorted(names) if (path := Path(place, name)).is_file())
 
 
-def _name(path: Path) -> str:
-    for kind in sorted(_PLUGINS):
-        for root in map(Path, search_path(kind)):
-            if path.is_relative_to(root):
-                return f"{kind}/{path.relative_to(root).as_posix()}"
+def _name(path: Path, homes: Iterable[tuple[str, Path]]) -> str:
+    for kind, root in homes:
+        if path.is_relative_to(root):
+            return f"{kind}/{path.relative_to(root).as_posix()}"
     return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else path.name
 
 

@@ -26,6 +26,13 @@ from bench.records.record import Status
 if TYPE_CHECKING:
     import torch
 
+PRELOAD = [
+    *("torch", "torchvision", "lpips", "safetensors.torch", "scipy.optimize", "PIL.Image", "pydantic"),
+    *("bench.engine", "bench.models", "bench.metrics", "bench.metrics.perceptual", "bench.victims.evaluator"),
+    *("bench.victims.releases", "bench.victims.training"),
+]
+"""What the server has imported from which workers and processes of attacks are forked: what all of them need,
+and nothing that reads ``$BENCH_PLUGIN_PATH`` as it is imported. A Python process has one such server."""
 _GRACE = 2.0
 
 
@@ -91,7 +98,7 @@ class AttackProcess:
     def served(cls, device: torch.device, *, memory: int | None = None) -> AttackProcess:
         """Starts it by a server that never holds data, from any process."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload(PRELOAD)
         return cls(context, device, memory=memory)
 
     def run(

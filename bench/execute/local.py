@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from bench.api.errors import BenchError
+from bench.cells.attack_process import PRELOAD
 from bench.execute import worker
 from bench.execute.executor import (
     ENVIRONMENT,
@@ -34,7 +35,6 @@ from bench.records.files import DiskFullError
 from bench.records.outcome import Failure, Outcome
 from bench.records.record import Status
 
-_PRELOAD = ["torch", "torchvision", "lpips", "safetensors.torch", "scipy.optimize", "PIL.Image", "pydantic"]
 _PASSED_ON = ("BENCH_", "CUDA_")
 _TICK = 0.5
 _GRACE = 2.0
@@ -138,7 +138,7 @@ class LocalExecutor:
     def _start_worker(self) -> _Worker:
         os.environ.update(ENVIRONMENT)  # before the server starts: OpenMP reads them once, at import
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOAD)
+        context.set_forkserver_preload(PRELOAD)
         used = [one.device for one in self._workers]
         free = list(self._places)
         for device in used:

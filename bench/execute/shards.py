@@ -7,6 +7,7 @@ allows. Which part a cell is in depends on the matrix and the filters alone, nev
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,9 +30,8 @@ class Shard:
 
     def select(self, cells: Sequence[Cell]) -> list[Cell]:
         """The cells of this part, in their order."""
-        sizes: dict[_Victim, int] = {}
-        for cell in cells:
-            sizes[_victim(cell)] = sizes.get(_victim(cell), 0) + 1
+        victims = [_victim(cell) for cell in cells]
+        sizes = Counter(victims)
         filled = [0] * self.count
         mine: set[_Victim] = set()
         for victim, size in sorted(sizes.items(), key=lambda item: -item[1]):  # stable: ties by first cell
@@ -39,7 +39,7 @@ class Shard:
             filled[part] += size
             if part == self.index:
                 mine.add(victim)
-        return [cell for cell in cells if _victim(cell) in mine]
+        return [cell for cell, victim in zip(cells, victims, strict=True) if victim in mine]
 
 
 def parse_shard(text: str) -> Shard:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.overrides import TorchFunctionMode
 
 from bench.metrics.distances import squared_distances
 from bench.metrics.lpips_weights import Net, load_trunk
@@ -30,6 +31,7 @@ ENLARGED = 32
 """Pixels of the shorter side to which smaller images are enlarged."""
 
 _CHUNK_PIXELS = 2**18
+_DRAWS = (nn.init.kaiming_uniform_, nn.init.normal_, Tensor.normal_, Tensor.uniform_)
 
 
 def enlarged_side(height: int, width: int, net: Net = "alex") -> int:
@@ -157,8 +159,7 @@ def _build(net: Net, path: Path | None, allow_download: bool) -> Any:
     """The `lpips` package's network with its own heads and a genuine trunk."""
     trunk = load_trunk(net, path=path, allow_download=allow_download)  # first: it fails fast and with advice
     package = importlib.import_module("lpips")  # late: pulls in torchvision
-    # The package draws a random trunk, to be overwritten here; the caller's random state must not notice.
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), _NoDraws(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         model = package.LPIPS(net=net, pnet_rand=True, verbose=False)
     convolutions = {
@@ -172,6 +173,20 @@ def _build(net: Net, path: Path | None, allow_download: bool) -> Any:
         for position, (weight, bias) in trunk.items():
             convolutions[position].load_state_dict({"weight": weight, "bias": bias})
     return model.eval().requires_grad_(False)
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves tensors as they are that would be filled with random numbers.
+
+    The package draws a whole random classifier, of which a part is kept and overwritten: the longest part of
+    its construction, for nothing.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def _exact_convolutions(device: torch.device) -> AbstractContextManager[None]:

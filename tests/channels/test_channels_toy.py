@@ -83,7 +83,7 @@ def test_a_channel_of_the_users_reaches_a_row_of_the_leaderboard(world: World) -
     (folder / "whispers.py").write_text(CHANNEL)
     world.plugin("attack", "listener", ATTACK, CARD)
     (world.root / "tiny.toml").write_text(BLOCK)
-    done = world.run()
+    done = world.process()
     assert done.returncode == 0, done.stdout + done.stderr
     with (world.out / "leaderboard.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["attack"] == "listener"]
@@ -94,6 +94,6 @@ def test_a_channel_of_the_users_reaches_a_row_of_the_leaderboard(world: World) -
 def test_a_channel_that_is_not_there_is_named_with_those_that_are(world: World) -> None:
     (world.root / "tiny.toml").write_text(BLOCK)
     world.plugin("attack", "listener", ATTACK, CARD.replace("whispers", "gradients"))
-    done = world.run()
+    done = world.process()
     assert done.returncode != 0
     assert all(word in done.stderr for word in ("whispers", "gradients", "smashed", "model"))

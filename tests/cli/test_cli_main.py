@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from types import ModuleType
 
 import click
@@ -37,21 +36,15 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Result:
     return bench("run", "--matrix", "mine", "--out", "here")
 
 
-def test_importing_the_command_line_loads_nothing_heavy() -> None:
-    heavy = "{'torch', 'pandas', 'rich', 'numpy', 'pydantic', 'matplotlib', 'scipy'}"
-    done = python("-c", f"import sys, bench.cli.main; print({heavy} & set(sys.modules))")
-    assert done.stdout == "set()\n"
-
-
-def test_help_answers_at_once() -> None:
-    seconds: list[float] = []
-    while len(seconds) < 10 and min(seconds, default=1.0) >= 0.3:  # the machine may be busy for a moment
-        start = time.perf_counter()
-        done = python("-m", "bench.cli.main", "--help")
-        seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0
-        assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
-    assert min(seconds) < 0.3
+def test_help_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'torchvision', 'pandas', 'rich', 'numpy', 'pydantic', 'matplotlib', 'scipy', 'jinja2'}"
+    code = (
+        "import sys; from bench.cli.main import main; main(['--help'], standalone_mode=False); "
+        f"print({heavy} & set(sys.modules), file=sys.stderr)"
+    )
+    done = python("-c", code)
+    assert (done.returncode, done.stderr) == (0, "set()\n")
+    assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
 
 
 @pytest.mark.parametrize("what", ["attacks", "defenses", "datasets", "models", "matrices"])

@@ -53,7 +53,7 @@ def test_a_full_disk_stops_the_run_and_a_larger_one_lets_it_go_on(
         size = f"{sum(path.stat().st_blocks for path in files) // 4}k"
     small_disk(world.root / place, size)
     world.matrix(*ACTS)
-    stopped = world.run()
+    stopped = world.process()
     assert stopped.returncode == 1, stopped.stdout + stopped.stderr
     last = stopped.stderr.strip().splitlines()
     assert any(str(world.root / place) in line for line in last), last

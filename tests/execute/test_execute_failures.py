@@ -38,7 +38,7 @@ def assert_ended(world: World, **expected: tuple[str, str]) -> None:
 
 def test_every_failure_becomes_a_record(world: World) -> None:
     world.matrix(*ACTS, checkpoints='["trained"]')
-    result = world.run(timeout=10.0, display="json")
+    result = world.process(timeout=10.0, display="json")
     assert result.returncode == 1, result.stdout + result.stderr
     assert_ended(
         world,

@@ -31,12 +31,13 @@ def full() -> list[Cell]:
     return expand(load_matrix("full"))
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 8, 1000])
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 200])
 def test_shards_are_disjoint_complete_and_keep_victims_together(full: list[Cell], count: int) -> None:
     parts = [Shard(index, count).select(full) for index in range(count)]
     assert Counter(cell.id for part in parts for cell in part) == Counter(cell.id for cell in full)
+    place = {id(cell): number for number, cell in enumerate(full)}
     for part in parts:
-        places = [full.index(cell) for cell in part[:40]]
+        places = [place[id(cell)] for cell in part]
         assert places == sorted(places)
     victims = [{(c.dataset, c.model, c.defense, c.batch_size, c.seed) for c in part} for part in parts]
     assert sum(map(len, victims)) == len(set().union(*victims)), "no victim is trained twice"
@@ -45,6 +46,8 @@ def test_shards_are_disjoint_complete_and_keep_victims_together(full: list[Cell]
         assert max(sizes) - min(sizes) <= max(
             Counter((c.dataset, c.model, c.defense, c.batch_size, c.seed) for c in full).values()
         )
+    else:
+        assert not all(parts), "there are more parts than victims"
 
 
 def test_a_shard_does_not_depend_on_the_order_of_other_shards(full: list[Cell]) -> None:

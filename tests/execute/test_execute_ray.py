@@ -49,7 +49,7 @@ def _on(world: World, nodes: Cluster) -> World:
 def test_whatever_a_plugin_does_on_a_cluster_the_run_goes_on(world: World, nodes: Cluster) -> None:
     acts = ("guess", "raise", "exit", "memory", "hang", "impossible", "nan")
     _on(world, nodes).matrix(*acts, checkpoints='["trained"]')
-    result = world.run(engine="ray", address=nodes.address, timeout=40.0)
+    result = world.process(engine="ray", address=nodes.address, timeout=40.0)
     assert result.returncode == 1, result.stdout + result.stderr
     outcomes = world.outcomes()
     assert {act: status for act, (status, _) in outcomes.items()} == {
@@ -69,7 +69,7 @@ def test_whatever_a_plugin_does_on_a_cluster_the_run_goes_on(world: World, nodes
 def test_who_takes_all_memory_of_a_node_fails_alone(world: World, nodes: Cluster) -> None:
     _on(world, nodes).matrix("greedy", "guess", checkpoints='["trained"]')
     world.environment["BENCH_WORKER_MEMORY_MB"] = "4000"
-    result = world.run(engine="ray", address=nodes.address)
+    result = world.process(engine="ray", address=nodes.address)
     assert result.returncode == 1, result.stdout + result.stderr
     status, reason = world.outcomes()["greedy"]
     assert status == "oom" and "allocate" in reason
@@ -80,7 +80,7 @@ def test_who_takes_all_memory_of_a_node_fails_alone(world: World, nodes: Cluster
 def test_a_cluster_that_is_not_there_is_one_clear_message(world: World, nodes: Cluster) -> None:
     _on(world, nodes).matrix("guess")
     world.environment["RAY_AUTH_TOKEN"] = "0" * 64
-    result = world.run(engine="ray", address=nodes.address)
+    result = world.process(engine="ray", address=nodes.address)
     assert result.returncode != 0
     assert f"'{nodes.address}'" in result.stderr
     assert not world.out.exists()

@@ -364,7 +364,9 @@ CONTRAST = """
   const linear = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
   const light = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgb = text => {
+  const known = {};
+  const rgb = text => known[text] ??= painted(text);
+  const painted = text => {
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
