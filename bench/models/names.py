@@ -29,6 +29,8 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     "resnet18_frozen": {"width": Parameter(default=64, minimum=1, description=_WIDTH)},
 }
 """What may be chosen of an architecture: ``resnet18[norm=group,width=16]``."""
+IMAGES_PER_ROUND = 32
+"""Of all clients of a round together, in the schedules of all these architectures."""
 FEDERATION: dict[str, Parameter] = {
     "local_epochs": Parameter(
         default=1, minimum=1, maximum=1000,

@@ -19,7 +19,7 @@ from bench.engine.gradients import cross_entropy, gradient_map, one_hot
 from bench.engine.normalisation import batch_norms, threat_of
 from bench.matrix import Filters, expand, load_matrix
 from bench.models.build import build_model, schedule_of
-from bench.models.names import ALIASES, MODELS, PARAMETERS
+from bench.models.names import ALIASES, IMAGES_PER_ROUND, MODELS, PARAMETERS
 from bench.models.resnet import CHANNELS, GROUPS, group_norm
 from bench.models.spec import parse_model
 
@@ -55,6 +55,10 @@ def test_one_network_has_one_name(drawn: tuple[str, dict[str, Value]]) -> None:
     assert all(value != full[key] for key, value in again.parameters)
     backwards = ",".join(f"{key}={value}" for key, value in reversed((full | values).items()))
     assert parse_model(f"{head}[{backwards}]").name == spec.name
+
+
+def test_a_round_has_as_many_images_as_the_axis_of_clients_says() -> None:
+    assert {schedule_of(name).images_per_round for name in MODELS} == {IMAGES_PER_ROUND}
 
 
 @pytest.mark.parametrize("alias", sorted(ALIASES))

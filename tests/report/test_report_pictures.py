@@ -1,5 +1,6 @@
 """Figures: the same bytes each time, and stitched sheets in the order of the tables."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from PIL import Image
 
 from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
+from bench.report.figures.federation import curves as axis_curves
 from bench.report.figures.figures import _heat
 from bench.report.figures.signal import clouds
 from bench.report.findings.effort import curves
@@ -118,3 +120,35 @@ def test_every_image_is_set_against_what_its_defense_left(
     write_report(tmp_path, cards=cards)
     assert (tmp_path / "figures" / "signal-gradients-digits-lenet-initial-1.svg").is_file()
     assert "signal" in (tmp_path / "cells.csv").read_text().splitlines()[0].split(",")
+
+
+def test_settings_that_differ_in_one_axis_of_their_federation_become_a_curve(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    settings = [("convnet", 4), ("convnet", 1), ("convnet", 16), ("convnet[clients=2]", 4)]
+    settings += [("convnet[local_epochs=5]", 4), ("convnet[local_batch=1,local_epochs=5]", 4), ("lenet", 4)]
+    for model, size in settings:
+        for seed in (0, 1):
+            found = {"lpips": [0.1] * size, "batch_size": size, "seed": seed, "model": model}
+            folder.add("strong", **found)
+            if model == "convnet":
+                folder.add("strong", "noise", 0.1, **found)
+    drawn = axis_curves(build(read_results(folder.write(tmp_path)), cards))
+    assert [(curve.axis, curve.place) for curve in drawn] == [
+        ("batch_size", "gradients · digits · convnet · initial"),
+        ("local_epochs", "gradients · digits · convnet · initial · B = 4"),
+        ("local_batch", "gradients · digits · convnet[local_epochs=5] · initial · B = 4"),
+        ("clients", "gradients · digits · convnet · initial · B = 4"),
+    ]
+    points = [[(line.name, [value for value, _ in line.points]) for line in curve.lines] for curve in drawn]
+    assert points == [
+        [("none", [1, 4, 16]), ("noise = 0.1", [1, 4, 16])],
+        [("none", [1, 5])],
+        [("none", [1, 4])],
+        [("none", [2, 8])],
+    ]
+    write_report(tmp_path, cards=cards)
+    figures = list((tmp_path / "figures").glob("axis-*.svg"))
+    page = (tmp_path / "index.html").read_text()
+    assert len(figures) == 4
+    assert all(base64.b64encode(figure.read_bytes()).decode() in page for figure in figures)

@@ -1,5 +1,6 @@
-"""The figures of each group as SVG: privacy against utility, heat map, leakage against effort and signal.
+"""The figures as SVG: of each group privacy against utility, heat map, leakage against effort and signal.
 
+Of groups that differ in one axis of their federation: what was recovered along it.
 The same records give the same bytes: no date, no random names.
 """
 
@@ -20,36 +21,44 @@ from matplotlib.figure import Figure
 from bench.channels.shared.terms import leakage, whole_range
 from bench.records.files import write_atomic
 from bench.report.analysis.entries import Group, Row
+from bench.report.figures import federation
 from bench.report.figures.signal import Cloud, clouds
 from bench.report.findings.effort import Curve, curves
 from bench.report.frames import Results
 
 _MARKERS = "osD^vP*Xhp<>d8H"
-_KINDS = ("leakage", "heat", "budget", "signal")
+_KINDS = ("leakage", "heat", "budget", "signal", "axis")
 
 
 def slug(group: Group) -> str:
     """A file name for a group; labels that need changing keep apart by a digest."""
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", group.key).strip("-")
-    digest = hashlib.sha256(group.key.encode()).hexdigest()[:6]
-    return plain if plain == group.key.replace("|", "-") else f"{plain}-{digest}"
+    return _slug(group.key)
+
+
+def _slug(key: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", key).strip("-")
+    digest = hashlib.sha256(key.encode()).hexdigest()[:6]
+    return plain if plain == key.replace("|", "-") else f"{plain}-{digest}"
 
 
 def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
-    """Draws ``leakage-``, ``heat-``, ``budget-`` and ``signal-<group>.svg`` where they show anything.
+    """Draws ``leakage-``, ``heat-``, ``budget-``, ``signal-<group>.svg``, ``axis-*.svg`` that show anything.
 
     Figures of groups that are gone are removed.
     """
     wanted: dict[str, bytes] = {}
     for group in groups:
         if any(map(_shown, group.rows)):
-            wanted[f"leakage-{slug(group)}.svg"] = _save(group, _leakage(group))
+            wanted[f"leakage-{slug(group)}.svg"] = _save(group.key, _leakage(group))
         if any(entry.done for row in group.rows for entry in row.attacks):
-            wanted[f"heat-{slug(group)}.svg"] = _save(group, _heat(group))
+            wanted[f"heat-{slug(group)}.svg"] = _save(group.key, _heat(group))
         if drawn := curves(results, group):
-            wanted[f"budget-{slug(group)}.svg"] = _save(group, _budget(group, drawn))
+            wanted[f"budget-{slug(group)}.svg"] = _save(group.key, _budget(group, drawn))
         if found := clouds(results, group):
-            wanted[f"signal-{slug(group)}.svg"] = _save(group, _signal(group, found))
+            wanted[f"signal-{slug(group)}.svg"] = _save(group.key, _signal(group, found))
+    for curve in federation.curves(groups):
+        key = f"{curve.axis}|{curve.place}"
+        wanted[f"axis-{_slug(key)}.svg"] = _save(key, federation.draw(curve, _MARKERS, _plain))
     for old in sorted(path for kind in _KINDS for path in folder.glob(f"{kind}-*.svg")):
         if old.name not in wanted:
             old.unlink()
@@ -61,8 +70,8 @@ def _shown(row: Row) -> bool:
     return row.worst is not None and row.utility.seeds > 0
 
 
-def _save(group: Group, figure: Figure) -> bytes:
-    with matplotlib.rc_context({"svg.hashsalt": group.key, "svg.fonttype": "path"}):
+def _save(key: str, figure: Figure) -> bytes:
+    with matplotlib.rc_context({"svg.hashsalt": key, "svg.fonttype": "path"}):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()

@@ -72,9 +72,11 @@ class View:
     def figure(self, kind: str, group: Group) -> str:
         """A drawn figure of the folder as a data URI; empty where there is none."""
         path = self._source.directory / "figures" / f"{kind}-{slug(group)}.svg"
-        if not path.is_file():
-            return ""
-        return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+        return _embedded(path) if path.is_file() else ""
+
+    def along(self) -> list[str]:
+        """The figures of several groups along an axis of their federation, as data URIs."""
+        return [_embedded(path) for path in sorted((self._source.directory / "figures").glob("axis-*.svg"))]
 
     def key(self, entry: AttackEntry) -> str:
         """Which drawer belongs to an entry."""
@@ -124,3 +126,7 @@ class View:
     def change(self, group: Group, row: Row) -> Change | None:
         """Against the baseline folder."""
         return None if self._source.changes is None else self._source.changes[group.key, row.name]
+
+
+def _embedded(path: Path) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

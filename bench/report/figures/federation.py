@@ -1,0 +1,163 @@
+"""What was recovered along one axis of a federation, all else equal: B, passes of a client, clients.
+
+Settings that differ in one of them alone are what a federation may choose at no cost of accuracy by noise.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bench.api.errors import BenchError
+from bench.channels import channel
+from bench.models.names import FEDERATION, IMAGES_PER_ROUND
+from bench.models.spec import ModelSpec, parse_model
+from bench.report.analysis.entries import Group, Row
+from bench.report.statistics import Interval
+
+AXES = {
+    "batch_size": "images of a client in a round (B)",
+    "local_epochs": "passes of a client over its images before it sends (E)",
+    "local_batch": "images of a local step",
+    "local_rate": "learning rate of local steps",
+    "clients": "clients that a round of the training averages",
+}
+"""What may differ, and its words."""
+FEWEST = 2
+"""Points of a curve."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One defense along the axis.
+
+    Attributes:
+        name: defense and strength.
+        baseline: it is none.
+        points: values of the axis, ascending, and the share of images that the strongest attack recovered.
+    """
+
+    name: str
+    baseline: bool
+    points: tuple[tuple[float, Interval], ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """All defenses along one axis.
+
+    Attributes:
+        axis: a key of :data:`AXES`.
+        place: what all its settings have in common.
+        lines: at least one.
+    """
+
+    axis: str
+    place: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class _Setting:
+    group: Group
+    spec: ModelSpec
+    values: Mapping[str, float]
+
+    @property
+    def victim(self) -> str:
+        """The network, whatever trains it."""
+        return replace(self.spec, federation=()).name
+
+    def title(self, axis: str) -> str:
+        """What it shares with the settings that differ from it along an axis alone."""
+        kept = tuple(pair for pair in self.spec.federation if pair[0] != axis)
+        size = () if axis == "batch_size" else (f"B = {self.group.batch_size}",)
+        name = replace(self.spec, federation=kept).name
+        return " · ".join((self.group.channel, self.group.dataset, name, self.group.checkpoint, *size))
+
+
+def curves(groups: Sequence[Group]) -> tuple[Curve, ...]:
+    """One for each axis and each family of settings that differ in it alone."""
+    settings = [setting for group in groups if (setting := _setting(group)) is not None]
+    return tuple(curve for axis in AXES for curve in _along(axis, settings))
+
+
+def _setting(group: Group) -> _Setting | None:
+    """A setting by its values; None where no federation trains it, or its network is not known here."""
+    with suppress(BenchError):
+        if not channel(group.channel).federated:
+            return None
+        spec = parse_model(group.model)
+        chosen = {key: item.default for key, item in FEDERATION.items()} | dict(spec.federation)
+        size = group.batch_size
+        # A default stands for a number that follows from B, which is what the axis shows.
+        chosen["local_batch"] = chosen["local_batch"] or size
+        chosen["clients"] = chosen["clients"] or max(1, IMAGES_PER_ROUND // size)
+        values = {"batch_size": float(size)} | {key: float(cast("float", v)) for key, v in chosen.items()}
+        return _Setting(group, spec, values)
+    return None
+
+
+def _along(axis: str, settings: Sequence[_Setting]) -> Iterator[Curve]:
+    families: dict[tuple[object, ...], list[_Setting]] = defaultdict(list)
+    # With other batches other numbers of them make a round and a step, unless these were chosen.
+    follow = {"batch_size": {"local_batch", "clients"}}.get(axis, set())
+    for setting in settings:
+        others = tuple(value for key, value in setting.values.items() if key != axis and key not in follow)
+        group = setting.group
+        families[group.channel, group.dataset, setting.victim, group.checkpoint, others].append(setting)
+    for family in families.values():
+        if lines := _lines(axis, family):
+            yield Curve(axis, family[0].title(axis), lines)
+
+
+def _lines(axis: str, family: Sequence[_Setting]) -> tuple[Line, ...]:
+    found: dict[str, dict[float, Row]] = defaultdict(dict)
+    for setting in family:
+        for row in setting.group.rows:
+            if row.recovery is not None:
+                found[row.name].setdefault(setting.values[axis], row)
+    return tuple(
+        Line(name, next(iter(rows.values())).baseline, tuple(sorted(_shares(rows), key=lambda pair: pair[0])))
+        for name, rows in found.items()
+        if len(rows) >= FEWEST
+    )
+
+
+def _shares(rows: Mapping[float, Row]) -> Iterator[tuple[float, Interval]]:
+    for value, row in rows.items():
+        assert row.recovery is not None
+        yield value, row.recovery.share
+
+
+def draw(curve: Curve, markers: str, plain: Callable[[str], str]) -> Figure:
+    """Recovered share in per cent against the axis, with 95 % intervals."""
+    figure = Figure(figsize=(7.5, 4.5))
+    axes = figure.add_axes((0.1, 0.12, 0.6, 0.78))
+    for number, line in enumerate(curve.lines):
+        x = [value for value, _ in line.points]
+        y = np.array([100 * share.mean for _, share in line.points])
+        ends = np.array([[100 * share.low, 100 * share.high] for _, share in line.points])
+        ends = np.where(np.isnan(ends), y[:, None], ends)
+        axes.errorbar(
+            x, y, yerr=np.abs(ends.T - y), marker=markers[number % len(markers)],
+            color="black" if line.baseline else f"C{number % 10}", linewidth=1, markersize=5, capsize=2,
+            label=plain(line.name),
+        )  # fmt: skip
+    ticks = sorted({value for line in curve.lines for value, _ in line.points})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(-3, 103)
+    axes.set_xlabel(AXES[curve.axis])
+    axes.set_ylabel("images recovered by the strongest attack, %")
+    axes.set_title(plain(curve.place), fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)
+    return figure
