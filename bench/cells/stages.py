@@ -213,4 +213,11 @@ def _release_health(result: Release) -> dict[str, Any]:
         "zero": int((flat == 0).all(1).sum().item()),
         "nonfinite": int((~sound).sum().item()),
         "norm_mean": finite(norms.mean().item()) if len(norms) else None,
+        "shared_labels": _shared_labels(result.labels) if result.labels.shape[1] > 1 else None,
     }
+
+
+def _shared_labels(labels: Tensor) -> float:
+    """Share of images whose label another image of their release has, of ``[N, B]``."""
+    alike = (labels[:, :, None] == labels[:, None, :]).sum(-1)
+    return round((alike > 1).double().mean().item(), 6)

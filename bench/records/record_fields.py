@@ -56,6 +56,9 @@ class ReleaseHealth(Part):
     signal: tuple[float | None, ...] | None = None
     """For each release the norm of what would have left without the defense's last hook, over that of what
     the hook changed; None where it changed nothing, and for all where there is no such hook."""
+    shared_labels: float | None = None
+    """Share of the images whose label another image of their release has; None for single images and in
+    records from before."""
 
 
 class Prior(Part):

@@ -16,7 +16,7 @@ QUALITY = ["frechet", "frechet_real", "confident", "confident_real", "classes", 
 _NUMBERS = {
     "utility": ["accuracy", "initial_accuracy", "converged", "rounds"],
     "attack": ["evaluations_mean", "evaluations_max", "cost_mean", "task_accuracy"],
-    "release": ["zero", "nonfinite", "norm_mean"],
+    "release": ["zero", "nonfinite", "norm_mean", "shared_labels"],
     "means": METRICS,
     "perturbed": ["psnr", "ssim", "lpips"],
     "bound": ["psnr", "ssim", "lpips", "recognised"],
@@ -61,6 +61,7 @@ OPTIONAL = [
     *(f"generator_{name}" for name in [*QUALITY, "kind", "key"]),
     "seconds_generator",
     "signal",
+    "release_shared_labels",
     "pool",
     "lpips_side",
 ]

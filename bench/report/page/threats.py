@@ -31,7 +31,7 @@ def threat_lines(
     lines = [
         ["observes", words.blind if entry.floor else channel(group.channel).observes],
         ["adversary", f"{entry.adversary}: {knows}"],
-        [f"images per {words.unit}", str(group.batch_size)],
+        [f"images per {words.unit}", _size(group, cell)],
         ["victim", f"{group.model}, {group.checkpoint} weights, trained under {row.name}"],
         ["budget", f"{int(cell['budget']):,} gradient evaluations per {words.per}"],
     ]
@@ -40,6 +40,14 @@ def threat_lines(
     if cell["generator_kind"] or (card is not None and card.needs_generator):
         lines.append(["generator", _generator(cell)])
     return lines
+
+
+def _size(group: Group, cell: Mapping[str, Any]) -> str:
+    """B, and how many of its images have a label that another one has."""
+    shared = float(cell.get("release_shared_labels", math.nan))
+    if group.terms.by_class or math.isnan(shared):
+        return str(group.batch_size)
+    return f"{group.batch_size}; {percent(shared, 0)} % of them with the label of another"
 
 
 def _owned(words: Terms, entry: AttackEntry, card: AttackCard) -> list[list[str]]:
