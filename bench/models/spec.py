@@ -11,21 +11,19 @@ import ast
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from bench.api.card_parts import Parameter, Value
+from bench.api.card_parts import Value
 from bench.api.errors import UsageError, unknown
 from bench.models.names import ALIASES, CUTS, FEDERATION, MODELS, PARAMETERS
+from bench.models.options import shown, taken
 
 SCHEDULE = ("epochs", "images_per_round", "learning_rate", "momentum", "weight_decay", "clip_norm")
 _FILE = ".pt2"
 _FORM = re.compile(r"(?P<head>[^\[\]]+)(\[(?P<options>[^\[\]]*)\])?")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _HELP = "write one of {known}, module:function, or a file of torch.export that ends in .pt2"
 
 
@@ -61,7 +59,7 @@ class ModelSpec:
         """The one form of an architecture that may be written in several."""
         cut = () if self.cut is None else (("cut", self.cut),)
         options = ",".join(
-            f"{key}={value}" for key, value in sorted((*cut, *self.parameters, *self.federation))
+            f"{key}={shown(value)}" for key, value in sorted((*cut, *self.parameters, *self.federation))
         )
         return f"{self.head}[{options}]" if options else self.head
 
@@ -114,8 +112,8 @@ def parse_model(text: str, *, where: str = "") -> ModelSpec:
     head = match["head"].strip()
     options = _options(match["options"] or "", head, f"{prefix}model {text!r}")
     cut = _cut(options.pop("cut", None), head, f"{prefix}model {text!r}")
-    parameters = _taken(options, PARAMETERS.get(head, {}), f"{prefix}model {text!r}")
-    federation = _taken(options, FEDERATION, f"{prefix}model {text!r}")
+    parameters = taken(options, PARAMETERS.get(head, {}), f"{prefix}model {text!r}")
+    federation = taken(options, FEDERATION, f"{prefix}model {text!r}")
     weights = Path(options.pop("weights")) if "weights" in options else None
     schedule = ((key, _number(key, value, f"{prefix}model {text!r}")) for key, value in options.items())
     spec = ModelSpec(
@@ -171,40 +169,15 @@ def _options(options: str, head: str, where: str) -> dict[str, str]:
     return found
 
 
-def _taken(
-    options: dict[str, str], declared: Mapping[str, Parameter], where: str
-) -> tuple[tuple[str, Value], ...]:
-    """Takes declared parameters out of the options; those at their default are left out."""
-    chosen: dict[str, Value] = {}
-    for key, parameter in declared.items():
-        if key not in options:
-            continue
-        value = _typed(options.pop(key), parameter)
-        if problem := parameter.problem(value):
-            raise UsageError(f"{where}: {key}: {problem}")
-        if value != parameter.default:
-            chosen[key] = value
-    return tuple(sorted(chosen.items()))
-
-
 def _no_local_steps(spec: ModelSpec) -> str:
     """Why the clients of this network cannot take steps of their own; empty if they can, or take none."""
-    if not any(key.startswith("local_") for key, _ in spec.federation):
+    if all(key == "clients" for key, _ in spec.federation):
         return ""
     if spec.cut is not None:
         return "local steps need the whole network, and a client of a network that is cut has half of it"
     if spec.head == "resnet18_shared":
         return "its clients send the statistics of one batch along, and local steps see several: use resnet18"
     return ""
-
-
-def _typed(text: str, parameter: Parameter) -> Value:
-    if isinstance(parameter.default, int) and _WHOLE_NUMBER.fullmatch(text):
-        return int(text)
-    if isinstance(parameter.default, float):
-        with suppress(ValueError):
-            return float(text)
-    return text
 
 
 def _cut(value: str | None, head: str, where: str) -> int | None:
