@@ -75,7 +75,7 @@ def train_owner(
         curve=curve,
         accuracy=curve[-1]["accuracy"],
         initial_accuracy=curve[0]["accuracy"],
-        converged=converged(curve, trained, num_classes),
+        converged=converged(curve, trained, test.labels),
         rounds=steps,
         details=defense.details(network.eval(), test, HookContext(generator=chance, batch_size=BATCH)),
     )

@@ -176,7 +176,7 @@ def train_splitfed(
         curve=curve,
         accuracy=curve[-1]["accuracy"],
         initial_accuracy=curve[0]["accuracy"],
-        converged=converged(curve, state_of(network), num_classes),
+        converged=converged(curve, state_of(network), test.labels),
         rounds=rounds,
         details=defense.details(network, test, testing_context(network, seed, device)),
         signal=watch.signal,

@@ -13,7 +13,7 @@ from bench.api import Defense, Gradients, HookContext, Splits
 from bench.models.build import schedule_of
 from bench.plugins import build_defense
 from bench.victims.releases import Release, release_gradients
-from bench.victims.training import Victim, client_releases, stream, train_victim
+from bench.victims.training import Victim, client_releases, converged, stream, train_victim
 from tests.engine.observations import DIGITS, batches, digits, drawn, plain_gradients, weights
 
 from .small import digits_source, few, same
@@ -200,6 +200,25 @@ def test_seeds_have_their_own_noise() -> None:
         plain = released(seed=seed)
         errors.append((noisy.sent["classifier.bias"] - plain.sent["classifier.bias"]).flatten())
     assert not any(torch.allclose(errors[i], errors[j], atol=1e-4) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "classes", "weight", "stays"),
+    [
+        ([0.70, 0.93, 0.94, 0.93], (730, 270), 1.0, True),
+        ([0.70, 0.73, 0.73, 0.73], (730, 270), 1.0, False),  # always the larger class
+        ([0.10, 0.73, 0.73, 0.73], (100,) * 10, 1.0, True),
+        ([0.10, 0.18, 0.18, 0.18], (100,) * 10, 1.0, False),  # hardly more than guessing
+        ([0.10, 0.90, 0.91, 0.93], (100,) * 10, 1.0, False),  # on its way
+        ([0.10, 0.93, 0.93, 0.93], (100,) * 10, float("nan"), False),
+    ],
+)
+def test_a_training_converges_where_it_stays_above_the_best_constant_answer(
+    accuracies: list[float], classes: tuple[int, ...], weight: float, stays: bool
+) -> None:
+    labels = torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(classes))
+    curve = [{"round": float(turn), "accuracy": value} for turn, value in enumerate(accuracies)]
+    assert converged(curve, {"weight": torch.tensor([1.0, weight])}, labels) is stays
 
 
 @pytest.mark.slow
