@@ -13,6 +13,7 @@ from bench.api.threat import BatchNorm
 from bench.attacks.candidates.imitated import ErrorMetric, directions
 from bench.engine import single_labels
 from bench.engine.gradients import GradientMap, gradient_map, one_hot
+from bench.engine.local import simulated
 from bench.engine.matching import Transmitted, flat
 from bench.engine.transforms.imitated import Imitations
 
@@ -129,6 +130,7 @@ def _map(seen: GradientObservation) -> GradientMap:
         statistics=known,
         batch_loss=seen.loss,
         names=seen.gradients,
+        local=simulated(seen),
     )
 
 

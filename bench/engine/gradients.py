@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from bench.api.gradients import BatchLoss, Gradients
+from bench.api.threat import LocalTraining
 from bench.engine.convolution import blocked, multiplied
+from bench.engine.local import unrolled
 from bench.engine.normalisation import batch_norms, evaluating, noting, own_statistics
 
 Note = Callable[[], AbstractContextManager[dict[str, Tensor]]]
@@ -80,6 +82,7 @@ class GradientMap:
         still: all weights, as constants.
         own: whether both have a leading dimension N.
         alone: only ever for one victim.
+        local: steps that the clients take before they send; None: they send a gradient.
         noted: a context in which the statistics of what enters BatchNorm layers are written down; None: the
             loss runs networks of its own.
     """
@@ -89,6 +92,7 @@ class GradientMap:
     still: Mapping[str, Tensor]
     own: bool
     alone: bool
+    local: LocalTraining | None
     noted: Note | None
 
     def __call__(self, images: Tensor, targets: Tensor) -> Gradients:
@@ -122,10 +126,11 @@ class GradientMap:
         return self._differentiated(loss_and_statistics)
 
     def _differentiated(self, loss: Callable[..., tuple[Tensor, Gradients]]) -> _Differentiated:
-        if self.alone:
+        if self.alone and self.local is None:
             return self._of_one(loss)
         own = 0 if self.own else None
-        batched = vmap(grad(loss, has_aux=True), in_dims=(own, own, 0, 0))
+        rule = grad(loss, has_aux=True) if self.local is None else unrolled(loss, self.local)
+        batched = vmap(rule, in_dims=(own, own, 0, 0))
         return lambda images, targets: batched(self.weights, self.still, images, targets)
 
     def _of_one(self, loss: Callable[..., tuple[Tensor, Gradients]]) -> _Differentiated:
@@ -156,6 +161,7 @@ def gradient_map(
     batch_loss: BatchLoss | None = None,
     names: Iterable[str] | None = None,
     alone: bool = False,
+    local: LocalTraining | None = None,
 ) -> GradientMap:
     """The map from private batches to the gradients that their clients compute.
 
@@ -170,6 +176,7 @@ def gradient_map(
         names: of the weights to differentiate, in the order of the result; None: all.
         alone: only ever for one victim, so that nothing is batched: up to rounding the same in two thirds of
             the time on small networks, where batching costs as much as the arithmetic.
+        local: the map to what clients send after these steps, see :func:`~bench.engine.local.unrolled`.
 
     Returns:
         ``(images [N, B, C, H, W], targets [N, B, K]) -> {name: [N, ...]}``, differentiable in both.
@@ -189,5 +196,6 @@ def gradient_map(
         still=still,
         own=per_victim_weights,
         alone=alone,
+        local=local,
         noted=None if batch_loss else partial(noting, network, tuple(batch_norms(model))),
     )

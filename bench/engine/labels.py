@@ -125,7 +125,7 @@ def pixel_targets(observation: GradientObservation, labels: Tensor, *, errors: s
     not find it again through their own scores, which takes four times as long where the network is sure of
     the label: a small p - y changes by orders of magnitude along the way. The attacker sees whether the
     release is intact there, as the errors of all classes add up to zero: not under noise, and not where any
-    of them was pruned.
+    of them was pruned. Local steps have an error each.
 
     Args:
         observation: the releases.
@@ -137,7 +137,8 @@ def pixel_targets(observation: GradientObservation, labels: Tensor, *, errors: s
         zero, or one-hot labels, which add up to one.
     """
     targets = one_hot(labels, observation.num_classes, observation.reference.dtype)
-    if errors != READ or observation.batch_size != 1 or observation.loss is not None:
+    single = observation.batch_size == 1 and observation.threat.local is None
+    if errors != READ or not single or observation.loss is not None:
         return targets
     bias = _last(observation, 2)
     if bias is None or not _is_added_to_scores(observation, bias):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.api.observation import GradientObservation
+from bench.engine.local import simulated
 
 AT_ONCE = 64
 """Beyond this, larger batches of victims gain nothing on a CPU."""
@@ -54,9 +55,11 @@ def bytes_per_victim(observation: GradientObservation, *, unknowns: int, pairs: 
     factors are measured (``benchmarks``), the numbers are counted.
     """
     weights = sum(value[0].numel() for value in observation.gradients.values())
+    local = simulated(observation)
+    steps = local.steps(observation.batch_size) if local else 1
     numbers = (
-        _WEIGHT_COPIES * weights
-        + _ACTIVATION_COPIES * _activations(observation)
+        _WEIGHT_COPIES * weights * steps
+        + _ACTIVATION_COPIES * _activations(observation) * (local.epochs if local else 1)
         + (_POINT_COPIES + 2 * pairs) * unknowns
         + 4 * pairs**2  # two matrices in float64
     )

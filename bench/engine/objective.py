@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.api.observation import GradientObservation
 from bench.api.threat import BatchNorm
 from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, logit_gradient_loss
+from bench.engine.local import simulated
 from bench.engine.matching import Matching
 from bench.engine.minimisers.contract import BatchedObjective, costs_and_gradients
 from bench.engine.parametrise import Parametrisation
@@ -85,6 +86,7 @@ class Objective(BatchedObjective):
             batch_loss=seen.loss,
             names=seen.gradients,
             alone=alone,
+            local=simulated(seen),
         )
 
     @property
