@@ -40,13 +40,15 @@ class Analytic(Attack):
         gradients = {name: value.double() for name, value in observation.gradients.items()}
         first = first_layer(observation.model, some, observation.image_shape)
         if first is not None:
+            labels = _label(observation, gradients)
             seen = _outer(gradients[f"{first.name}.weight"], gradients[f"{first.name}.bias"])
             value, spent = (seen - first.shift) / first.scale, torch.zeros_like(observation.ids)
         else:
-            walk = _Walk(observation, gradients, chain(observation.model, some, observation.image_shape))
+            steps = chain(observation.model, some, observation.image_shape)
+            labels = gradients[f"{steps[-1].name}.bias"].argmin(1, keepdim=True)
+            walk = _Walk(observation, gradients, steps)
             value, spent = walk.back(budget - 1, self.solver), walk.spent
         images = value.view(-1, 1, *observation.image_shape).float().nan_to_num(0.5, 1.0, 0.0).clamp(0, 1)
-        labels = _label(observation, gradients)
         unknowns = Pixels.of(observation, labels)
         cost, _ = Objective(observation, unknowns, Euclidean())(images.flatten(1).to(observation.reference))
         return Reconstruction(images=images, cost=cost, evaluations=spent + 1, labels=labels)

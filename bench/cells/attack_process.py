@@ -32,7 +32,7 @@ PRELOAD = [
     *("bench.victims.releases", "bench.victims.training"),
 ]
 """What the server has imported from which workers and processes of attacks are forked: what all of them need,
-and nothing that reads ``$BENCH_PLUGIN_PATH`` as it is imported. A Python process has one such server."""
+and no plug-in. A Python process has one such server."""
 _GRACE = 2.0
 
 

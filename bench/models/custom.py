@@ -39,6 +39,7 @@ class UserModel(VictimModel):
         super().__init__()
         self.network = network
         self._redraw = redraw
+        self.shares_statistics = isinstance(network, VictimModel) and network.shares_statistics
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class Utility(Part):
     initial_accuracy: float
     """At round 0."""
     converged: bool
-    """The training curve had become flat."""
+    """Its accuracy had come to a stand, clearly above the best constant answer."""
     rounds: int
     """Of federated or split training."""
     details: dict[str, float | None] = {}

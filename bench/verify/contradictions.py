@@ -18,6 +18,7 @@ _PARTS = {
     "pool", "evaluator_accuracy",
 }  # fmt: skip
 """All that was measured but time, memory and machine, which no second measurement can confirm."""
+_SHARED = "release.shared_labels"
 _MEANS = ("means", "perturbed", "bound")
 _ACCURACY, _SHARE = (0.02, 0.0), (0.05, 0.0)
 _AGAIN = {
@@ -43,7 +44,7 @@ number. What is not named must be equal."""
 
 def contradictions(record: Record, again: Record, badge: Badge) -> list[str]:
     """What the record says and a second measurement does not, each with its field and both values."""
-    first, second = (dict(_fields(item)) for item in (record, again))
+    first, second = _compared(record, again)
     wrong = [
         f"{name} is {first.get(name)!r} in the record and {second.get(name)!r} now"
         for name in sorted(first.keys() | second.keys())
@@ -54,12 +55,21 @@ def contradictions(record: Record, again: Record, badge: Badge) -> list[str]:
 
 def equal(record: Record, again: Record) -> bool:
     """Whether both say the same to the last digit."""
-    return dict(_fields(record)) == dict(_fields(again))
+    first, second = _compared(record, again)
+    return first == second
+
+
+def _compared(record: Record, again: Record) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of both; but not how many labels are shared where the record is from before that."""
+    first, second = (dict(_fields(item)) for item in (record, again))
+    if first.get(_SHARED) is None:
+        second.pop(_SHARED, None)
+        first.pop(_SHARED, None)
+    return first, second
 
 
 def _fields(record: Record) -> Iterator[tuple[str, Any]]:
-    new = {"utility": {"signal"}, "release": {"shared_labels"}}  # older records have none
-    measured = record.model_dump(include=_PARTS, exclude=new)
+    measured = record.model_dump(include=_PARTS, exclude={"utility": {"signal"}})  # older records have none
     waiting = list(measured.items())
     for name, value in waiting:
         if isinstance(value, dict):

@@ -155,6 +155,20 @@ def test_no_part_of_a_record_can_be_forged(
     assert not equal(forged, honest)
 
 
+def test_records_from_before_a_field_are_confirmed_and_a_forged_one_is_not(tmp_path: Path) -> None:
+    content = json.loads(_RECORDS[0].read_text())
+    path = tmp_path / f"{content['id']}.json"
+    read = []
+    for value in (None, 0.25, 0.75):
+        content["release"]["shared_labels"] = value
+        path.write_text(json.dumps(content))
+        read.append(read_record(path))
+    older, today, forged = read
+    assert contradictions(older, today, "re-run") == [] and equal(older, today)
+    (found,) = contradictions(forged, today, "re-run")
+    assert found.startswith("release.shared_labels") and not equal(forged, today)
+
+
 def test_what_another_processor_rounds_differently_is_no_contradiction(tmp_path: Path) -> None:
     content = json.loads(_RECORDS[0].read_text())
     path = tmp_path / f"{content['id']}.json"
