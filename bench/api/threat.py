@@ -115,14 +115,12 @@ class LocalTraining:
     Attributes:
         epochs: passes over the client's images.
         batch_size: images of one step, drawn anew in each pass; 0: all at once.
-        learning_rate: of each step.
-        rate_known: the attacker knows it; who does not is told 0 and sees ``w_0 - w_S``.
+        learning_rate: of each step; the server sets it, and so knows it.
     """
 
     epochs: int = 1
     batch_size: int = 0
     learning_rate: float = 0.05
-    rate_known: bool = True
 
     def steps(self, images: int) -> int:
         """S, the number of steps of a client with so many images."""

@@ -23,10 +23,10 @@ MOST_STEPS = 40
 def simulated(observation: GradientObservation) -> LocalTraining | None:
     """The local steps that a search simulates; None where there are none, or it takes them for one gradient.
 
-    That is so where the clients' rate is not known, or where they take more steps than :data:`MOST_STEPS`.
+    That is so where they take more steps than :data:`MOST_STEPS`.
     """
     local = observation.threat.local
-    if local is None or not local.rate_known or local.steps(observation.batch_size) > MOST_STEPS:
+    if local is None or local.steps(observation.batch_size) > MOST_STEPS:
         return None
     return local
 

@@ -43,9 +43,6 @@ FEDERATION: dict[str, Parameter] = {
     "local_rate": Parameter(
         default=0.05, minimum=1e-6, description="learning rate of the local steps, plain gradient descent"
     ),
-    "rate_known": Parameter(
-        default=True, description="whether attackers know it; without it they see the change of weights"
-    ),
     "clients": Parameter(
         default=0, minimum=0,
         description="that the server averages in a round of the training; 0: as many as make 32 images",

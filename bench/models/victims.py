@@ -177,7 +177,6 @@ class Schedule:
         local_epochs: passes of a client over its own images before it sends.
         local_batch: images of one local step; 0: all at once.
         local_rate: learning rate of local steps.
-        rate_known: attackers know it.
         clients: that a round averages; 0: as many as make ``images_per_round``.
     """
 
@@ -191,17 +190,13 @@ class Schedule:
     local_epochs: int = 1
     local_batch: int = 0
     local_rate: float = 0.05
-    rate_known: bool = True
     clients: int = 0
 
     @property
     def local(self) -> LocalTraining:
         """What a client does with its images before it sends."""
         return LocalTraining(
-            epochs=self.local_epochs,
-            batch_size=self.local_batch,
-            learning_rate=self.local_rate,
-            rate_known=self.rate_known,
+            epochs=self.local_epochs, batch_size=self.local_batch, learning_rate=self.local_rate
         )
 
 

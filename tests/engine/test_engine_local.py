@@ -69,7 +69,6 @@ def test_what_cannot_be_simulated_is_taken_for_one_gradient() -> None:
     assert simulated(seen) == LocalTraining(epochs=3)
     for name in (
         "convnet",
-        "convnet[local_epochs=3,rate_known=false]",
         f"convnet[local_epochs={MOST_STEPS + 1}]",
     ):
         assert simulated(observed(name)[1]) is None

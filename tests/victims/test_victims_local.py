@@ -125,21 +125,6 @@ def test_the_defense_meets_what_leaves_and_the_attacker_is_told_of_the_steps() -
     assert seen.threat.local.steps(4) == 4
 
 
-def test_without_the_rate_the_change_of_the_weights_is_seen() -> None:
-    known, unknown = (
-        digits_source(f"convnet[local_epochs=3{option}]", weights("convnet", 0), releases=2, batch_size=4)
-        for option in ("", ",rate_known=false")
-    )
-    attacker = Attacker(card=attack_card("dlg"), adversary=Adversary.NAIVE, auxiliary=known.private)
-    told, blind = (
-        channel("gradients").observe(source, release_gradients(source), attacker)
-        for source in (known, unknown)
-    )
-    assert told.threat.local.learning_rate == 0.05 and blind.threat.local.learning_rate == 0.0
-    for key, value in told.gradients.items():
-        torch.testing.assert_close(blind.gradients[key], value * 3 * 0.05)
-
-
 def test_the_order_of_a_release_is_the_seeds() -> None:
     source = digits_source(
         "convnet[local_epochs=2,local_batch=1]", weights("convnet", 0), releases=2, batch_size=4
@@ -158,7 +143,6 @@ def test_the_order_of_a_release_is_the_seeds() -> None:
         ("resnet18_shared[local_batch=1]", "statistics"),
         ("convnet[local_epochs=0]", "local_epochs: 0 is below"),
         ("convnet[local_rate=fast]", "local_rate: expected float"),
-        ("convnet[rate_known=maybe]", "rate_known: expected bool"),
     ],
 )
 def test_what_a_federation_cannot_do_is_refused(text: str, fact: str) -> None:
@@ -167,8 +151,7 @@ def test_what_a_federation_cannot_do_is_refused(text: str, fact: str) -> None:
 
 
 def test_a_federation_is_part_of_the_one_name_of_a_victim() -> None:
-    spec = parse_model("convnet[local_rate=0.05,local_epochs=5,clients=0,rate_known=true]")
-    assert parse_model("convnet[rate_known=False]").name == "convnet[rate_known=false]"
+    spec = parse_model("convnet[local_rate=0.05,local_epochs=5,clients=0]")
     assert spec.plain and spec.name == "convnet[local_epochs=5]"
     assert (
         parse_model("convnet[local_rate=1e-3,local_epochs=2]").name

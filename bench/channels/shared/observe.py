@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
 from bench.api.gradients import Gradients
 from bench.api.observation import GradientObservation
-from bench.api.threat import BatchNorm, Channel, LocalTraining, ThreatModel
+from bench.api.threat import BatchNorm, Channel, ThreatModel
 from bench.channels.shared.contract import Attacker
 from bench.engine.normalisation import running_statistics, threat_of
 from bench.metrics.pool import by_digest, others, pool_of
@@ -51,7 +49,7 @@ def observe_gradients(source: Source, release: Release, attacker: Attacker) -> G
     mode, gradients, statistics = split_gradients_and_statistics(
         sent, network, shared=plain.shares_statistics
     )
-    local, gradients = _known_of_steps(schedule_of(source.model).local, source.batch_size, gradients)
+    local = schedule_of(source.model).local
     return GradientObservation(
         threat=ThreatModel(
             channel=Channel.GRADIENTS,
@@ -60,7 +58,7 @@ def observe_gradients(source: Source, release: Release, attacker: Attacker) -> G
             auxiliary=attacker.receives_auxiliary(view),
             generator=attacker.generator is not None,
             batch_norm=mode,
-            local=local,
+            local=local if local.steps(source.batch_size) > 1 else None,
         ),
         model=network,
         parameters={name: value.to(device) for name, value in source.parameters.items()},
@@ -69,19 +67,6 @@ def observe_gradients(source: Source, release: Release, attacker: Attacker) -> G
         statistics=statistics,
         **attacker.common(source, view),
     )
-
-
-def _known_of_steps(
-    local: LocalTraining, images: int, sent: Gradients
-) -> tuple[LocalTraining | None, Gradients]:
-    """What is known of the clients' steps, and the update as the attacker can scale it."""
-    steps = local.steps(images)
-    if steps == 1:
-        return None, sent
-    if local.rate_known:
-        return local, sent
-    whole = {name: value * steps * local.learning_rate for name, value in sent.items()}
-    return replace(local, learning_rate=0.0), whole
 
 
 def candidate_pool(source: Source, release: Release) -> Tensor:
