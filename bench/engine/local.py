@@ -34,9 +34,8 @@ def simulated(observation: GradientObservation) -> LocalTraining | None:
 def unrolled(loss: Loss, local: LocalTraining) -> Callable[..., tuple[Gradients, Any]]:
     """The mean gradient along a client's steps, and what the first of them found beside its loss.
 
-    Exact where a client takes all images at once, and, as the unknown images have no order of their own, in a
-    single pass of smaller steps. In further passes clients draw new orders, which nobody else knows; the
-    simulation keeps the first.
+    Exact where a client takes all images at once. Where it takes fewer, in orders that nobody else knows, the
+    simulation has one order for all passes: that of the labels which the search assumes.
 
     Args:
         loss: of one batch.
