@@ -152,3 +152,17 @@ def test_settings_that_differ_in_one_axis_of_their_federation_become_a_curve(
     page = (tmp_path / "index.html").read_text()
     assert len(figures) == 4
     assert all(base64.b64encode(figure.read_bytes()).decode() in page for figure in figures)
+
+
+def test_a_curve_along_b_keeps_what_was_chosen(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    """Choices of one setting alone neither replace the points of another nor stand in its title."""
+    settings = [("convnet[clients=2]", 4), ("convnet[local_batch=1]", 8), ("convnet", 1), ("convnet", 8)]
+    for model, size in [*settings, ("lenet[clients=2]", 4), ("lenet", 1)]:
+        for seed in (0, 1):
+            far = [0.9 if model == "convnet" else 0.1] * size
+            folder.add("strong", lpips=far, batch_size=size, seed=seed, model=model)
+    drawn = axis_curves(build(read_results(folder.write(tmp_path)), cards))
+    (along,) = (curve for curve in drawn if curve.axis == "batch_size")
+    assert along.place == "gradients · digits · convnet · initial"
+    (line,) = along.lines
+    assert [(value, share.mean) for value, share in line.points] == [(1, 0), (8, 0)]
