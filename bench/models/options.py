@@ -44,5 +44,7 @@ def _typed(text: str, parameter: Parameter) -> Value:
 
 
 def shown(value: Value) -> str:
-    """As :func:`taken` reads it."""
+    """As it is read again; whole numbers without a point."""
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -56,20 +56,22 @@ class ModelSpec:
 
     @property
     def architecture(self) -> str:
-        """The one form of an architecture that may be written in several."""
-        cut = () if self.cut is None else (("cut", self.cut),)
-        options = ",".join(
-            f"{key}={shown(value)}" for key, value in sorted((*cut, *self.parameters, *self.federation))
-        )
-        return f"{self.head}[{options}]" if options else self.head
+        """The one form of an architecture that may be written in several, with its federation."""
+        return self._with()
 
     @property
     def name(self) -> str:
-        """The one name that records have for it; what is the user's own is called as the user wrote it."""
-        if not self.plain:
-            return self.text
+        """The one name that records have for it, with the user's schedule and weights."""
+        weights = () if self.weights is None else (("weights", str(self.weights)),)
         published = {architecture: alias for alias, architecture in ALIASES.items()}
-        return published.get(self.architecture, self.architecture)
+        name = self._with(*self.schedule, *weights)
+        return published.get(name, name)
+
+    def _with(self, *more: tuple[str, Value]) -> str:
+        cut = () if self.cut is None else (("cut", self.cut),)
+        pairs = sorted((*cut, *self.parameters, *self.federation, *more))
+        options = ",".join(f"{key}={shown(value)}" for key, value in pairs)
+        return f"{self.head}[{options}]" if options else self.head
 
     @property
     def function(self) -> tuple[str, str] | None:

@@ -166,3 +166,22 @@ def test_a_curve_along_b_keeps_what_was_chosen(folder: Folder, cards: Cards, tmp
     assert along.place == "gradients · digits · convnet · initial"
     (line,) = along.lines
     assert [(value, share.mean) for value, share in line.points] == [(1, 0), (8, 0)]
+
+
+def test_networks_with_a_schedule_of_the_user_have_curves(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    settings = [("convnet[epochs=3]", 2), ("convnet[epochs=3,local_epochs=5]", 2)]
+    settings += [
+        ("convnet[epochs=3,images_per_round=8]", 2),
+        ("convnet[epochs=3,images_per_round=8,clients=2]", 2),
+    ]
+    for model, size in settings:
+        for seed in (0, 1):
+            folder.add("strong", lpips=[0.1] * size, batch_size=size, seed=seed, model=model)
+    drawn = axis_curves(build(read_results(folder.write(tmp_path)), cards))
+    found = [(curve.axis, curve.place, [value for value, _ in curve.lines[0].points]) for curve in drawn]
+    assert found == [
+        ("local_epochs", "gradients · digits · convnet[epochs=3] · initial · B = 2", [1, 5]),
+        ("clients", "gradients · digits · convnet[epochs=3,images_per_round=8] · initial · B = 2", [2, 4]),
+    ]
