@@ -80,6 +80,8 @@ def _plugin(kind: Kind, variant: Variant) -> dict[str, Any]:
 def _model(name: str) -> str | dict[str, Any]:
     """The name of one of our architectures; the bytes behind one of the user's."""
     spec = parse_model(name)
+    # What attackers know trains no other victim.
+    spec = replace(spec, federation=tuple(pair for pair in spec.federation if pair[0] != "rate_known"))
     if spec.plain:
         return spec.architecture
     return {
@@ -127,6 +129,7 @@ class Identity:
                 "attack": self._plugin("attack", cell.attack),
                 "adversary": cell.adversary,
                 "budget": cell.budget,
+                "rate_known": dict(parse_model(cell.model).federation).get("rate_known", True),
             },
         )
         scores = self._key(

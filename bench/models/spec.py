@@ -11,7 +11,7 @@ import ast
 import importlib.util
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -136,7 +136,7 @@ def parse_model(text: str, *, where: str = "") -> ModelSpec:
     for path in spec.files():
         if not path.is_file():
             raise UsageError(f"{prefix}model {text!r}: there is no file {path} (seen from {Path.cwd()})")
-    return spec
+    return replace(spec, federation=_deciding(spec.federation))
 
 
 def _check_head(spec: ModelSpec, where: str) -> None:
@@ -180,6 +180,12 @@ def _no_local_steps(spec: ModelSpec) -> str:
     if spec.head == "resnet18_shared":
         return "its clients send the statistics of one batch along, and local steps see several: use resnet18"
     return ""
+
+
+def _deciding(federation: tuple[tuple[str, Value], ...]) -> tuple[tuple[str, Value], ...]:
+    """Without the rate where clients take one step, which is the gradient at any rate."""
+    steps = {"local_epochs", "local_batch"} & dict(federation).keys()
+    return federation if steps else tuple(pair for pair in federation if pair[0] != "local_rate")
 
 
 def _cut(value: str | None, head: str, where: str) -> int | None:

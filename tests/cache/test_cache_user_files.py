@@ -72,6 +72,17 @@ def test_a_weights_file_is_known_by_its_bytes(cell: Cell) -> None:
     assert keys(first).victim != before.victim
 
 
+@pytest.mark.parametrize("head", ["convnet", "my_net:net"])
+def test_what_attackers_know_of_the_rate_trains_no_other_victim(cell: Cell, head: str) -> None:
+    known, unknown, other = (
+        keys(replace(cell, model=f"{head}[local_epochs=5{option}]"))
+        for option in ("", ",rate_known=false", ",local_rate=0.1")
+    )
+    assert (unknown.victim, unknown.release) == (known.victim, known.release)
+    assert unknown.reconstruction != known.reconstruction
+    assert other.victim != known.victim
+
+
 def test_a_matrix_runs_on_the_users_network_and_images(cell: Cell, tmp_path: Path) -> None:
     summary = run_matrix(
         "smoke",

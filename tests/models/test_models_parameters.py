@@ -67,6 +67,14 @@ def test_published_names_are_kept(alias: str) -> None:
     assert parse_model("resnet18[width=64,norm=batch]").name == "resnet18"
 
 
+def test_a_rate_without_local_steps_is_no_other_victim() -> None:
+    assert parse_model("convnet[clients=2,local_rate=0.1]").name == "convnet[clients=2]"
+    for steps in ("local_epochs=2", "local_batch=1"):
+        assert parse_model(f"convnet[{steps},local_rate=0.1]").name == f"convnet[{steps},local_rate=0.1]"
+    with pytest.raises(UsageError, match="local steps need the whole network"):
+        parse_model("convnet[cut=2,local_rate=0.1]")
+
+
 @pytest.mark.parametrize(
     ("name", "facts"),
     [

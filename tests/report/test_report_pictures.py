@@ -185,3 +185,27 @@ def test_networks_with_a_schedule_of_the_user_have_curves(
         ("local_epochs", "gradients · digits · convnet[epochs=3] · initial · B = 2", [1, 5]),
         ("clients", "gradients · digits · convnet[epochs=3,images_per_round=8] · initial · B = 2", [2, 4]),
     ]
+
+
+def test_one_step_is_one_point_whatever_its_options(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    single = [
+        "local_batch=8",
+        "local_batch=4,local_rate=0.1",
+        "local_rate=0.2",
+        "local_batch=16,local_rate=0.5",
+    ]
+    several = ["local_epochs=5", "local_epochs=5,local_batch=8", "local_epochs=5,local_rate=0.1"]
+    more = ["local_batch=2", "local_epochs=5,local_batch=2"]
+    for options in (*single, *several, *more):
+        for seed in (0, 1):
+            found = {"lpips": [0.1] * 4, "batch_size": 4, "seed": seed, "model": f"convnet[{options}]"}
+            folder.add("strong", **found)
+    drawn = axis_curves(build(read_results(folder.write(tmp_path)), cards))
+    found = {(c.axis, c.place.split(" · ")[2]): [value for value, _ in c.lines[0].points] for c in drawn}
+    assert found == {
+        ("local_epochs", "convnet"): [1, 5],
+        ("local_epochs", "convnet[local_rate=0.1]"): [1, 5],
+        ("local_epochs", "convnet[local_batch=2]"): [1, 5],
+        ("local_batch", "convnet[local_epochs=5]"): [2, 4],
+        ("local_rate", "convnet[local_epochs=5]"): [0.05, 0.1],
+    }

@@ -32,6 +32,7 @@ AXES = {
 """What may differ, and its words."""
 FEWEST = 2
 """Points of a curve."""
+_RATE = ("local_rate", "rate_known")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,16 @@ class _Setting:
     spec: ModelSpec
     values: Mapping[str, Value]
 
+    @property
+    def single(self) -> bool:
+        """Clients take one step, which is the gradient, whatever the rate."""
+        return self.values["local_epochs"] == 1 and self.values["local_batch"] == self.group.batch_size
+
+    @property
+    def rate(self) -> dict[str, Value]:
+        """What decides nothing where clients take one step."""
+        return {key: self.values[key] for key in _RATE}
+
     def along(self, axis: str) -> float:
         """Where it stands on an axis."""
         return float(self.group.batch_size if axis == "batch_size" else self.values[axis])
@@ -102,7 +113,9 @@ def _setting(group: Group) -> _Setting | None:
     with suppress(BenchError):
         if channel(group.channel).federated:
             spec = parse_model(group.model)
-            return _Setting(group, spec, _resolved(spec, spec.federation, group.batch_size))
+            found = _Setting(group, spec, _resolved(spec, spec.federation, group.batch_size))
+            usual = {key: FEDERATION[key].default for key in _RATE}
+            return replace(found, values={**found.values, **usual}) if found.single else found
     return None
 
 
@@ -117,8 +130,15 @@ def _resolved(spec: ModelSpec, chosen: Iterable[tuple[str, Value]], size: int) -
 
 def _along(axis: str, settings: Sequence[_Setting]) -> Iterator[Curve]:
     families: dict[str, list[_Setting]] = defaultdict(list)
+    rates = [setting.rate for setting in settings]
     for setting in settings:
-        families[setting.title(axis)].append(setting)
+        if setting.single and axis in ("local_batch", "local_rate"):
+            continue
+        alike = [setting]
+        if setting.single and axis == "local_epochs":  # passes at any rate start from the one step
+            alike = [replace(setting, values={**setting.values, **rate}) for rate in rates]
+        for title in dict.fromkeys(one.title(axis) for one in alike):
+            families[title].append(setting)
     for title, family in families.items():
         if lines := _lines(axis, family):
             yield Curve(axis, title, lines)
