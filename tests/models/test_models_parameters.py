@@ -22,6 +22,7 @@ from bench.models.build import build_model, schedule_of
 from bench.models.names import ALIASES, IMAGES_PER_ROUND, MODELS, PARAMETERS
 from bench.models.resnet import CHANNELS, GROUPS, group_norm
 from bench.models.spec import parse_model
+from bench.victims.training import private_batches
 
 GREY = (1, 16, 16)
 SMALL = ("mlp[width=24]", "resnet8[width=4]", "resnet8[norm=group,width=4]", "resnet18[norm=group,width=4]")
@@ -36,7 +37,9 @@ def chosen(draw: st.DrawFn) -> tuple[str, dict[str, Value]]:
     """An architecture and allowed values of some of its parameters."""
     head = draw(st.sampled_from(sorted(PARAMETERS)))
     values: dict[str, st.SearchStrategy[Value]] = {
-        name: st.sampled_from(item.choices) if item.choices else st.integers(int(item.minimum or 0), 2**40)
+        name: st.sampled_from(item.choices)
+        if item.choices
+        else st.integers(int(item.minimum or 0), int(item.maximum or 0))
         for name, item in PARAMETERS[head].items()
     }
     names = draw(st.permutations(sorted(values)))
@@ -83,6 +86,10 @@ def test_a_rate_without_local_steps_is_no_other_victim() -> None:
         ("resnet18[width=1.5]", "width: expected int"),
         ("resnet18[width=0]", "width: 0 is below the minimum 1"),
         ("resnet18[width=-3]", "width: -3 is below"),
+        ("resnet18[width=4097]", "width: 4097 is above the maximum 4096"),
+        ("mlp[width=999999999]", "width: 999999999 is above"),
+        ("convnet[clients=10001]", "clients: 10001 is above the maximum 10000"),
+        ("convnet[local_batch=10001]", "local_batch: 10001 is above the maximum 10000"),
         ("resnet18[norm=layer]", "norm: 'layer' is not one of 'batch', 'group'"),
         ("resnet18[width=8,width=16]", "width is given twice"),
         ("resnet18_frozen[norm=group]", "unknown option 'norm'"),
@@ -168,6 +175,24 @@ def test_only_batch_normalisation_makes_a_gradient_more_than_the_mean_of_its_ima
     each = images.clone().requires_grad_()
     (plain,) = torch.autograd.grad(sum(map(energy, each, targets), torch.zeros(())), each)
     torch.testing.assert_close(second, plain, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "images", "clients"), [("clients=6", 24, 6), ("clients=6", 23, None), ("width=8", 20, 8)]
+)
+def test_a_round_takes_no_more_images_than_its_clients_have(
+    chosen: str, images: int, clients: int | None
+) -> None:
+    schedule, source = schedule_of(f"mlp[{chosen}]"), torch.Generator().manual_seed(0)
+
+    def batches() -> Tensor:
+        return private_batches(schedule, images, batch_size=4, epochs=2, generator=source)
+
+    if clients:
+        assert batches().shape[1:] == (clients, 4) and batches().max() < images
+    else:
+        with pytest.raises(UsageError, match=r"clients=6.*B = 4.*23 private images.*fewer"):
+            batches()
 
 
 def test_every_listed_parameter_belongs_to_an_architecture_and_changes_it() -> None:
