@@ -19,7 +19,7 @@ from bench.engine.gradients import cross_entropy, gradient_map, one_hot
 from bench.engine.normalisation import batch_norms, threat_of
 from bench.matrix import Filters, expand, load_matrix
 from bench.models.build import build_model, schedule_of
-from bench.models.names import ALIASES, IMAGES_PER_ROUND, MODELS, PARAMETERS
+from bench.models.names import ALIASES, CUTS, IMAGES_PER_ROUND, MODELS, PARAMETERS
 from bench.models.resnet import CHANNELS, GROUPS, group_norm
 from bench.models.spec import parse_model
 from bench.victims.training import private_batches
@@ -68,6 +68,20 @@ def test_a_round_has_as_many_images_as_the_axis_of_clients_says() -> None:
 def test_published_names_are_kept(alias: str) -> None:
     assert parse_model(alias).name == parse_model(ALIASES[alias]).name == alias
     assert parse_model("resnet18[width=64,norm=batch]").name == "resnet18"
+
+
+@pytest.mark.parametrize("name", [*MODELS, *(f"{head}[cut=1]" for head in CUTS)])
+def test_networks_that_cannot_take_local_steps_choose_their_clients_alone(name: str) -> None:
+    def takes(option: str) -> bool:
+        try:
+            schedule = schedule_of(f"{name[:-1]},{option}]" if name.endswith("]") else f"{name}[{option}]")
+        except UsageError:
+            return False
+        return schedule != schedule_of(name)
+
+    assert takes("clients=2")
+    for option in ("local_epochs=2", "local_batch=1", "rate_known=false"):
+        assert takes(option) == ("cut" not in name and name != "resnet18_shared")
 
 
 def test_a_rate_without_local_steps_is_no_other_victim() -> None:
