@@ -15,6 +15,7 @@ MODELS: dict[str, str] = {
     "cnn": "three ReLU convolutions, of which the last two pool, and two linear layers",
     "cnn_pooled": "the same with a pooling after each convolution",
 }
+_WIDEST = 4096
 _WIDTH = "channels of the first stage; each later one has twice as many as the one before"
 _NORM = Parameter(
     default="batch",
@@ -22,11 +23,19 @@ _NORM = Parameter(
     description="batch: BatchNorm by the client's own batch; group: GroupNorm, which no other image moves",
 )
 PARAMETERS: dict[str, dict[str, Parameter]] = {
-    "mlp": {"width": Parameter(default=512, minimum=1, description="units of each hidden layer")},
-    "resnet8": {"norm": _NORM, "width": Parameter(default=16, minimum=1, description=_WIDTH)},
-    "resnet18": {"norm": _NORM, "width": Parameter(default=64, minimum=1, description=_WIDTH)},
-    "resnet18_shared": {"width": Parameter(default=64, minimum=1, description=_WIDTH)},
-    "resnet18_frozen": {"width": Parameter(default=64, minimum=1, description=_WIDTH)},
+    "mlp": {
+        "width": Parameter(default=512, minimum=1, maximum=_WIDEST, description="units of each hidden layer")
+    },
+    "resnet8": {
+        "norm": _NORM,
+        "width": Parameter(default=16, minimum=1, maximum=_WIDEST, description=_WIDTH),
+    },
+    "resnet18": {
+        "norm": _NORM,
+        "width": Parameter(default=64, minimum=1, maximum=_WIDEST, description=_WIDTH),
+    },
+    "resnet18_shared": {"width": Parameter(default=64, minimum=1, maximum=_WIDEST, description=_WIDTH)},
+    "resnet18_frozen": {"width": Parameter(default=64, minimum=1, maximum=_WIDEST, description=_WIDTH)},
 }
 """What may be chosen of an architecture: ``resnet18[norm=group,width=16]``."""
 IMAGES_PER_ROUND = 32
@@ -38,13 +47,13 @@ FEDERATION: dict[str, Parameter] = {
         "by steps and rate; one pass in one step is the plain gradient",
     ),
     "local_batch": Parameter(
-        default=0, minimum=0, description="images of one local step; 0: all B at once"
+        default=0, minimum=0, maximum=10_000, description="images of one local step; 0: all B at once"
     ),
     "local_rate": Parameter(
         default=0.05, minimum=1e-6, description="learning rate of the local steps, plain gradient descent"
     ),
     "clients": Parameter(
-        default=0, minimum=0,
+        default=0, minimum=0, maximum=10_000,
         description="that the server averages in a round of the training; 0: as many as make 32 images",
     ),
 }  # fmt: skip

@@ -33,8 +33,6 @@ def taken(
 
 
 def _typed(text: str, parameter: Parameter) -> Value:
-    if isinstance(parameter.default, bool):
-        return {"true": True, "false": False}.get(text.lower(), text)
     if isinstance(parameter.default, int) and _WHOLE_NUMBER.fullmatch(text):
         return int(text)
     if isinstance(parameter.default, float):
@@ -44,5 +42,5 @@ def _typed(text: str, parameter: Parameter) -> Value:
 
 
 def shown(value: Value) -> str:
-    """As :func:`taken` reads it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """As it is read again; whole numbers without a point."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -11,7 +11,7 @@ import ast
 import importlib.util
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -56,20 +56,22 @@ class ModelSpec:
 
     @property
     def architecture(self) -> str:
-        """The one form of an architecture that may be written in several."""
-        cut = () if self.cut is None else (("cut", self.cut),)
-        options = ",".join(
-            f"{key}={shown(value)}" for key, value in sorted((*cut, *self.parameters, *self.federation))
-        )
-        return f"{self.head}[{options}]" if options else self.head
+        """The one form of an architecture that may be written in several, with its federation."""
+        return self._with()
 
     @property
     def name(self) -> str:
-        """The one name that records have for it; what is the user's own is called as the user wrote it."""
-        if not self.plain:
-            return self.text
+        """The one name that records have for it, with the user's schedule and weights."""
+        weights = () if self.weights is None else (("weights", str(self.weights)),)
         published = {architecture: alias for alias, architecture in ALIASES.items()}
-        return published.get(self.architecture, self.architecture)
+        name = self._with(*self.schedule, *weights)
+        return published.get(name, name)
+
+    def _with(self, *more: tuple[str, Value]) -> str:
+        cut = () if self.cut is None else (("cut", self.cut),)
+        pairs = sorted((*cut, *self.parameters, *self.federation, *more))
+        options = ",".join(f"{key}={shown(value)}" for key, value in pairs)
+        return f"{self.head}[{options}]" if options else self.head
 
     @property
     def function(self) -> tuple[str, str] | None:
@@ -134,7 +136,7 @@ def parse_model(text: str, *, where: str = "") -> ModelSpec:
     for path in spec.files():
         if not path.is_file():
             raise UsageError(f"{prefix}model {text!r}: there is no file {path} (seen from {Path.cwd()})")
-    return spec
+    return replace(spec, federation=_deciding(spec.federation))
 
 
 def _check_head(spec: ModelSpec, where: str) -> None:
@@ -178,6 +180,12 @@ def _no_local_steps(spec: ModelSpec) -> str:
     if spec.head == "resnet18_shared":
         return "its clients send the statistics of one batch along, and local steps see several: use resnet18"
     return ""
+
+
+def _deciding(federation: tuple[tuple[str, Value], ...]) -> tuple[tuple[str, Value], ...]:
+    """Without the rate where clients take one step, which is the gradient at any rate."""
+    steps = {"local_epochs", "local_batch"} & dict(federation).keys()
+    return federation if steps else tuple(pair for pair in federation if pair[0] != "local_rate")
 
 
 def _cut(value: str | None, head: str, where: str) -> int | None:

@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from bench.api.dataset import ImageSet, Splits
 from bench.api.defense import Defense, HookContext
+from bench.api.errors import UsageError
 from bench.api.gradients import Gradients
 from bench.api.threat import LocalTraining
 from bench.engine.gradients import gradient_map, one_hot
@@ -177,7 +178,16 @@ def private_batches(
         batch_size: B, images of one client in one round.
         epochs: passes over the split; None is the schedule's own.
         generator: draws the orders.
+
+    Raises:
+        UsageError: more clients were chosen than the split has images for.
     """
+    if schedule.clients * batch_size > size:
+        raise UsageError(
+            f"clients={schedule.clients}: with B = {batch_size} a round takes "
+            f"{schedule.clients * batch_size:,} images, and there are {size:,} private images: "
+            "choose fewer clients or smaller batches"
+        )
     clients = schedule.clients or max(1, schedule.images_per_round // batch_size)
     rounds = max(1, int((epochs or schedule.epochs) * size / (clients * batch_size)))
     order = draws(size, rounds * clients * batch_size, generator)

@@ -72,6 +72,13 @@ def test_a_weights_file_is_known_by_its_bytes(cell: Cell) -> None:
     assert keys(first).victim != before.victim
 
 
+@pytest.mark.parametrize("head", ["convnet", "my_net:net"])
+def test_another_federation_trains_another_victim(cell: Cell, head: str) -> None:
+    options = ("local_epochs=5", "local_epochs=5,local_rate=0.1", "clients=2")
+    victims = {keys(replace(cell, model=f"{head}[{option}]")).victim for option in options}
+    assert len(victims | {keys(replace(cell, model=head)).victim}) == 4
+
+
 def test_a_matrix_runs_on_the_users_network_and_images(cell: Cell, tmp_path: Path) -> None:
     summary = run_matrix(
         "smoke",

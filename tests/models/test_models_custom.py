@@ -203,6 +203,23 @@ def test_the_schedule_is_ours_with_the_users_changes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("convnet[local_epochs=2,epochs=4]", "convnet[epochs=4,local_epochs=2]"),
+        ("convnet[ epochs=4.0, local_epochs = 2]", "convnet[epochs=4,local_epochs=2]"),
+        ("nets:small[momentum=0.5,epochs=1.25]", "nets:small[epochs=1.25,momentum=0.5]"),
+        ("cnn[weights=w.0,cut=2]", "cnn[cut=2,weights=w.0]"),
+        ("lenet[learning_rate=0.00001]", "lenet[learning_rate=1e-05]"),
+        ("resnet8[width=16,epochs=2]", "resnet8[epochs=2]"),
+    ],
+)
+def test_a_victim_of_the_user_has_one_name(folder: Path, written: str, name: str) -> None:
+    Path("w.0").touch()
+    assert parse_model(written).name == name == parse_model(name).name
+    assert schedule_of(written) == schedule_of(name)
+
+
+@pytest.mark.parametrize(
     ("name", "facts"),
     [
         ("lenett", "'lenet'"),

@@ -19,9 +19,10 @@ from bench.engine.gradients import cross_entropy, gradient_map, one_hot
 from bench.engine.normalisation import batch_norms, threat_of
 from bench.matrix import Filters, expand, load_matrix
 from bench.models.build import build_model, schedule_of
-from bench.models.names import ALIASES, IMAGES_PER_ROUND, MODELS, PARAMETERS
+from bench.models.names import ALIASES, CUTS, IMAGES_PER_ROUND, MODELS, PARAMETERS
 from bench.models.resnet import CHANNELS, GROUPS, group_norm
 from bench.models.spec import parse_model
+from bench.victims.training import private_batches
 
 GREY = (1, 16, 16)
 SMALL = ("mlp[width=24]", "resnet8[width=4]", "resnet8[norm=group,width=4]", "resnet18[norm=group,width=4]")
@@ -36,7 +37,9 @@ def chosen(draw: st.DrawFn) -> tuple[str, dict[str, Value]]:
     """An architecture and allowed values of some of its parameters."""
     head = draw(st.sampled_from(sorted(PARAMETERS)))
     values: dict[str, st.SearchStrategy[Value]] = {
-        name: st.sampled_from(item.choices) if item.choices else st.integers(int(item.minimum or 0), 2**40)
+        name: st.sampled_from(item.choices)
+        if item.choices
+        else st.integers(int(item.minimum or 0), int(item.maximum or 0))
         for name, item in PARAMETERS[head].items()
     }
     names = draw(st.permutations(sorted(values)))
@@ -67,6 +70,28 @@ def test_published_names_are_kept(alias: str) -> None:
     assert parse_model("resnet18[width=64,norm=batch]").name == "resnet18"
 
 
+@pytest.mark.parametrize("name", [*MODELS, *(f"{head}[cut=1]" for head in CUTS)])
+def test_networks_that_cannot_take_local_steps_choose_their_clients_alone(name: str) -> None:
+    def takes(option: str) -> bool:
+        try:
+            schedule = schedule_of(f"{name[:-1]},{option}]" if name.endswith("]") else f"{name}[{option}]")
+        except UsageError:
+            return False
+        return schedule != schedule_of(name)
+
+    assert takes("clients=2")
+    for option in ("local_epochs=2", "local_batch=1"):
+        assert takes(option) == ("cut" not in name and name != "resnet18_shared")
+
+
+def test_a_rate_without_local_steps_is_no_other_victim() -> None:
+    assert parse_model("convnet[clients=2,local_rate=0.1]").name == "convnet[clients=2]"
+    for steps in ("local_epochs=2", "local_batch=1"):
+        assert parse_model(f"convnet[{steps},local_rate=0.1]").name == f"convnet[{steps},local_rate=0.1]"
+    with pytest.raises(UsageError, match="local steps need the whole network"):
+        parse_model("convnet[cut=2,local_rate=0.1]")
+
+
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
@@ -75,6 +100,10 @@ def test_published_names_are_kept(alias: str) -> None:
         ("resnet18[width=1.5]", "width: expected int"),
         ("resnet18[width=0]", "width: 0 is below the minimum 1"),
         ("resnet18[width=-3]", "width: -3 is below"),
+        ("resnet18[width=4097]", "width: 4097 is above the maximum 4096"),
+        ("mlp[width=999999999]", "width: 999999999 is above"),
+        ("convnet[clients=10001]", "clients: 10001 is above the maximum 10000"),
+        ("convnet[local_batch=10001]", "local_batch: 10001 is above the maximum 10000"),
         ("resnet18[norm=layer]", "norm: 'layer' is not one of 'batch', 'group'"),
         ("resnet18[width=8,width=16]", "width is given twice"),
         ("resnet18_frozen[norm=group]", "unknown option 'norm'"),
@@ -160,6 +189,24 @@ def test_only_batch_normalisation_makes_a_gradient_more_than_the_mean_of_its_ima
     each = images.clone().requires_grad_()
     (plain,) = torch.autograd.grad(sum(map(energy, each, targets), torch.zeros(())), each)
     torch.testing.assert_close(second, plain, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "images", "clients"), [("clients=6", 24, 6), ("clients=6", 23, None), ("width=8", 20, 8)]
+)
+def test_a_round_takes_no_more_images_than_its_clients_have(
+    chosen: str, images: int, clients: int | None
+) -> None:
+    schedule, source = schedule_of(f"mlp[{chosen}]"), torch.Generator().manual_seed(0)
+
+    def batches() -> Tensor:
+        return private_batches(schedule, images, batch_size=4, epochs=2, generator=source)
+
+    if clients:
+        assert batches().shape[1:] == (clients, 4) and batches().max() < images
+    else:
+        with pytest.raises(UsageError, match=r"clients=6.*B = 4.*23 private images.*fewer"):
+            batches()
 
 
 def test_every_listed_parameter_belongs_to_an_architecture_and_changes_it() -> None:

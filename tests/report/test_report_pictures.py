@@ -152,3 +152,60 @@ def test_settings_that_differ_in_one_axis_of_their_federation_become_a_curve(
     page = (tmp_path / "index.html").read_text()
     assert len(figures) == 4
     assert all(base64.b64encode(figure.read_bytes()).decode() in page for figure in figures)
+
+
+def test_a_curve_along_b_keeps_what_was_chosen(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    """Choices of one setting alone neither replace the points of another nor stand in its title."""
+    settings = [("convnet[clients=2]", 4), ("convnet[local_batch=1]", 8), ("convnet", 1), ("convnet", 8)]
+    for model, size in [*settings, ("lenet[clients=2]", 4), ("lenet", 1)]:
+        for seed in (0, 1):
+            far = [0.9 if model == "convnet" else 0.1] * size
+            folder.add("strong", lpips=far, batch_size=size, seed=seed, model=model)
+    drawn = axis_curves(build(read_results(folder.write(tmp_path)), cards))
+    (along,) = (curve for curve in drawn if curve.axis == "batch_size")
+    assert along.place == "gradients · digits · convnet · initial"
+    (line,) = along.lines
+    assert [(value, share.mean) for value, share in line.points] == [(1, 0), (8, 0)]
+
+
+def test_networks_with_a_schedule_of_the_user_have_curves(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    settings = [("convnet[epochs=3]", 2), ("convnet[epochs=3,local_epochs=5]", 2)]
+    settings += [
+        ("convnet[epochs=3,images_per_round=8]", 2),
+        ("convnet[epochs=3,images_per_round=8,clients=2]", 2),
+    ]
+    for model, size in settings:
+        for seed in (0, 1):
+            folder.add("strong", lpips=[0.1] * size, batch_size=size, seed=seed, model=model)
+    drawn = axis_curves(build(read_results(folder.write(tmp_path)), cards))
+    found = [(curve.axis, curve.place, [value for value, _ in curve.lines[0].points]) for curve in drawn]
+    assert found == [
+        ("local_epochs", "gradients · digits · convnet[epochs=3] · initial · B = 2", [1, 5]),
+        ("clients", "gradients · digits · convnet[epochs=3,images_per_round=8] · initial · B = 2", [2, 4]),
+    ]
+
+
+def test_one_step_is_one_point_whatever_its_options(folder: Folder, cards: Cards, tmp_path: Path) -> None:
+    single = [
+        "local_batch=8",
+        "local_batch=4,local_rate=0.1",
+        "local_rate=0.2",
+        "local_batch=16,local_rate=0.5",
+    ]
+    several = ["local_epochs=5", "local_epochs=5,local_batch=8", "local_epochs=5,local_rate=0.1"]
+    more = ["local_batch=2", "local_epochs=5,local_batch=2"]
+    for options in (*single, *several, *more):
+        for seed in (0, 1):
+            found = {"lpips": [0.1] * 4, "batch_size": 4, "seed": seed, "model": f"convnet[{options}]"}
+            folder.add("strong", **found)
+    drawn = axis_curves(build(read_results(folder.write(tmp_path)), cards))
+    found = {(c.axis, c.place.split(" · ")[2]): [value for value, _ in c.lines[0].points] for c in drawn}
+    assert found == {
+        ("local_epochs", "convnet"): [1, 5],
+        ("local_epochs", "convnet[local_rate=0.1]"): [1, 5],
+        ("local_epochs", "convnet[local_batch=2]"): [1, 5],
+        ("local_batch", "convnet[local_epochs=5]"): [2, 4],
+        ("local_rate", "convnet[local_epochs=5]"): [0.05, 0.1],
+    }

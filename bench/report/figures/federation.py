@@ -6,7 +6,7 @@ Settings that differ in one of them alone are what a federation may choose at no
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 from matplotlib.figure import Figure
 
+from bench.api.card_parts import Value
 from bench.api.errors import BenchError
 from bench.channels import channel
 from bench.models.names import FEDERATION, IMAGES_PER_ROUND
@@ -67,19 +68,36 @@ class Curve:
 class _Setting:
     group: Group
     spec: ModelSpec
-    values: Mapping[str, float]
+    values: Mapping[str, Value]
 
     @property
-    def victim(self) -> str:
-        """The network, whatever trains it."""
-        return replace(self.spec, federation=()).name
+    def single(self) -> bool:
+        """Clients take one step, which is the gradient, whatever the rate."""
+        return self.values["local_epochs"] == 1 and self.values["local_batch"] == self.group.batch_size
+
+    def at_rate(self, rate: Value) -> _Setting:
+        """The same with a rate, which decides nothing where clients take one step."""
+        return replace(self, values={**self.values, "local_rate": rate})
+
+    def along(self, axis: str) -> float:
+        """Where it stands on an axis."""
+        return float(self.group.batch_size if axis == "batch_size" else self.values[axis])
 
     def title(self, axis: str) -> str:
-        """What it shares with the settings that differ from it along an axis alone."""
-        kept = tuple(pair for pair in self.spec.federation if pair[0] != axis)
-        size = () if axis == "batch_size" else (f"B = {self.group.batch_size}",)
-        name = replace(self.spec, federation=kept).name
-        return " · ".join((self.group.channel, self.group.dataset, name, self.group.checkpoint, *size))
+        """All that it shares with the settings that differ from it along an axis alone.
+
+        With other batches other numbers of them make a round and a step, unless these were chosen: along B it
+        is the choices that are shared, elsewhere what they come to.
+        """
+        shared, size = self.spec.federation, ""
+        if axis != "batch_size":
+            plain, size = _resolved(self.spec, (), self.group.batch_size), f"B = {self.group.batch_size}"
+            shared = tuple(
+                (key, value) for key, value in self.values.items() if key != axis and value != plain[key]
+            )
+        name = replace(self.spec, federation=shared).name
+        parts = (self.group.channel, self.group.dataset, name, self.group.checkpoint, size)
+        return " · ".join(filter(None, parts))
 
 
 def curves(groups: Sequence[Group]) -> tuple[Curve, ...]:
@@ -91,30 +109,36 @@ def curves(groups: Sequence[Group]) -> tuple[Curve, ...]:
 def _setting(group: Group) -> _Setting | None:
     """A setting by its values; None where no federation trains it, or its network is not known here."""
     with suppress(BenchError):
-        if not channel(group.channel).federated:
-            return None
-        spec = parse_model(group.model)
-        chosen = {key: item.default for key, item in FEDERATION.items()} | dict(spec.federation)
-        size = group.batch_size
-        # A default stands for a number that follows from B, which is what the axis shows.
-        chosen["local_batch"] = chosen["local_batch"] or size
-        chosen["clients"] = chosen["clients"] or max(1, IMAGES_PER_ROUND // size)
-        values = {"batch_size": float(size)} | {key: float(cast("float", v)) for key, v in chosen.items()}
-        return _Setting(group, spec, values)
+        if channel(group.channel).federated:
+            spec = parse_model(group.model)
+            found = _Setting(group, spec, _resolved(spec, spec.federation, group.batch_size))
+            return found.at_rate(FEDERATION["local_rate"].default) if found.single else found
     return None
 
 
+def _resolved(spec: ModelSpec, chosen: Iterable[tuple[str, Value]], size: int) -> dict[str, Value]:
+    """What choices of a network's federation come to where clients have so many images."""
+    found = {key: item.default for key, item in FEDERATION.items()} | dict(chosen)
+    images = int(dict(spec.schedule).get("images_per_round", IMAGES_PER_ROUND))
+    found["local_batch"] = min(cast("int", found["local_batch"]) or size, size)
+    found["clients"] = found["clients"] or max(1, images // size)
+    return found
+
+
 def _along(axis: str, settings: Sequence[_Setting]) -> Iterator[Curve]:
-    families: dict[tuple[object, ...], list[_Setting]] = defaultdict(list)
-    # With other batches other numbers of them make a round and a step, unless these were chosen.
-    follow = {"batch_size": {"local_batch", "clients"}}.get(axis, set())
+    families: dict[str, list[_Setting]] = defaultdict(list)
+    rates = [setting.values["local_rate"] for setting in settings]
     for setting in settings:
-        others = tuple(value for key, value in setting.values.items() if key != axis and key not in follow)
-        group = setting.group
-        families[group.channel, group.dataset, setting.victim, group.checkpoint, others].append(setting)
-    for family in families.values():
+        if setting.single and axis in ("local_batch", "local_rate"):
+            continue
+        alike = [setting]
+        if setting.single and axis == "local_epochs":  # passes at any rate start from the one step
+            alike = [setting.at_rate(rate) for rate in rates]
+        for title in dict.fromkeys(one.title(axis) for one in alike):
+            families[title].append(setting)
+    for title, family in families.items():
         if lines := _lines(axis, family):
-            yield Curve(axis, family[0].title(axis), lines)
+            yield Curve(axis, title, lines)
 
 
 def _lines(axis: str, family: Sequence[_Setting]) -> tuple[Line, ...]:
@@ -122,7 +146,7 @@ def _lines(axis: str, family: Sequence[_Setting]) -> tuple[Line, ...]:
     for setting in family:
         for row in setting.group.rows:
             if row.recovery is not None:
-                found[row.name].setdefault(setting.values[axis], row)
+                found[row.name].setdefault(setting.along(axis), row)
     return tuple(
         Line(name, next(iter(rows.values())).baseline, tuple(sorted(_shares(rows), key=lambda pair: pair[0])))
         for name, rows in found.items()
