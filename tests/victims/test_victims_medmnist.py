@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench.matrix.absent import without_data
 from bench.plugins import build_dataset, dataset_card, resolve
 from tests.real_data import needs, real
 
+SUBSETS = import_module("bench.datasets.medmnist.dataset").SUBSETS
 SIZES = {"private": 250, "test": 64, "auxiliary": 64}
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -167,6 +169,16 @@ def test_without_the_file_cells_are_impossible_before_anything_runs(
     assert without_data(here) == here and any(not cell.incompatible for cell in here)
     ours = expand(smoke, Filters(datasets=("mnist5k",)))
     assert without_data(ours) == ours
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+@pytest.mark.parametrize("size", [28, 64, 128])
+def test_only_sets_that_can_be_fetched_name_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subset: str, size: int
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    why = build_dataset("medmnist", {"subset": subset, "size": size}).missing()
+    assert ("bench data get" in why) is (size != 128)
 
 
 def test_a_label_names_set_and_size() -> None:
