@@ -146,7 +146,7 @@ def _decoded(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
             return file.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BenchError(f"bccd: {path} cannot be read: {error}; {FIX}") from None
 
 
@@ -166,7 +166,7 @@ def _cells(annotation: Path) -> Iterator[Cell]:
             corners = [float(item.findtext(f"bndbox/{key}", "")) for key in ("xmin", "ymin", "xmax", "ymax")]
             if (square := _square(corners, width, height)) is not None:
                 yield Cell(path, photograph, square, label)
-    except (OSError, ValueError, ElementTree.ParseError) as error:
+    except (OSError, ValueError, ElementTree.ParseError, Image.DecompressionBombError) as error:
         raise BenchError(f"bccd: {annotation} and {path.name} cannot be read: {error}; {FIX}") from None
 
 

@@ -144,9 +144,12 @@ def test_a_file_that_is_torn_or_a_trap_is_named(root: Path) -> None:
             parts(built(root))
     path.write_text(annotation(BOXES))
     jpeg = root / "JPEGImages" / "photo05.jpg"
-    jpeg.write_bytes(jpeg.read_bytes()[:700])
-    with pytest.raises(BenchError, match=r"photo05\.jpg"):
-        parts(built(root))
+    for content in (jpeg.read_bytes()[:700], b"P5 60000 60000 255\n"):
+        jpeg.write_bytes(content)
+        with pytest.raises(BenchError, match=r"photo05\.jpg"):
+            parts(built(root))
+        with pytest.raises(BenchError, match=r"photo05\.jpg"):
+            BCCD._decoded(jpeg)
     jpeg.unlink()
     with pytest.raises(BenchError, match=r"photo05\.jpg"):
         parts(built(root))

@@ -16,6 +16,7 @@ from bench.matrix import Filters, expand, load_matrix, parse_variant
 from bench.matrix.absent import without_data
 from bench.plugins import build_dataset, dataset_card, resolve
 from tests.real_data import needs, real
+from tests.victims.test_victims_arrays import zipped
 
 SUBSETS = import_module("bench.datasets.medmnist.dataset").SUBSETS
 SIZES = {"private": 250, "test": 64, "auxiliary": 64}
@@ -146,6 +147,11 @@ def test_what_is_not_the_official_file_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "pneumoniamnist.npz", **objects)  # type: ignore[arg-type]
     with pytest.raises(BenchError, match="allow_pickle"):
         plain.splits(seed=0)
+    for patch in ({6: 1}, {8: 99}):  # encrypted, or packed in an unknown way
+        np.savez(tmp_path / "pneumoniamnist.npz", **official())  # type: ignore[arg-type]
+        zipped(tmp_path / "pneumoniamnist.npz", patch)
+        with pytest.raises(BenchError, match=r"pneumoniamnist\.npz cannot be read"):
+            plain.splits(seed=0)
     (tmp_path / "pneumoniamnist.npz").write_bytes(b"PK\x03\x04torn")
     with pytest.raises(BenchError, match=r"pneumoniamnist\.npz"):
         plain.splits(seed=0)
