@@ -138,7 +138,7 @@ class Bccd(Dataset):
             for row in rows:
                 x, y, side = cells[row].square
                 square = photograph.crop((x, y, x + side, y + side))
-                made[row] = square.resize(self.image_shape[1:], Image.Resampling.BICUBIC)
+                made[row] = np.asarray(square.resize(self.image_shape[1:], Image.Resampling.BICUBIC))
         return made
 
 
