@@ -176,6 +176,8 @@ class DatasetCard(_Card):
     """C, H, W, as `splits` returns images."""
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", validate_default=True)
     """Of the bytes that the data set reads, as its notes say; `splits` compares and refuses other ones."""
+    libraries: tuple[NonEmpty, ...] = ()
+    """Packages that decode or resize its images, such as `pillow`; their versions are part of every key."""
 
     @field_validator("num_classes", "image_shape", "sha256")
     @classmethod

@@ -39,8 +39,9 @@ _BY_CHANNEL = {
 _PROSE = {
     *("title", "paper", "authors", "year", "url", "notes", "claims", "parameters", "floor"),
     *("downloads", "gpu_memory_mb", "max_batch_size", "max_batch_reason", "adversaries", "channels"),
+    "libraries",
 }
-"""Fields of a card that change no result; parameters enter with their values."""
+"""Fields of a card that change no result; parameters enter as values, libraries as versions."""
 
 
 @cache
@@ -168,7 +169,9 @@ class Identity:
         }
 
     def _dataset(self, cell: Cell) -> dict[str, Any]:
-        return {**self._plugin("dataset", cell.dataset), "sha256": dataset_card(cell.dataset.name).sha256}
+        card = dataset_card(cell.dataset.name)
+        versions = {f"version of {name}": package_version(name) for name in card.libraries}
+        return {**self._plugin("dataset", cell.dataset), "sha256": card.sha256, **versions}
 
     def _key(self, stage: str, cell: Cell, parts: dict[str, Any]) -> str:
         modules = digest(_roots(stage, cell.channel))

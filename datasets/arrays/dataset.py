@@ -28,7 +28,8 @@ FEWEST, FEWEST_OF_A_PART = 250, 64
 SHARES = (0.5, 0.2)
 MOST_CLASSES = 256
 Array = np.ndarray[Any, np.dtype[Any]]
-TORN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+TORN = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What reading such a file raises; RuntimeError where it is encrypted or packed in an unknown way."""
 
 
 class Arrays(Dataset):

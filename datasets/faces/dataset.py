@@ -76,7 +76,7 @@ class Faces(Dataset):
         try:
             with Image.open(path) as file:
                 picture = file.copy()
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise BenchError(f"faces: {path} cannot be read: {error}; {FIX}") from None
         if (picture.mode, picture.size) != ("L", (WIDTH, HEIGHT)):
             raise BenchError(

@@ -20,10 +20,10 @@ from bench.api.cards import DatasetCard, read_card
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 TORCHVISION = Path("FashionMNIST", "raw")
 SIDE = 28
-FILES = "*-idx?-ubyte*"
 COUNTS = {"train": 60_000, "t10k": 10_000}
 """Images of the two halves, which are read in this order and then treated as one."""
 MAGIC = {"images-idx3": 0x803, "labels-idx1": 0x801}
+FILES = [f"{half}-{what}-ubyte" for half in COUNTS for what in MAGIC]
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 FIX = (
     "fetch them (bench data get fashion_mnist), install Debian's files (apt install dataset-fashion-mnist), "
@@ -66,8 +66,8 @@ class FashionMnist(Dataset):
         """Three parts of all images, shuffled together; no two of them are equal.
 
         Raises:
-            DataMissing: none of the four files is there.
-            BenchError: a file is missing, torn or another one than the card's sha256 says.
+            DataMissing: one of the four files is not there.
+            BenchError: a file is torn or another one than the card's sha256 says.
         """
         pixels, classes = _load(_folder(self.root, self.download))
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
@@ -80,10 +80,12 @@ class FashionMnist(Dataset):
         return _folder(self.root, download=False)
 
     def missing(self) -> str:
-        """Why none of the files is here, and what helps; empty where one is, or where they are fetched."""
-        if self.download or any(self.place().glob(FILES)):
+        """Which files are not here, and what helps; empty where all are, or where they are fetched."""
+        if self.download or not (absent := _absent(self.place())):
             return ""
-        return f"fashion_mnist: there are no files {FILES} in {self.place()}; {FIX}"
+        return (
+            f"fashion_mnist: there is no {', '.join(absent)}, packed (.gz) or not, in {self.place()}; {FIX}"
+        )
 
 
 def _images(pixels: Tensor) -> Tensor:
@@ -92,15 +94,26 @@ def _images(pixels: Tensor) -> Tensor:
 
 
 def _folder(root: str, download: bool) -> Path:
-    """The user's folder or torchvision's below it; without one that of $BENCH_DATA, or Debian's."""
-    if not root:
+    """The user's folder or torchvision's below it; without one that of $BENCH_DATA, or Debian's.
+
+    It is the first that holds the most of the four files.
+    """
+    if root:
+        base = find_data(root)
+        if download:
+            _fetch(base)
+        places = [base, base / TORCHVISION]
+    else:
         known = data_folder()
         places = [] if known is None else [known / "fashion_mnist", known / TORCHVISION]
-        return next((path for path in places if any(path.glob(FILES))), DEBIAN)
-    base = find_data(root)
-    if download:
-        _fetch(base)
-    return next((path for path in (base, base / TORCHVISION) if any(path.glob(FILES))), base)
+        places.append(DEBIAN)
+    best = min(places, key=lambda path: len(_absent(path)))
+    return best if len(_absent(best)) < len(FILES) else places[0 if root else -1]
+
+
+def _absent(folder: Path) -> list[str]:
+    """Names of the files that a folder has neither packed nor unpacked."""
+    return [name for name in FILES if not any((folder / f"{name}{end}").is_file() for end in ("", ".gz"))]
 
 
 def _fetch(base: Path) -> None:
@@ -135,8 +148,9 @@ def _read(folder: Path, half: str, what: str, *sides: int) -> Bytes:
     try:
         data = path.read_bytes() if path == plain else gzip.decompress(path.read_bytes())
     except FileNotFoundError:
-        missing = BenchError if any(folder.glob(FILES)) else DataMissing
-        raise missing(f"fashion_mnist: there is neither {packed} nor {plain.name} beside it; {FIX}") from None
+        raise DataMissing(
+            f"fashion_mnist: there is neither {packed} nor {plain.name} beside it; {FIX}"
+        ) from None
     except (OSError, EOFError, zlib.error) as error:
         raise BenchError(f"fashion_mnist: {path} cannot be read: {error}; {REPLACE}") from None
     shape = (COUNTS[half], *sides)

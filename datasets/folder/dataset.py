@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from bench.api import Dataset, ImageSet, Splits, UsageError, find_data, searched
@@ -73,7 +74,7 @@ class Folder(Dataset):
         for number, (file, _) in enumerate(found.samples):
             try:
                 image, label = found[number]
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
                 raise UsageError(f"dataset folder: {file} cannot be read as an image: {error}") from None
             distinct.setdefault(hashlib.sha256(image.numpy().tobytes()).hexdigest(), (image, label))
         if len(distinct) < FEWEST:

@@ -52,6 +52,11 @@ PINNED = ("pneumoniamnist", 28)
 """Whose digest the card has."""
 PARTS = ("train", "val", "test")
 """The official splits, which are read in this order and then treated as one."""
+TORN = (
+    *(OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a torn file raises; RuntimeError where it is encrypted, or packed in an unknown way."""
 
 
 class MedMnist(Dataset):
@@ -114,7 +119,12 @@ class MedMnist(Dataset):
         return named / self._name if named.is_dir() else named
 
     def _fix(self) -> str:
-        plain = (self.subset, self.size) == PINNED
+        plain, asked = (self.subset, self.size) == PINNED, {"subset": self.subset, "size": self.size}
+        if all(item.when != asked for item in _card().downloads):
+            return (
+                f"put the official {self._name} (https://medmnist.com) into $BENCH_DATA/medmnist or name "
+                f"yours: medmnist[subset={self.subset},size={self.size},root=DIR]"
+            )
         name = "medmnist" if plain else f"'medmnist[subset={self.subset},size={self.size}]'"
         return f"fetch the official file (bench data get {name}) or name yours: medmnist[root=DIR]"
 
@@ -126,7 +136,7 @@ class MedMnist(Dataset):
         rows = ordered_rows((image.tobytes() for image in pixels), labels)
         wanted = self.digest
         if (self.subset, self.size) == PINNED and not wanted:
-            wanted = cast("DatasetCard", read_card(Path(__file__).with_name("card.toml"), "dataset")).sha256
+            wanted = _card().sha256
         check_digest(rows.digest, wanted, name="medmnist", files=self.place(), fix=self._fix())
         return pixels[rows.kept], [labels[row] for row in rows.kept]
 
@@ -140,7 +150,7 @@ class MedMnist(Dataset):
                 for part in PARTS:
                     pixels.append(held[f"{part}_images"])
                     labels.append(held[f"{part}_labels"])
-        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        except TORN as error:
             raise BenchError(f"medmnist: {path} cannot be read: {error}; {self._fix()}") from None
         for part, images, classes in zip(PARTS, pixels, labels, strict=True):
             right = images.dtype == classes.dtype == np.uint8 and images.shape[1:] == wanted
@@ -151,3 +161,7 @@ class MedMnist(Dataset):
                     f"{self.num_classes}; {self._fix()}"
                 )
         return np.concatenate(pixels), np.concatenate(labels)[:, 0].tolist()
+
+
+def _card() -> DatasetCard:
+    return cast("DatasetCard", read_card(Path(__file__).with_name("card.toml"), "dataset"))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.records.outcome import Keys
+
 ROOT = Path(__file__).resolve().parents[2]
 WHERE = """
 import json, sys
@@ -124,6 +126,32 @@ def test_a_key_changes_with_what_decides_the_number_and_with_nothing_else(
         assert stages <= changed[edit][channel]
     for channel, stages in must_not.items():
         assert not stages & changed[edit][channel]
+
+
+def test_a_library_that_decodes_images_is_in_the_keys_of_its_data_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bench.cache import keys
+    from bench.matrix import Filters, expand, load_matrix
+    from bench.plugins import dataset_card, discover
+
+    cards = {name: dataset_card(name) for name in discover("dataset").plugins}
+    assert {"pillow"} == {library for card in cards.values() for library in card.libraries}
+    assert all(keys.package_version(library) for card in cards.values() for library in card.libraries)
+    smoke = load_matrix("smoke")
+    cells = {name: expand(smoke, Filters(datasets=(name,)))[0] for name in ("bccd", "faces", "mnist5k")}
+
+    def found() -> dict[str, Keys]:
+        identity = keys.Identity("cpu")
+        return {name: identity.keys(cell) for name, cell in cells.items()}
+
+    before, version = found(), keys.package_version
+    monkeypatch.setattr(keys, "package_version", lambda name: "0" if name == "pillow" else version(name))
+    after = found()
+    assert after["mnist5k"] == before["mnist5k"]
+    for name in ("bccd", "faces"):
+        assert after[name].victim != before[name].victim
+        assert after[name].evaluator != before[name].evaluator
 
 
 def test_links_to_images_are_followed(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -23,7 +24,7 @@ CONTENT = {"one.bin": bytes(range(256)) * 9000, "two.bin": b"short"}
 """More than one block, and less."""
 LOOKS = """
 from pathlib import Path
-from bench.api import data_folder
+from bench.api import BenchError, data_folder
 
 class Mine(Dataset):
     def __init__(self, *, root="", half="upper"):
@@ -33,8 +34,16 @@ class Mine(Dataset):
         return (data_folder() or Path("$BENCH_DATA")) / "below" / "one.bin"
 
     def missing(self):
-        return "" if self.place().is_file() else f"there is no {self.place()}"
+        absent = [path for path in map(self.place().with_name, ["one.bin", "two.bin"]) if not path.is_file()]
+        if self.half == "lower":
+            return "nobody has the lower half"
+        return f"there is no {absent[0]}" if absent else ""
+
+    def check(self):
+        if self.place().read_bytes()[:2] not in (b"\\0\\1", b"ok"):
+            raise BenchError(f"{self.place()} is torn")
 """
+READS = "def splits(self, *, seed):\n"
 
 
 @pytest.fixture
@@ -64,6 +73,7 @@ def place(folders: Folders, source: Path, tmp_path: Path, monkeypatch: pytest.Mo
         "half": {"default": "upper", "choices": ["upper", "lower"], "description": "which half"},
     }
     code = CODE["dataset"].replace("class Mine(Dataset):\n", LOOKS)
+    code = code.replace(READS, f"{READS}        self.check()\n")
     folders.add("dataset", "far", {"downloads": downloads, "parameters": parameters}, code=code)
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
@@ -113,7 +123,9 @@ def test_the_list_says_what_is_here_and_what_helps(place: Path) -> None:
     assert before["far"][0] == "no" and before["far"][-1] == "bench data get far"
     assert before["dots"][0] == "yes" and before["dots"][1] == "CC0"
     get("far")
-    assert listed("far", "far[half=lower]")["far"][::4] == ["yes"]
+    here = listed("far", "far[half=lower]")
+    assert here["far"][0] == "yes"
+    assert here["far[half=lower]"][0] == "no" and here["far[half=lower]"][-1] == "nobody has the lower half"
     assert listed()["far"][-1] == str(place / "below" / "one.bin")
 
 
@@ -136,18 +148,100 @@ def test_an_absent_source_is_named_with_the_place(place: Path, source: Path, ser
 
 
 def test_an_interrupted_fetch_leaves_what_was_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*arguments: object, **named: object) -> None:
-        raise KeyboardInterrupt
+    below = place / "below"
+    below.mkdir()
+    (below / "one.bin").write_bytes(b"old")
+    seen: list[set[str]] = []
 
-    monkeypatch.setattr(data.click, "progressbar", interrupt)
+    class Interrupted:
+        """Of the file's three blocks the second does not come."""
+
+        def __init__(self, blocks: Iterator[bytes], *arguments: object, **named: object) -> None:
+            self.blocks = blocks
+
+        def __enter__(self) -> Iterator[bytes]:
+            yield next(self.blocks)
+            seen.append(files(place))
+            raise KeyboardInterrupt
+
+        def __exit__(self, *error: object) -> None: ...
+
+    monkeypatch.setattr(data.click, "progressbar", Interrupted)
     assert get("far").exit_code == 130
-    assert files(place) == set()
+    assert len(seen) == 1 and len(seen[0]) == 2, "a part of the new file was beside the old one"
+    assert files(place) == {"below/one.bin"} and (below / "one.bin").read_bytes() == b"old"
+
+
+def test_a_fetch_that_fails_at_the_second_file_goes_on_there(place: Path, source: Path) -> None:
+    (source / "two.bin").rename(source / "later.bin")
+    failed = get("far")
+    assert failed.exit_code == 1 and "two.bin" in failed.stderr
+    assert files(place) == {"below/one.bin"}
+    assert listed("far")["far"][-1] == "bench data get far"
+    (source / "later.bin").rename(source / "two.bin")
+    (source / "one.bin").unlink()  # it is here, and not asked for again
+    result = get("far")
+    assert result.exit_code == 0, result.output
+    assert {name: (place / "below" / name).read_bytes() for name in CONTENT} == CONTENT
+
+
+def test_a_torn_file_is_fetched_again(place: Path) -> None:
+    assert get("far").exit_code == 0
+    one = place / "below" / "one.bin"
+    one.write_bytes(b"torn")
+    result = get("far")
+    assert result.exit_code == 0 and str(one) in result.stdout and "two.bin" not in result.stdout
+    assert one.read_bytes() == CONTENT["one.bin"]
+
+
+def test_other_files_that_the_data_set_accepts_are_left_alone(place: Path) -> None:
+    (place / "below").mkdir()
+    for name in CONTENT:
+        (place / "below" / name).write_bytes(b"ok, in another order")
+    assert get("far").exit_code == 0
+    assert (place / "below" / "one.bin").read_bytes() == b"ok, in another order"
+
+
+def test_a_source_that_does_not_end_is_given_up(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(ConnectionError):
+                for _ in range(64):  # no length is given
+                    sent.append(self.wfile.write(bytes(data.CHUNK)))
+
+        def log_message(self, *args: object) -> None: ...
+
+    monkeypatch.setattr(data, "MOST", 3 * data.CHUNK, raising=False)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as running:
+        thread = Thread(target=running.serve_forever)
+        thread.start()
+        result = get("far", "--mirror", f"http://127.0.0.1:{running.server_port}")
+        running.shutdown()
+        thread.join()
+    assert result.exit_code == 1 and str(3 * data.CHUNK) in result.stderr
+    assert files(place) == set() and len(sent) < 64
+
+
+@pytest.mark.parametrize("label", ["medmnist[size=128]", "cifar10[copy=jpeg]"])
+def test_what_no_source_has_never_names_the_command(
+    label: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    row = listed(label)[label]
+    assert row[0] == "no" and "bench data get" not in row[-1]
+    result = get(label)
+    assert result.exit_code == data.NOT_FETCHED
+    assert row[-1] in result.stderr and f"bench data get {label[:6]}" not in result.stderr
 
 
 def test_what_cannot_be_fetched_says_where_it_is(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = get("far[half=lower]")
     assert result.exit_code == data.NOT_FETCHED == 2
-    assert "Drawn by hand." in result.stderr
+    assert "Drawn by hand." in result.stderr and "nobody has the lower half" in result.stderr
     result = get(f"far[root={place}]")
     assert result.exit_code == 2 and "root" in result.stderr
     monkeypatch.delenv("BENCH_DATA")

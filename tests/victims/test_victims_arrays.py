@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.lib import format as npy
 
 from bench.api import Dataset, ImageSet, UsageError
 from bench.matrix import parse_variant
@@ -123,6 +127,37 @@ def test_torn_and_absent_files_and_too_few_images_are_refused(tmp_path: Path) ->
     (tmp_path / "mine.npz").write_bytes(b"PK\x03\x04torn")
     with pytest.raises(UsageError, match=r"mine\.npz"):
         build_dataset("arrays", {"path": str(tmp_path / "mine.npz")})
+
+
+def zipped(path: Path, patch: dict[int, int]) -> None:
+    """Patches bytes of both headers that a zip has for each file; places are those in the first one."""
+    content = bytearray(path.read_bytes())
+    for mark, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+        for found in re.finditer(mark, bytes(content)):
+            for place, value in patch.items():
+                content[found.start() + place + shift] = value
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("patch", [{6: 1}, {8: 99}], ids=["encrypted", "unknown compression"])
+def test_files_that_zip_cannot_unpack_are_named(tmp_path: Path, patch: dict[int, int]) -> None:
+    built(tmp_path, made())
+    zipped(tmp_path / "mine.npz", patch)
+    with pytest.raises(UsageError, match=r"mine\.npz: images cannot be read"):
+        build_dataset("arrays", {"path": str(tmp_path)})
+
+
+def test_a_header_that_asks_for_all_memory_is_refused(tmp_path: Path) -> None:
+    built(tmp_path, made())
+    head = io.BytesIO()
+    npy.write_array_header_1_0(head, {"descr": "<i8", "fortran_order": False, "shape": (10**13,)})
+    with zipfile.ZipFile(tmp_path / "mine.npz") as held:
+        images = held.read("images.npy")
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w") as held:
+        held.writestr("images.npy", images)
+        held.writestr("labels.npy", head.getvalue())
+    with pytest.raises(UsageError, match=r"mine\.npz: labels"):
+        build_dataset("arrays", {"path": str(tmp_path)})
 
 
 @needs("arrays/mednist_64.npz")

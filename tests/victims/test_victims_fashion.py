@@ -191,6 +191,19 @@ def test_a_missing_file_is_named_with_what_to_do(files: Path, name: str) -> None
         built(files).splits(seed=0)
 
 
+def test_some_of_the_files_are_not_here(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FASHION, "DEBIAN", files)
+    monkeypatch.setenv("BENCH_DATA", str(files.parent))
+    ours = files.parent / "fashion_mnist"
+    ours.mkdir()
+    (ours / NAMES[0]).write_bytes((files / NAMES[0]).read_bytes())
+    data = FASHION.FashionMnist(**SIZES)
+    assert data.missing() == "" and data.place() == files, "the other folder holds all four"
+    (files / NAMES[3]).unlink()
+    assert NAMES[3] in data.missing() and NAMES[1] not in data.missing()
+    assert "bench data get fashion_mnist" in data.missing()
+
+
 def test_nothing_is_downloaded_unless_asked_for(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

@@ -71,9 +71,10 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
         resolve("dataset", "folder", {"path": root, "size": 10})
     with pytest.raises(UsageError, match=r"\b6\b.*\b250\b"):
         build_dataset("folder", {"path": root}).splits(seed=0)
-    (tmp_path / "few" / "class0" / "torn.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"torn\.png"):
-        build_dataset("folder", {"path": root}).splits(seed=0)
+    for content in (b"no image", b"P5 60000 60000 255\n"):
+        (tmp_path / "few" / "class0" / "torn.png").write_bytes(content)
+        with pytest.raises(UsageError, match=r"torn\.png"):
+            build_dataset("folder", {"path": root}).splits(seed=0)
     (tmp_path / "few" / "class3").mkdir()
     with pytest.raises(UsageError, match="class3"):
         build_dataset("folder", {"path": root}).splits(seed=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from bench.matrix import Filters, expand, load_matrix, parse_variant
 from bench.matrix.absent import without_data
 from bench.plugins import build_dataset, dataset_card, resolve
 from tests.real_data import needs, real
+from tests.victims.test_victims_arrays import zipped
 
+SUBSETS = import_module("bench.datasets.medmnist.dataset").SUBSETS
 SIZES = {"private": 250, "test": 64, "auxiliary": 64}
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -144,6 +147,11 @@ def test_what_is_not_the_official_file_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "pneumoniamnist.npz", **objects)  # type: ignore[arg-type]
     with pytest.raises(BenchError, match="allow_pickle"):
         plain.splits(seed=0)
+    for patch in ({6: 1}, {8: 99}):  # encrypted, or packed in an unknown way
+        np.savez(tmp_path / "pneumoniamnist.npz", **official())  # type: ignore[arg-type]
+        zipped(tmp_path / "pneumoniamnist.npz", patch)
+        with pytest.raises(BenchError, match=r"pneumoniamnist\.npz cannot be read"):
+            plain.splits(seed=0)
     (tmp_path / "pneumoniamnist.npz").write_bytes(b"PK\x03\x04torn")
     with pytest.raises(BenchError, match=r"pneumoniamnist\.npz"):
         plain.splits(seed=0)
@@ -167,6 +175,16 @@ def test_without_the_file_cells_are_impossible_before_anything_runs(
     assert without_data(here) == here and any(not cell.incompatible for cell in here)
     ours = expand(smoke, Filters(datasets=("mnist5k",)))
     assert without_data(ours) == ours
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+@pytest.mark.parametrize("size", [28, 64, 128])
+def test_only_sets_that_can_be_fetched_name_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subset: str, size: int
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    why = build_dataset("medmnist", {"subset": subset, "size": size}).missing()
+    assert ("bench data get" in why) is (size != 128)
 
 
 def test_a_label_names_set_and_size() -> None:
