@@ -13,9 +13,9 @@ from bench.api.threat import BatchNorm
 from bench.attacks.candidates.imitated import ErrorMetric, directions
 from bench.engine import single_labels
 from bench.engine.gradients import GradientMap, gradient_map, one_hot
-from bench.engine.local import simulated
 from bench.engine.matching import Transmitted, flat
 from bench.engine.transforms.imitated import Imitations
+from bench.engine.transforms.local import simulated
 
 _NUMBERS = 2**23
 """Entries of the candidates' gradients that are held at a time: 32 MiB in float32."""

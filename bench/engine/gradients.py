@@ -20,8 +20,8 @@ from torch.func import functional_call, grad, vmap
 from bench.api.gradients import BatchLoss, Gradients
 from bench.api.threat import LocalTraining
 from bench.engine.convolution import blocked, multiplied
-from bench.engine.local import unrolled
 from bench.engine.normalisation import batch_norms, evaluating, noting, own_statistics
+from bench.engine.transforms.local import unrolled
 
 Note = Callable[[], AbstractContextManager[dict[str, Tensor]]]
 _Differentiated = Callable[[Tensor, Tensor], tuple[Gradients, Gradients]]
@@ -176,7 +176,7 @@ def gradient_map(
         names: of the weights to differentiate, in the order of the result; None: all.
         alone: only ever for one victim, so that nothing is batched: up to rounding the same in two thirds of
             the time on small networks, where batching costs as much as the arithmetic.
-        local: the map to what clients send after these steps, see :func:`~bench.engine.local.unrolled`.
+        local: the map to what clients send after these steps (:mod:`~bench.engine.transforms.local`).
 
     Returns:
         ``(images [N, B, C, H, W], targets [N, B, K]) -> {name: [N, ...]}``, differentiable in both.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.api.observation import GradientObservation
-from bench.engine.local import simulated
+from bench.engine.transforms.local import simulated
 
 AT_ONCE = 64
 """Beyond this, larger batches of victims gain nothing on a CPU."""

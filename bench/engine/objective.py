@@ -12,12 +12,12 @@ from torch import Tensor
 from bench.api.observation import GradientObservation
 from bench.api.threat import BatchNorm
 from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, logit_gradient_loss
-from bench.engine.local import simulated
 from bench.engine.matching import Matching
 from bench.engine.minimisers.contract import BatchedObjective, costs_and_gradients
 from bench.engine.parametrise import Parametrisation
 from bench.engine.priors import Prior, Weighted, statistics_gap
 from bench.engine.transforms.imitated import Imitations
+from bench.engine.transforms.local import simulated
 
 
 class Fading(NamedTuple):

@@ -12,7 +12,7 @@ from bench.api.threat import LocalTraining
 from bench.channels import channel
 from bench.channels.shared.contract import Attacker
 from bench.engine.gradients import gradient_map, one_hot
-from bench.engine.local import MOST_STEPS, simulated
+from bench.engine.transforms.local import MOST_STEPS, simulated
 from bench.metrics.pixel import psnr
 from bench.plugins import attack_card, build_attack, build_defense
 from bench.victims.releases import Release, release_gradients

@@ -1,1 +1,1 @@
-"""What clients do to their images before the first layer, known, imitated and undone."""
+"""What clients do before they send, known, imitated and undone: to their images, to weights of their own."""
