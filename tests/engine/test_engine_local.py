@@ -57,11 +57,11 @@ def test_its_derivative_is_that_of_the_whole_way() -> None:
         return sum((value**2).sum() for value in update(values, targets).values())
 
     point = images.double().requires_grad_()
-    (slope,) = torch.autograd.grad(cost(point), point)
+    (gradient,) = torch.autograd.grad(cost(point), point)
     along = torch.randn(point.shape, generator=generator, dtype=torch.float64)
     step = 1e-5
     numeric = (cost(point + step * along) - cost(point - step * along)) / (2 * step)
-    torch.testing.assert_close((slope * along).sum(), numeric.detach(), rtol=1e-5, atol=0)
+    torch.testing.assert_close((gradient * along).sum(), numeric.detach(), rtol=1e-5, atol=0)
 
 
 def test_what_cannot_be_simulated_is_taken_for_one_gradient() -> None:

@@ -10,14 +10,14 @@ from bench.matrix import Filters, expand, load_matrix
 from bench.matrix.absent import without_data
 from bench.plugins import build_dataset, discover
 
-BROUGHT = [
+PINNED = [
     name
     for name, plugin in discover("dataset").plugins.items()
     if getattr(plugin.card, "sha256", "") and any(item.path for item in plugin.card.parameters.values())
 ]
 
 
-@pytest.mark.parametrize("name", BROUGHT)
+@pytest.mark.parametrize("name", PINNED)
 def test_absent_data_are_not_applicable_and_name_the_command(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,3 +209,14 @@ def test_one_step_is_one_point_whatever_its_options(folder: Folder, cards: Cards
         ("local_batch", "convnet[local_epochs=5]"): [2, 4],
         ("local_rate", "convnet[local_epochs=5]"): [0.05, 0.1],
     }
+
+
+def test_rows_that_met_other_attacks_are_no_points_of_one_curve(
+    folder: Folder, cards: Cards, tmp_path: Path
+) -> None:
+    for size, attack in ((1, "strong"), (4, "weak")):
+        folder.add(attack, lpips=[0.1] * size, batch_size=size, model="convnet")
+    assert axis_curves(build(read_results(folder.write(tmp_path / "a")), cards)) == ()
+    folder.add("strong", lpips=[0.1] * 8, batch_size=8, model="convnet")
+    (curve,) = axis_curves(build(read_results(folder.write(tmp_path / "b")), cards))
+    assert [[value for value, _ in line.points] for line in curve.lines] == [[1, 8]]

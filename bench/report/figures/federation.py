@@ -142,14 +142,16 @@ def _along(axis: str, settings: Sequence[_Setting]) -> Iterator[Curve]:
 
 
 def _lines(axis: str, family: Sequence[_Setting]) -> tuple[Line, ...]:
-    found: dict[str, dict[float, Row]] = defaultdict(dict)
+    """Rows of one defense that met the same attacks: the strongest of others is no point of a curve."""
+    found: dict[tuple[str, frozenset[tuple[str, str]]], dict[float, Row]] = defaultdict(dict)
     for setting in family:
         for row in setting.group.rows:
+            met = frozenset((entry.attack, entry.adversary) for entry in row.attacks if entry.done)
             if row.recovery is not None:
-                found[row.name].setdefault(setting.along(axis), row)
+                found[row.name, met].setdefault(setting.along(axis), row)
     return tuple(
         Line(name, next(iter(rows.values())).baseline, tuple(sorted(_shares(rows), key=lambda pair: pair[0])))
-        for name, rows in found.items()
+        for (name, _), rows in found.items()
         if len(rows) >= FEWEST
     )
 
