@@ -176,7 +176,7 @@ class Results:
 
     def sweep(self) -> None:
         """Removes what writers left behind that were killed in the middle of a file."""
-        if not self._records.is_dir():
+        if not any(folder.is_dir() for folder in (self._records, self._sheets)):  # a sheet is written first
             return
         with self._locked():  # so that no other run is in the middle of a commit
             for folder in (self.folder, self._records, self._pending, self._sheets, self.folder / "figures"):

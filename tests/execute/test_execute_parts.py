@@ -269,6 +269,14 @@ def test_what_killed_writers_leave_is_swept_up_but_not_what_lives(world: World, 
     assert len(world.records()) == 1
 
 
+def test_what_the_very_first_commit_leaves_is_swept_up_too(world: World) -> None:
+    part = world.out / "sheets/.c.png.999999999.part"  # killed before there was a folder of records
+    part.parent.mkdir(parents=True)
+    part.write_text("half")
+    Results(world.out).sweep()
+    assert not part.exists()
+
+
 def test_a_run_knows_its_time_left_from_earlier_records(world: World, cells: list[Cell]) -> None:
     keys = Identity("cpu").keys(cells[0])
     record = _failed(cells[0]).record.model_copy(
