@@ -1,6 +1,7 @@
 """inversion-bench: what can the best attacker rebuild of the private images, and what did the defense cost?
 
-``from bench import run_matrix, load_records, Leaderboard`` is the Python API; see :mod:`bench.frames`. This
+``from bench import attack_gradients`` asks what your own model gives away (:mod:`bench.own`), ``from bench
+import run_matrix, load_records, Leaderboard`` gives the results of matrices (:mod:`bench.frames`). This
 package imports nothing when it is imported: `bench --help` must answer before torch could be loaded.
 """
 
@@ -8,18 +9,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.frames import Leaderboard, load_images, load_records, run_matrix
+    from bench.own.gradients import attack_gradients
+    from bench.own.leak import Leak
 
-__all__ = ["Leaderboard", "load_images", "load_records", "run_matrix"]
+_PLACES = {
+    "Leaderboard": "bench.frames",
+    "load_images": "bench.frames",
+    "load_records": "bench.frames",
+    "run_matrix": "bench.frames",
+    "Leak": "bench.own.leak",
+    "attack_gradients": "bench.own.gradients",
+}
+
+__all__ = ["Leaderboard", "Leak", "attack_gradients", "load_images", "load_records", "run_matrix"]
 
 __version__: str
 
 
 def __getattr__(name: str) -> object:
     """Look up names of the Python API, and `__version__`, only when somebody asks."""
-    if name in __all__:
-        import bench.frames
+    if name in _PLACES:
+        from importlib import import_module
 
-        return getattr(bench.frames, name)
+        return getattr(import_module(_PLACES[name]), name)
+    if name == "attacks":  # so that `import bench` is enough for bench.attacks.IDLG()
+        from importlib import import_module
+
+        return import_module("bench.attacks")
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from bench.records.provenance import own_version

@@ -1,0 +1,173 @@
+"""Runs attacks one after the other; one that fails takes nothing from the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.api.attack import Reconstruction
+from bench.api.dataset import ImageSet
+from bench.api.errors import IncompatibleError
+from bench.api.generator import ImageGenerator
+from bench.api.threat import Adversary, Channel
+from bench.own.attempt import Attempt, Outcome, strongest
+from bench.own.choose import Chosen, ChosenDefense
+from bench.own.leak import Leak
+from bench.own.scoring import FEW, Truth
+from bench.victims.generator import load_generator, train_generator
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Prior:
+    """What the attacker has learned from images of its own; generators are trained when first asked for.
+
+    Attributes:
+        auxiliary: images like the private ones; None if there are none.
+        private: images that must not be among them.
+        seed: of the training.
+        tell: is told what takes long.
+    """
+
+    auxiliary: ImageSet | None
+    private: tuple[ImageSet, ...]
+    seed: int
+    tell: Tell
+    _trained: dict[str, ImageGenerator] = field(default_factory=dict)
+
+    def generator(self, kind: str) -> ImageGenerator | None:
+        """The generator of a kind; None without images.
+
+        Raises:
+            BenchError: too few images, a private one among them, or the training diverged.
+        """
+        if self.auxiliary is None:
+            return None
+        if kind not in self._trained:
+            self.tell(f"training the generator {kind} on {len(self.auxiliary):,} auxiliary images (minutes)")
+            shape = self.auxiliary.images.shape
+            image_shape = (int(shape[1]), int(shape[2]), int(shape[3]))
+            found = train_generator(
+                kind, self.auxiliary, private=self.private, image_shape=image_shape, seed=self.seed
+            )
+            self._trained[kind] = load_generator(kind, found.state, image_shape)
+        return self._trained[kind]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """What all attacks of one call share.
+
+    Attributes:
+        channel: what left.
+        threat: what the attacker knows, in words.
+        defense: of the call.
+        observe: what an attack may see.
+        explained: share of the released energy that a reconstruction explains; None where there is none.
+        truth: the originals; None where they are not known.
+        auxiliary: the attacker's own images ``[A, C, H, W]``, for the blind guess.
+        budget: evaluations of each release.
+        seed: of the attacks.
+        tell: is told of every attack.
+        warnings: what limits the answer already.
+    """
+
+    channel: Channel
+    threat: dict[str, str]
+    defense: ChosenDefense
+    observe: Callable[[Chosen, Adversary], Any]
+    explained: Callable[[Reconstruction], float] | None
+    truth: Truth | None
+    auxiliary: Tensor | None
+    budget: int
+    seed: int
+    tell: Tell
+    warnings: tuple[str, ...] = ()
+
+    def run(self, chosen: Sequence[Chosen]) -> Leak:
+        """Runs all of them."""
+        import pandas as pd
+
+        attempts, frames, pictures = list[Attempt](), list[pd.DataFrame](), dict[str, Tensor]()
+        for number, item in enumerate(chosen, 1):
+            attempt, found = self._attempt(item)
+            if found is not None and self.truth is not None:
+                attempt, frame, shown = self.truth.score(attempt, found)
+                frames.append(frame)
+                pictures[attempt.name] = shown
+            elif found is not None:
+                pictures[attempt.name] = found.images.clamp(0, 1)
+            attempts.append(attempt)
+            self.tell(f"[{number}/{len(chosen)}] {_line(attempt)}")
+        best = strongest(tuple(attempts))
+        truth = self.truth
+        return Leak(
+            channel=str(self.channel),
+            threat=self.threat,
+            attempts=tuple(attempts),
+            floor=truth.blind(self.auxiliary) if truth else None,
+            chance=1 / truth.listed if truth else None,
+            listed=truth.listed if truth else 0,
+            images=pictures[best.name].cpu() if best else None,
+            originals=truth.images.cpu() if truth else None,
+            frame=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
+            warnings=(*self.warnings, *self._limits()),
+        )
+
+    def _attempt(self, item: Chosen) -> tuple[Attempt, Reconstruction | None]:
+        adversary = item.adversary(self.defense)
+        attempt = Attempt(
+            attack=item.name, adversary=str(adversary), bound=bool(item.card and item.card.receives_pool)
+        )
+        if item.attack is None:
+            return replace(attempt, outcome=Outcome.NOT_APPLICABLE, reason=item.reason), None
+        start = time.perf_counter()
+        try:
+            seen = self.observe(item, adversary)
+            found = item.attack.reconstruct(seen, budget=self.budget, seed=self.seed)
+        except IncompatibleError as error:
+            return replace(attempt, outcome=Outcome.NOT_APPLICABLE, reason=str(error)), None
+        except Exception as error:  # hours of others must not be lost with it
+            reason = f"{type(error).__name__}: {error}"
+            return replace(attempt, outcome=Outcome.FAILED, reason=reason), None
+        seconds = time.perf_counter() - start
+        found = replace(found, images=found.images.detach().float())
+        share = self.explained(found) if self.explained and not attempt.bound else float("nan")
+        spent = found.evaluations.double().mean().item()
+        return replace(attempt, explained=share, evaluations=spent, seconds=seconds), found
+
+    def _limits(self) -> list[str]:
+        truth = self.truth
+        if truth is None:
+            return ["the originals are not given: nobody can say here whether an image is a private one"]
+        limits = [truth.lpips[1]] if truth.lpips[1] else []
+        if truth.listed == 1:
+            limits.append("one image and no distractors: any image would count as found; give distractors=")
+        elif truth.listed <= FEW:
+            limits.append(
+                f"the list has {truth.listed} images, of which a guess is right by chance once in "
+                f"{truth.listed}: give {FEW} or more distractors="
+            )
+        return limits
+
+
+def _line(item: Attempt) -> str:
+    if item.outcome is not Outcome.DONE:
+        return f"{item.name}: {item.outcome} ({item.reason})"
+    found = "" if item.found is None else f"{item.found} found, {item.psnr:.1f} dB, "
+    return f"{item.name}: {found}{item.seconds:.1f} s"
+
+
+def explained_share(released: dict[str, Tensor], made: dict[str, Tensor]) -> float:
+    """Mean over releases of ``1 - |made - released|^2 / |released|^2``, no less than zero."""
+    observed = torch.cat([value.flatten(1) for value in released.values()], dim=1).double()
+    mine = torch.cat([made[name].detach().flatten(1) for name in released], dim=1).double()
+    energy = observed.square().sum(1).clamp_min(torch.finfo(torch.float64).tiny)
+    gap = (mine - observed).square().sum(1) / energy
+    return (1 - gap).nan_to_num(0.0).clamp(0, 1).mean().item()

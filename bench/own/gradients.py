@@ -1,0 +1,254 @@
+"""The gradients that a client of a federation sends, attacked in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench.api.attack import BaseAttack
+from bench.api.dataset import ImageSet
+from bench.api.defense import Defense
+from bench.api.errors import IncompatibleError, UsageError
+from bench.api.gradients import Gradients
+from bench.api.observation import GradientObservation
+from bench.api.threat import Adversary, Channel, LocalTraining, ThreatModel
+from bench.metrics.pool import by_digest
+from bench.own.attempts import Campaign, Prior, Tell
+from bench.own.choose import Chosen, choose_attacks, choose_defense
+from bench.own.federation import Federation, Loss
+from bench.own.leak import Leak
+from bench.own.network import own_network
+from bench.own.reading import (
+    check_fits,
+    chosen_device,
+    computing_with,
+    read_gradients,
+    read_images,
+    read_labels,
+    say,
+)
+from bench.own.scoring import Truth
+
+
+def attack_gradients(
+    model: nn.Module,
+    gradients: Mapping[str, Tensor] | Sequence[Tensor] | None = None,
+    *,
+    images: Tensor | None = None,
+    labels: Tensor | Sequence[int] | None = None,
+    batch_size: int = 1,
+    image_shape: tuple[int, int, int] | None = None,
+    defense: str | Defense | None = None,
+    knows_defense: bool = True,
+    attacks: str | Sequence[str | BaseAttack[Any]] = "auto",
+    auxiliary: Tensor | None = None,
+    distractors: Tensor | None = None,
+    loss: Literal["cross_entropy"] | Loss = "cross_entropy",
+    local_steps: int = 1,
+    learning_rate: float | None = None,
+    batch_norm: Literal["auto", "train", "eval"] = "auto",
+    budget: int = 1000,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 1,
+    tell: Tell | None = None,
+) -> Leak:
+    """Rebuilds the private images of clients of a federation from the gradients that they send.
+
+    Give ``images`` and ``labels`` to ask what their gradients would give away, ``gradients`` for what was
+    recorded, or all three to score what was recorded. The model is copied and stays as it is.
+
+    Args:
+        model: ``[B, C, H, W]`` in [0, 1] -> scores ``[B, K]``, with the weights that the server broadcast and
+            in the mode in which clients use it. Only weights with ``requires_grad`` are trained and sent.
+        gradients: of the weights that are trained, by name or in their order: of one release in their own
+            shapes, or of N with a leading dimension. With ``learning_rate`` the weights before less those
+            after, as clients of federated averaging send them.
+        images: private images ``[N * B, C, H, W]``, the first B of the first client.
+        labels: int64 ``[N * B]``, their classes. No attacker sees them.
+        batch_size: B, images of a client.
+        image_shape: (C, H, W); needed where no images are given.
+        defense: hooks of the clients, such as ``"noise[sigma=0.01]"``; None for none.
+        knows_defense: attackers that can adapt to the defense do.
+        attacks: ``auto`` for every attack of the suite that applies, names such as ``"dlg[history=20]"``, or
+            attacks.
+        auxiliary: images ``[A, C, H, W]`` of the same kind that are not private; attacks with a generator
+            learn it from them, which takes minutes.
+        distractors: images ``[P, C, H, W]`` of the same kind; a private image is found if the reconstruction
+            is nearer to it than to all of them.
+        loss: of a client's batch; a function of scores ``[B, K]`` and targets ``[B, K]``.
+        local_steps: S, steps of gradient descent on the whole batch before a client sends.
+        learning_rate: of these steps; needed with several of them.
+        batch_norm: what BatchNorm layers normalise by: ``train``, the client's own batch, which stays with
+            it; ``eval``, public statistics; ``auto``, as the model is.
+        budget: evaluations of the matching loss, per release and attack.
+        seed: of the attacks' starts and of the defense's randomness.
+        device: ``auto``, ``cpu``, ``cuda:0``.
+        threads: of PyTorch inside of one operation.
+        tell: is told how far it is; None: lines on the terminal, if there is one.
+
+    Returns:
+        What was found, by which attack, and which attacks do not apply.
+
+    Raises:
+        UsageError: something that was given does not fit, with what helps.
+    """
+    if images is None and gradients is None:
+        raise UsageError("give images and labels, or gradients, or all three")
+    if (images is None) != (labels is None):
+        missing = "labels" if labels is None else "images"
+        raise UsageError(f"{missing} are missing: give images and labels together")
+    if min(batch_size, budget, local_steps) < 1:
+        raise UsageError("batch_size, budget and local_steps are 1 or more")
+    if isinstance(loss, str) and loss != "cross_entropy":
+        raise UsageError(f"loss={loss!r}: write 'cross_entropy', or give a function of scores and targets")
+    place, tell = chosen_device(device), tell or say
+    with computing_with(threads):
+        shown = None if images is None else read_images(images).to(place)
+        shape = _shape(shown, image_shape)
+        network = own_network(model, image_shape=shape, batch_norm=batch_norm, device=place)
+        federation = Federation(
+            network=network,
+            loss=None if isinstance(loss, str) else loss,
+            local=_local(local_steps, learning_rate),
+            defense=choose_defense(defense, known=knows_defense),
+            batch_size=batch_size,
+            seed=seed,
+        )
+        truth = None
+        if shown is not None and labels is not None:
+            classes = read_labels(labels, len(shown), network.num_classes).to(place)
+            truth = Truth.of(shown, classes, batch_size, distractors)
+        scale = 1.0 if learning_rate is None else local_steps * learning_rate
+        released = _released(federation, gradients, truth, scale)
+        own = None if auxiliary is None else network.labelled(read_images(auxiliary, "auxiliary"))
+        prior = Prior(auxiliary=own, private=truth.private if truth else (), seed=seed, tell=tell)
+        known = own.images if own is not None else truth.distractors if truth else None
+        campaign = Campaign(
+            channel=Channel.GRADIENTS,
+            threat=_words(federation, own),
+            defense=federation.defense,
+            observe=_observer(federation, released, truth, prior),
+            explained=federation.explained(released),
+            truth=truth,
+            auxiliary=known if known is not None and len(known) else None,
+            budget=budget,
+            seed=seed,
+            tell=tell,
+        )
+        return campaign.run(choose_attacks(attacks, Channel.GRADIENTS, given_up=_given_up(own, truth)))
+
+
+def _shape(images: Tensor | None, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    if images is None:
+        if given is None:
+            raise UsageError("image_shape is missing: say (C, H, W) of the images behind the gradients")
+        return given
+    found = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
+    if given not in (None, found):
+        raise UsageError(f"image_shape={given}, and the images have {found}: leave image_shape away")
+    return found
+
+
+def _local(steps: int, rate: float | None) -> LocalTraining | None:
+    if rate is not None and not rate > 0:
+        raise UsageError(f"learning_rate={rate}: give the clients' rate, above zero")
+    if steps == 1:
+        return None
+    if rate is None:
+        raise UsageError("learning_rate is missing: with several local_steps say the clients' rate")
+    return LocalTraining(epochs=steps, batch_size=0, learning_rate=rate)
+
+
+def _released(
+    federation: Federation,
+    gradients: Mapping[str, Tensor] | Sequence[Tensor] | None,
+    truth: Truth | None,
+    scale: float,
+) -> Gradients:
+    """What left, ``[N, ...]``: recorded and then divided by the scale, or computed from private images."""
+    if gradients is None:
+        assert truth is not None  # one of the two is given
+        return federation.release(truth.images, truth.labels)
+    given = read_gradients(gradients, federation.network.shapes)
+    found = {name: (value / scale).to(federation.network.device) for name, value in given.items()}
+    if truth is not None:
+        check_fits(len(next(iter(found.values()))), truth.images)
+    return found
+
+
+def _given_up(auxiliary: ImageSet | None, truth: Truth | None) -> dict[str, str]:
+    """Why attacks cannot be run, by the field of the card that says what they need."""
+    reasons = {"needs_labels": "it needs the labels, and the protocol gives them to nobody"}
+    if auxiliary is None:
+        learn = "it learns from images of the same kind: give auxiliary="
+        reasons |= {"needs_generator": learn, "needs_auxiliary": learn}
+    if truth is None or not len(truth.distractors):
+        reasons["receives_pool"] = "it chooses from a list: give images=, labels= and distractors="
+    return reasons
+
+
+def _words(federation: Federation, auxiliary: ImageSet | None) -> dict[str, str]:
+    """What the attacker sees and knows."""
+    local, defense = federation.local, federation.defense
+    sent = "the gradient of one batch"
+    if local is not None:
+        sent = f"the change of the weights after {local.epochs} steps at rate {local.learning_rate:g}"
+    return {
+        "observes": f"{sent}, {federation.batch_size} image(s) of each client",
+        "knows": "architecture, global weights, batch size, number of classes, image shape",
+        "weights sent": f"{len(federation.network.trained)} of {len(federation.network.parameters)} tensors",
+        "BatchNorm": str(federation.batch_norm),
+        "labels": "not given",
+        "defense": defense.words,
+        "images of its own": "none" if auxiliary is None else f"{len(auxiliary):,}",
+    }
+
+
+def _observer(
+    federation: Federation, released: Gradients, truth: Truth | None, prior: Prior
+) -> Callable[[Chosen, Adversary], GradientObservation]:
+    network, defense = federation.network, federation.defense
+    releases = len(next(iter(released.values())))
+
+    def observe(chosen: Chosen, adversary: Adversary) -> GradientObservation:
+        card, view = chosen.card, None
+        if adversary is Adversary.ADAPTIVE:
+            view = defense.defense.view()
+        undoes = view is not None and view.transform is not None
+        if undoes and prior.auxiliary is None:
+            raise IncompatibleError("undoing what the defense does to images takes images: give auxiliary=")
+        generator = prior.generator(chosen.generator) if chosen.generator else None
+        learns = undoes or (card is not None and (card.needs_auxiliary or card.needs_generator))
+        pool = None
+        if card is not None and card.receives_pool and truth is not None:
+            pool = by_digest(torch.cat([truth.images.flatten(0, 1), truth.distractors]))
+        return GradientObservation(
+            threat=ThreatModel(
+                channel=Channel.GRADIENTS,
+                adversary=adversary,
+                batch_size=federation.batch_size,
+                auxiliary=learns,
+                generator=generator is not None,
+                batch_norm=federation.batch_norm,
+                local=federation.local,
+            ),
+            model=network.model,
+            parameters=network.parameters,
+            per_victim_weights=False,
+            gradients=released,
+            image_shape=network.image_shape,
+            num_classes=network.num_classes,
+            ids=torch.arange(releases, device=network.device),
+            defense=view,
+            auxiliary=prior.auxiliary if learns else None,
+            generator=generator,
+            statistics=federation.statistics,
+            loss=federation.batch_loss(),
+            pool=pool,
+        )
+
+    return observe

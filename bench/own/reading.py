@@ -1,0 +1,157 @@
+"""What the caller hands over, checked and brought into the form of the harness."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from bench.api.errors import UsageError
+from bench.api.gradients import Gradients
+
+SMALLEST_SIDE = 11
+"""Of an image in pixels: SSIM's window."""
+
+
+@contextmanager
+def computing_with(threads: int) -> Iterator[None]:
+    """PyTorch's threads inside of one operation, put back afterwards.
+
+    The tensors of these searches are small: several threads cost more than they gain, by a factor of a
+    hundred where they wait for one another on a busy machine.
+    """
+    if threads < 1:
+        raise UsageError(f"threads={threads}: give 1 or more")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def chosen_device(name: str) -> torch.device:
+    """``auto`` is the first GPU, if there is one.
+
+    Raises:
+        UsageError: PyTorch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device={name!r}: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def read_images(images: Tensor, name: str = "images") -> Tensor:
+    """Float32 ``[M, C, H, W]``.
+
+    Args:
+        images: what was given under the name.
+        name: of the argument, for the messages.
+
+    Raises:
+        UsageError: another shape or type, or values outside of [0, 1].
+    """
+    if not isinstance(images, Tensor):
+        raise UsageError(f"{name} is {type(images).__name__}: give a tensor [M, C, H, W] in [0, 1]")
+    shape = tuple(images.shape)
+    if images.dim() == 3:
+        raise UsageError(f"{name} has shape {shape}: the leading dimension is missing, give {name}[None]")
+    if images.dim() != 4 or not len(images):
+        raise UsageError(f"{name} has shape {shape}: give [M, C, H, W] with one image or more")
+    if not images.is_floating_point():
+        raise UsageError(f"{name} is {images.dtype}: give {name}.float() / 255, values in [0, 1]")
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):  # NaN compares as false, too
+        raise UsageError(
+            f"{name} has values from {low:.3g} to {high:.3g}, expected [0, 1]: put the normalisation into "
+            "the model, as its first layer"
+        )
+    if min(images.shape[2:]) < SMALLEST_SIDE:
+        raise UsageError(f"{name} has shape {shape}: sides of {SMALLEST_SIDE} pixels or more are needed")
+    return images.detach().float()
+
+
+def read_labels(labels: Tensor | Sequence[int], images: int, num_classes: int) -> Tensor:
+    """Int64 ``[M]``.
+
+    Raises:
+        UsageError: another number than there are images, or no class of the model.
+    """
+    found = torch.as_tensor(labels)
+    if found.is_floating_point() or tuple(found.shape) != (images,):
+        raise UsageError(
+            f"labels are {found.dtype} {tuple(found.shape)}: give a whole number for each of {images} images"
+        )
+    if not bool(((found >= 0) & (found < num_classes)).all()):
+        raise UsageError(
+            f"labels are from {int(found.min())} to {int(found.max())}, and the model scores {num_classes} "
+            f"classes: give 0 to {num_classes - 1}"
+        )
+    return found.long()
+
+
+def read_gradients(
+    gradients: Mapping[str, Tensor] | Sequence[Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> Gradients:
+    """Gradients ``[N, ...]`` by parameter name.
+
+    Args:
+        gradients: by name, or in the order of the parameters; of one release in the parameters' own shapes,
+            or of N with a leading dimension.
+        shapes: of the weights that are trained, by name.
+
+    Raises:
+        UsageError: names, number or shapes do not fit.
+    """
+    if isinstance(gradients, Mapping):
+        named = dict(gradients)
+        if wrong := sorted(named.keys() ^ shapes.keys()):
+            at = wrong[0]
+            what = "is no parameter that is trained" if at in named else "is missing"
+            raise UsageError(f"gradients: {at} {what} ({len(wrong)} such); the model trains {list(shapes)}")
+    else:
+        given = list(gradients)
+        if len(given) != len(shapes):
+            raise UsageError(
+                f"gradients: {len(given)} tensors, and the model trains {len(shapes)}: give one for each of "
+                "its parameters with requires_grad, in their order, or a mapping of names"
+            )
+        named = dict(zip(shapes, given, strict=True))
+    alone = all(tuple(named[name].shape) == shape for name, shape in shapes.items())
+    result = {}
+    for name, shape in shapes.items():
+        value = named[name].detach().float()
+        result[name] = value.unsqueeze(0) if alone else value
+        if tuple(result[name].shape[1:]) != shape or len(result[name]) != len(next(iter(result.values()))):
+            raise UsageError(
+                f"gradients: {name} has shape {tuple(named[name].shape)}, the parameter's is {shape}: give "
+                "this shape, or N of them, stacked, for N releases"
+            )
+    return result
+
+
+def check_fits(releases: int, images: Tensor) -> None:
+    """Refuses gradients of another number of clients than there are batches ``[N, B, C, H, W]``.
+
+    Raises:
+        UsageError: saying both numbers.
+    """
+    if releases != len(images):
+        raise UsageError(
+            f"gradients are of {releases} releases, and the images make {len(images)} batches of "
+            f"{images.shape[1]}: give N * batch_size images"
+        )
+
+
+def say(text: str) -> None:
+    """A line for whoever sits at the terminal; nothing where the output goes elsewhere."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,133 @@
+"""How near reconstructions come to their originals, and what a blind guess reaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from bench.api.attack import Reconstruction
+from bench.api.dataset import ImageSet
+from bench.api.errors import UsageError
+from bench.metrics.lpips_weights import MissingWeights
+from bench.metrics.perceptual import Lpips
+from bench.metrics.score import ImageScores, score_releases
+from bench.own.attempt import Attempt
+from bench.own.reading import read_images
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEW = 100
+"""Images in the list below which finding the right one says little."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The originals and the list among which a reconstruction must find its own.
+
+    Attributes:
+        images: ``[N, B, C, H, W]``.
+        labels: int64 ``[N, B]``.
+        distractors: ``[P, C, H, W]``, images of other people, or of none.
+    """
+
+    images: Tensor
+    labels: Tensor
+    distractors: Tensor
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor, batch_size: int, distractors: Tensor | None) -> Self:
+        """From images ``[N * B, C, H, W]`` and labels ``[N * B]``.
+
+        Raises:
+            UsageError: no whole batches, or distractors of another shape.
+        """
+        count = len(images)
+        if count % batch_size:
+            raise UsageError(
+                f"{count} images are no whole batches of batch_size={batch_size}: give a multiple of it"
+            )
+        others = images[:0] if distractors is None else read_images(distractors, "distractors").to(images)
+        if others.shape[1:] != images.shape[1:]:
+            raise UsageError(
+                f"distractors are {tuple(others.shape[1:])}, images {tuple(images.shape[1:])}: resize them"
+            )
+        return cls(images.unflatten(0, (-1, batch_size)), labels.view(-1, batch_size), others)
+
+    @property
+    def private(self) -> tuple[ImageSet, ...]:
+        """The originals, for what must not be trained on them."""
+        return (ImageSet(self.images.flatten(0, 1), self.labels.flatten()),)
+
+    @cached_property
+    def lpips(self) -> tuple[Lpips | None, str]:
+        """The metric, or None and why there is none."""
+        if self.images.shape[2] not in (1, 3):
+            return (
+                None,
+                f"LPIPS takes 1 or 3 channels, not {self.images.shape[2]}: images are compared by pixels",
+            )
+        try:
+            return Lpips("alex", self.images.device), ""
+        except MissingWeights as error:
+            return None, f"{error}: images are compared by pixels"
+
+    @cached_property
+    def listed(self) -> int:
+        """Different images in the list."""
+        return len(torch.unique(torch.cat([self.images.flatten(0, 1), self.distractors]), dim=0))
+
+    def score(self, attempt: Attempt, found: Reconstruction) -> tuple[Attempt, pd.DataFrame, Tensor]:
+        """The attempt with its scores, a row for each image, and the images in the originals' order."""
+        scores = score_releases(
+            self.images,
+            found.images.clamp(0, 1),
+            self.labels,
+            found.labels,
+            pool=self.distractors,
+            lpips=self.lpips[0],
+            evaluator=None,
+            min_pool=0,
+        )
+        rows = scores.order.to(found.images.device)[:, :, None, None, None].expand_as(found.images)
+        scored = replace(
+            attempt,
+            found=int(scores.identified.sum()),
+            psnr=scores.psnr.nanmedian().item(),
+            ssim=scores.ssim.nanmedian().item(),
+            lpips=scores.lpips.nanmedian().item(),
+            labels=scores.label_correct.nanmean().item(),
+        )
+        return scored, _frame(scored, scores), found.images.gather(1, rows)
+
+    def blind(self, known: Tensor | None) -> Attempt:
+        """What a guess reaches that sees no release: the mean of images that the attacker has, or grey."""
+        guess = self.images.new_full(self.images.shape[2:], 0.5) if known is None else known.mean(0)
+        shown = guess.expand_as(self.images).clone()
+        nothing = torch.zeros(len(shown), dtype=torch.int64)
+        attempt = Attempt(attack="blind guess", adversary="")
+        return self.score(attempt, Reconstruction(images=shown, cost=nothing.double(), evaluations=nothing))[
+            0
+        ]
+
+
+def _frame(attempt: Attempt, scores: ImageScores) -> pd.DataFrame:
+    import pandas as pd
+
+    releases, batch = scores.psnr.shape
+    columns: dict[str, Any] = {
+        "attack": attempt.attack,
+        "adversary": attempt.adversary,
+        "release": [n for n in range(releases) for _ in range(batch)],
+        "image": list(range(batch)) * releases,
+        "found": scores.identified.flatten().tolist(),
+        "psnr": scores.psnr.flatten().tolist(),
+        "ssim": scores.ssim.flatten().tolist(),
+        "lpips": scores.lpips.flatten().tolist(),
+        "label_found": scores.label_correct.flatten().tolist(),
+    }
+    return pd.DataFrame(columns)
