@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.frames import Leaderboard, load_images, load_records, run_matrix
+    from bench.own.activations import attack_activations
     from bench.own.gradients import attack_gradients
     from bench.own.leak import Leak
 
@@ -18,10 +19,19 @@ _PLACES = {
     "load_records": "bench.frames",
     "run_matrix": "bench.frames",
     "Leak": "bench.own.leak",
+    "attack_activations": "bench.own.activations",
     "attack_gradients": "bench.own.gradients",
 }
 
-__all__ = ["Leaderboard", "Leak", "attack_gradients", "load_images", "load_records", "run_matrix"]
+__all__ = [
+    "Leaderboard",
+    "Leak",
+    "attack_activations",
+    "attack_gradients",
+    "load_images",
+    "load_records",
+    "run_matrix",
+]
 
 __version__: str
 

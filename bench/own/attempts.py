@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.api.attack import Reconstruction
 from bench.api.dataset import ImageSet
+from bench.api.defense import DefenseView
 from bench.api.errors import IncompatibleError
 from bench.api.generator import ImageGenerator
 from bench.api.threat import Adversary, Channel
@@ -40,6 +41,34 @@ class Prior:
     seed: int
     tell: Tell
     _trained: dict[str, ImageGenerator] = field(default_factory=dict)
+
+    def given_up(self, truth: Truth | None) -> dict[str, str]:
+        """Why attacks cannot be run, by the field of the card that says what they need."""
+        reasons = dict[str, str]()
+        if self.auxiliary is None:
+            learn = "it learns from images of the same kind: give auxiliary="
+            reasons |= {"needs_generator": learn, "needs_auxiliary": learn}
+        if truth is None or not len(truth.distractors):
+            reasons["receives_pool"] = "it chooses from a list: give images=, labels= and distractors="
+        return reasons
+
+    def passes_to(self, chosen: Chosen, view: DefenseView | None) -> bool:
+        """Whether an attack is given the images: one that asks for them, or has to undo what clients do.
+
+        Raises:
+            IncompatibleError: it has to, and there are none.
+        """
+        undoes = view is not None and view.transform is not None
+        if undoes and self.auxiliary is None:
+            raise IncompatibleError("undoing what the defense does to images takes images: give auxiliary=")
+        card = chosen.card
+        return undoes or (card is not None and (card.needs_auxiliary or card.needs_generator))
+
+    def seen(self, truth: Truth | None) -> Tensor | None:
+        """Images that a blind guess may be the mean of; None if there are none."""
+        if self.auxiliary is not None:
+            return self.auxiliary.images
+        return truth.distractors if truth is not None and len(truth.distractors) else None
 
     def generator(self, kind: str) -> ImageGenerator | None:
         """The generator of a kind; None without images.

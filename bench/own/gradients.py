@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from bench.api.attack import BaseAttack
 from bench.api.dataset import ImageSet
 from bench.api.defense import Defense
-from bench.api.errors import IncompatibleError, UsageError
+from bench.api.errors import UsageError
 from bench.api.gradients import Gradients
 from bench.api.observation import GradientObservation
 from bench.api.threat import Adversary, Channel, LocalTraining, ThreatModel
-from bench.metrics.pool import by_digest
 from bench.own.attempts import Campaign, Prior, Tell
 from bench.own.choose import Chosen, choose_attacks, choose_defense
 from bench.own.federation import Federation, Loss
@@ -23,12 +22,14 @@ from bench.own.leak import Leak
 from bench.own.network import own_network
 from bench.own.reading import (
     check_fits,
+    check_given,
     chosen_device,
     computing_with,
     read_gradients,
     read_images,
     read_labels,
     say,
+    shape_of,
 )
 from bench.own.scoring import Truth
 
@@ -96,11 +97,7 @@ def attack_gradients(
     Raises:
         UsageError: something that was given does not fit, with what helps.
     """
-    if images is None and gradients is None:
-        raise UsageError("give images and labels, or gradients, or all three")
-    if (images is None) != (labels is None):
-        missing = "labels" if labels is None else "images"
-        raise UsageError(f"{missing} are missing: give images and labels together")
+    check_given(images, labels, gradients, "gradients")
     if min(batch_size, budget, local_steps) < 1:
         raise UsageError("batch_size, budget and local_steps are 1 or more")
     if isinstance(loss, str) and loss != "cross_entropy":
@@ -108,7 +105,7 @@ def attack_gradients(
     place, tell = chosen_device(device), tell or say
     with computing_with(threads):
         shown = None if images is None else read_images(images).to(place)
-        shape = _shape(shown, image_shape)
+        shape = shape_of(shown, image_shape)
         network = own_network(model, image_shape=shape, batch_norm=batch_norm, device=place)
         federation = Federation(
             network=network,
@@ -126,7 +123,6 @@ def attack_gradients(
         released = _released(federation, gradients, truth, scale)
         own = None if auxiliary is None else network.labelled(read_images(auxiliary, "auxiliary"))
         prior = Prior(auxiliary=own, private=truth.private if truth else (), seed=seed, tell=tell)
-        known = own.images if own is not None else truth.distractors if truth else None
         campaign = Campaign(
             channel=Channel.GRADIENTS,
             threat=_words(federation, own),
@@ -134,23 +130,14 @@ def attack_gradients(
             observe=_observer(federation, released, truth, prior),
             explained=federation.explained(released),
             truth=truth,
-            auxiliary=known if known is not None and len(known) else None,
+            auxiliary=prior.seen(truth),
             budget=budget,
             seed=seed,
             tell=tell,
         )
-        return campaign.run(choose_attacks(attacks, Channel.GRADIENTS, given_up=_given_up(own, truth)))
-
-
-def _shape(images: Tensor | None, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
-    if images is None:
-        if given is None:
-            raise UsageError("image_shape is missing: say (C, H, W) of the images behind the gradients")
-        return given
-    found = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
-    if given not in (None, found):
-        raise UsageError(f"image_shape={given}, and the images have {found}: leave image_shape away")
-    return found
+        reasons = prior.given_up(truth)
+        reasons["needs_labels"] = "it needs the labels, and the protocol gives them to nobody"
+        return campaign.run(choose_attacks(attacks, Channel.GRADIENTS, given_up=reasons))
 
 
 def _local(steps: int, rate: float | None) -> LocalTraining | None:
@@ -180,17 +167,6 @@ def _released(
     return found
 
 
-def _given_up(auxiliary: ImageSet | None, truth: Truth | None) -> dict[str, str]:
-    """Why attacks cannot be run, by the field of the card that says what they need."""
-    reasons = {"needs_labels": "it needs the labels, and the protocol gives them to nobody"}
-    if auxiliary is None:
-        learn = "it learns from images of the same kind: give auxiliary="
-        reasons |= {"needs_generator": learn, "needs_auxiliary": learn}
-    if truth is None or not len(truth.distractors):
-        reasons["receives_pool"] = "it chooses from a list: give images=, labels= and distractors="
-    return reasons
-
-
 def _words(federation: Federation, auxiliary: ImageSet | None) -> dict[str, str]:
     """What the attacker sees and knows."""
     local, defense = federation.local, federation.defense
@@ -215,17 +191,10 @@ def _observer(
     releases = len(next(iter(released.values())))
 
     def observe(chosen: Chosen, adversary: Adversary) -> GradientObservation:
-        card, view = chosen.card, None
-        if adversary is Adversary.ADAPTIVE:
-            view = defense.defense.view()
-        undoes = view is not None and view.transform is not None
-        if undoes and prior.auxiliary is None:
-            raise IncompatibleError("undoing what the defense does to images takes images: give auxiliary=")
+        card = chosen.card
+        view = defense.defense.view() if adversary is Adversary.ADAPTIVE else None
+        learns = prior.passes_to(chosen, view)
         generator = prior.generator(chosen.generator) if chosen.generator else None
-        learns = undoes or (card is not None and (card.needs_auxiliary or card.needs_generator))
-        pool = None
-        if card is not None and card.receives_pool and truth is not None:
-            pool = by_digest(torch.cat([truth.images.flatten(0, 1), truth.distractors]))
         return GradientObservation(
             threat=ThreatModel(
                 channel=Channel.GRADIENTS,
@@ -248,7 +217,7 @@ def _observer(
             generator=generator,
             statistics=federation.statistics,
             loss=federation.batch_loss(),
-            pool=pool,
+            pool=truth.pool if truth is not None and card is not None and card.receives_pool else None,
         )
 
     return observe

@@ -58,7 +58,9 @@ class OwnNetwork:
         return ImageSet(shown, torch.cat(scores).argmax(1))
 
 
-def own_network(model: nn.Module, *, image_shape: Shape, batch_norm: str, device: torch.device) -> OwnNetwork:
+def own_network(
+    model: nn.Module, *, image_shape: Shape, batch_norm: str, device: torch.device, trains: bool = True
+) -> OwnNetwork:
     """A copy of the caller's module, ready to be attacked.
 
     Args:
@@ -66,6 +68,7 @@ def own_network(model: nn.Module, *, image_shape: Shape, batch_norm: str, device
         image_shape: (C, H, W).
         batch_norm: ``train`` or ``eval`` for the mode of BatchNorm layers; ``auto``: the model's own.
         device: where to compute.
+        trains: clients train its weights with ``requires_grad``; else only its answers matter.
 
     Raises:
         UsageError: it scores no images of that shape, or has no gradients, with what helps.
@@ -76,7 +79,7 @@ def own_network(model: nn.Module, *, image_shape: Shape, batch_norm: str, device
     images = torch.linspace(0, 1, 2 * torch.Size(image_shape).numel(), device=device).view(2, *image_shape)
     classes = _classes(mine, images)
     trained = tuple(name for name, value in mine.named_parameters() if value.requires_grad)
-    if not trained:
+    if trains and not trained:
         raise UsageError("the model has no weight with requires_grad: no gradient leaves its clients")
     for name, layer in mine.named_modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training and layer.p:

@@ -138,15 +138,28 @@ def read_gradients(
     return result
 
 
-def check_fits(releases: int, images: Tensor) -> None:
-    """Refuses gradients of another number of clients than there are batches ``[N, B, C, H, W]``.
+def check_given(images: object, labels: object, recorded: object, what: str) -> None:
+    """Refuses calls that lack what is to be attacked.
+
+    Raises:
+        UsageError: naming what is missing.
+    """
+    if (images is None) != (labels is None):
+        missing = "labels" if labels is None else "images"
+        raise UsageError(f"{missing} are missing: give images and labels together")
+    if images is None and recorded is None:
+        raise UsageError(f"give images and labels, or {what}, or all three")
+
+
+def check_fits(releases: int, images: Tensor, what: str = "gradients") -> None:
+    """Refuses releases of another number of clients than there are batches ``[N, B, C, H, W]``.
 
     Raises:
         UsageError: saying both numbers.
     """
     if releases != len(images):
         raise UsageError(
-            f"gradients are of {releases} releases, and the images make {len(images)} batches of "
+            f"{what} are of {releases} releases, and the images make {len(images)} batches of "
             f"{images.shape[1]}: give N * batch_size images"
         )
 
@@ -155,3 +168,19 @@ def say(text: str) -> None:
     """A line for whoever sits at the terminal; nothing where the output goes elsewhere."""
     if sys.stderr.isatty():
         print(text, file=sys.stderr, flush=True)
+
+
+def shape_of(images: Tensor | None, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    """(C, H, W) of the images, or as it was given without images.
+
+    Raises:
+        UsageError: it is not known, or given wrong.
+    """
+    if images is None:
+        if given is None:
+            raise UsageError("image_shape is missing: say (C, H, W) of the private images")
+        return given
+    found = (int(images.shape[1]), int(images.shape[2]), int(images.shape[3]))
+    if given not in (None, found):
+        raise UsageError(f"image_shape={given}, and the images have {found}: leave image_shape away")
+    return found

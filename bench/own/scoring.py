@@ -14,6 +14,7 @@ from bench.api.dataset import ImageSet
 from bench.api.errors import UsageError
 from bench.metrics.lpips_weights import MissingWeights
 from bench.metrics.perceptual import Lpips
+from bench.metrics.pool import by_digest
 from bench.metrics.score import ImageScores, score_releases
 from bench.own.attempt import Attempt
 from bench.own.reading import read_images
@@ -57,6 +58,11 @@ class Truth:
                 f"distractors are {tuple(others.shape[1:])}, images {tuple(images.shape[1:])}: resize them"
             )
         return cls(images.unflatten(0, (-1, batch_size)), labels.view(-1, batch_size), others)
+
+    @cached_property
+    def pool(self) -> Tensor:
+        """The list ``[P, C, H, W]`` that a bound is given; its order tells nothing."""
+        return by_digest(torch.cat([self.images.flatten(0, 1), self.distractors]))
 
     @property
     def private(self) -> tuple[ImageSet, ...]:
