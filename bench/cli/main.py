@@ -18,6 +18,7 @@ from bench.cli.compare import compare
 from bench.cli.data import data
 from bench.cli.doctor import doctor
 from bench.cli.folders import clean, merge
+from bench.cli.leak import leak
 from bench.cli.new import new
 from bench.cli.publish import publish
 from bench.cli.results import report, status
@@ -83,7 +84,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    run, list_command, show, status, report, compare, new, check, audit, verify, publish, merge, clean,
+    run, list_command, show, status, report, compare, new, check, audit, leak, verify, publish, merge, clean,
     doctor, data,
 )  # fmt: skip
 for command in COMMANDS:

@@ -1,0 +1,170 @@
+"""What the command line asks, as a call of the Python API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from bench.api.errors import UsageError
+from bench.matrix.expand import variant
+from bench.matrix.filters import parse_variant
+from bench.metrics.pool import POOL
+from bench.models.build import build_model
+from bench.own.attempts import Tell
+from bench.own.gradients import attack_gradients
+from bench.own.leak import Leak
+from bench.own.recorded import (
+    Arrays,
+    difference,
+    load_listed,
+    of_weights,
+    read_arrays,
+    read_originals,
+)
+from bench.plugins import build_dataset
+from bench.victims.training import stream
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from bench.api.dataset import Splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The options of ``bench leak``, by their names there."""
+
+    model: str
+    dataset: str | None
+    weights: Path | None
+    shape: tuple[int, int, int] | None
+    images: int
+    update: Path | None
+    after: Path | None
+    originals: Path | None
+    classes: int | None
+    batch_size: int
+    local_steps: int
+    learning_rate: float | None
+    defense: str | None
+    ignore_defense: bool
+    attacks: tuple[str, ...]
+    learn: bool
+    batch_norm: Literal["auto", "train", "eval"]
+    budget: int
+    seed: int
+    device: str
+    threads: int
+
+
+def answer(asked: Asked, *, tell: Tell) -> Leak:
+    """Reads what was named, and attacks.
+
+    Raises:
+        UsageError: options that do not fit one another, or files that do not fit the network.
+    """
+    _check(asked)
+    splits, shape, classes = _data(asked, tell)
+    network = _network(asked, shape, classes)
+    images, labels, others = _private(asked, splits)
+    return attack_gradients(
+        network,
+        _update(asked, network),
+        images=images,
+        labels=labels,
+        image_shape=shape,
+        distractors=others,
+        auxiliary=splits.auxiliary.images if splits is not None and asked.learn else None,
+        batch_size=asked.batch_size,
+        defense=asked.defense,
+        knows_defense=not asked.ignore_defense,
+        attacks=asked.attacks or "auto",
+        local_steps=asked.local_steps,
+        learning_rate=asked.learning_rate,
+        batch_norm=asked.batch_norm,
+        budget=asked.budget,
+        seed=asked.seed,
+        device=asked.device,
+        threads=asked.threads,
+        tell=tell,
+    )
+
+
+def _check(asked: Asked) -> None:
+    recorded = asked.update or asked.after
+    if asked.update and asked.after:
+        raise UsageError("--update and --after: give one of the two")
+    if asked.after and not asked.weights:
+        raise UsageError("--after: give the weights before with --weights")
+    if asked.after and asked.learning_rate is None:
+        raise UsageError("--after: give the client's --learning-rate, by which its change becomes a gradient")
+    if asked.dataset is None and not recorded:
+        raise UsageError("give images with -D DATASET, or a recorded --update, or --weights and --after")
+    if asked.dataset is None and (asked.shape is None or asked.classes is None):
+        raise UsageError("give --shape and --classes, or images like the private ones with -D DATASET")
+    if asked.dataset is not None and (asked.shape or asked.classes):
+        raise UsageError("--shape and --classes: the data set says both; leave them away")
+    if asked.originals and not recorded:
+        raise UsageError("--originals: they are behind a recorded --update or --after, and none is given")
+    if asked.learn and asked.dataset is None:
+        raise UsageError("--learn: give the images to learn from with -D DATASET")
+
+
+def _data(asked: Asked, tell: Tell) -> tuple[Splits | None, tuple[int, int, int], int]:
+    if asked.dataset is None:
+        assert asked.shape is not None and asked.classes is not None  # see _check
+        return None, asked.shape, asked.classes
+    named = variant("dataset", *parse_variant(asked.dataset))
+    data = build_dataset(named.name, named.arguments())
+    splits = data.splits(seed=asked.seed)
+    count = sum(len(part) for part in (splits.private_train, splits.private_test, splits.auxiliary))
+    tell(f"{named.label}: {count:,} images in {data.num_classes} classes")
+    return splits, data.image_shape, data.num_classes
+
+
+def _network(asked: Asked, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    text = asked.model
+    listed = asked.weights is not None and asked.weights.suffix == ".npz"
+    if asked.weights is not None and not listed:
+        head, bracket, rest = text.partition("[")
+        text = f"{head}[weights={asked.weights}{',' + rest if bracket else ']'}"
+    network = build_model(text, num_classes=classes, image_shape=shape)
+    network.initialise(stream(asked.seed, "weights", torch.device("cpu")))
+    if asked.weights is not None and listed:
+        load_listed(network, read_arrays(asked.weights), str(asked.weights))
+    return network
+
+
+def _private(asked: Asked, splits: Splits | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Images and labels that are attacked, and distractors."""
+    known = None if splits is None else splits.private_train
+    if asked.originals is not None:
+        images, labels = read_originals(asked.originals)
+        return images, labels, None if known is None else known.images[:POOL]
+    if asked.update or asked.after or known is None:
+        return None, None, None
+    wanted = -(-asked.images // asked.batch_size) * asked.batch_size
+    if wanted > len(known):
+        raise UsageError(f"--images {wanted}: the data set's private split has {len(known)}")
+    return known.images[:wanted], known.labels[:wanted], known.images[wanted:POOL]
+
+
+def _update(asked: Asked, network: nn.Module) -> Any:
+    """What was recorded, by the network's names or in its order; None for what is to be computed."""
+    where, found = asked.update or asked.after, None
+    if asked.update is not None:
+        found = read_arrays(asked.update)
+    elif asked.after is not None and asked.weights is not None:
+        found = _changed(asked.weights, asked.after)
+    if found is None or where is None:
+        return None
+    trained = [name for name, value in network.named_parameters() if value.requires_grad]
+    state = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
+    return of_weights(found, state, trained, str(where))
+
+
+def _changed(before: Path, after: Path) -> Arrays:
+    return difference(read_arrays(before), read_arrays(after))

@@ -1,0 +1,158 @@
+"""What a federation has written down: weights before and after, gradients, private images."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.api.errors import UsageError
+
+Arrays = dict[str, Tensor] | list[Tensor]
+"""By name, or in the order of a network's tensors."""
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The tensors of a file: safetensors, ``.npz``, or what ``torch.save`` wrote of a mapping or a list.
+
+    A ``.npz`` with the names ``arr_0``, ``arr_1``, ..., of ``numpy.savez(path, *arrays)``, is a list.
+
+    Raises:
+        UsageError: it cannot be read, or holds something else.
+    """
+    try:
+        found = _read(path)
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"{path}: cannot be read ({first}); give safetensors, .npz or a file of torch.save"
+        ) from None
+    values = list(found.values()) if isinstance(found, Mapping) else list(found)
+    if not values or not all(isinstance(value, Tensor) for value in values):
+        raise UsageError(f"{path}: holds other things than tensors: save a mapping of names, or a list")
+    return dict(found) if isinstance(found, Mapping) else values
+
+
+def _read(path: Path) -> Mapping[str, Tensor] | Sequence[Tensor]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    if path.suffix == ".npz":
+        import numpy as np
+
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: torch.from_numpy(np.array(file[name])) for name in file.files}
+        numbered = [f"arr_{number}" for number in range(len(arrays))]
+        return [arrays[name] for name in numbered] if set(numbered) == set(arrays) else arrays
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(found, Mapping | list | tuple):
+        raise TypeError(f"it holds {type(found).__name__}")
+    return found
+
+
+def difference(before: Arrays, after: Arrays) -> Arrays:
+    """What a client has changed: the weights before less those after, of floating point alone.
+
+    Raises:
+        UsageError: the files hold other tensors.
+    """
+    if isinstance(before, dict) and isinstance(after, dict):
+        if missing := sorted(before.keys() ^ after.keys()):
+            raise UsageError(f"--weights and --after: {missing[0]} is in one of the two alone")
+        return {name: _minus(name, value, after[name]) for name, value in before.items() if _counts(value)}
+    if isinstance(before, dict) or isinstance(after, dict) or len(before) != len(after):
+        raise UsageError("--weights and --after: save both in the same way, of the same network")
+    pairs = zip(before, after, strict=True)
+    return [_minus(str(number), a, b) for number, (a, b) in enumerate(pairs) if _counts(a)]
+
+
+def _counts(value: Tensor) -> bool:
+    return value.is_floating_point()
+
+
+def _minus(name: str, before: Tensor, after: Tensor) -> Tensor:
+    if before.shape != after.shape:
+        raise UsageError(
+            f"--weights and --after: {name} is {tuple(before.shape)} before, {tuple(after.shape)} after"
+        )
+    return before.float() - after.float()
+
+
+def of_weights(arrays: Arrays, state: Mapping[str, Tensor], trained: Sequence[str], where: str) -> Arrays:
+    """The tensors of an update that belong to the weights that are trained.
+
+    Buffers of BatchNorm, which clients send along, and weights that are frozen, which do not change, are left
+    out; a prefix that all names share is no difference.
+
+    Args:
+        arrays: of a file.
+        state: names and shapes of all of the network's tensors of floating point, in its order.
+        trained: names of the weights that are trained, in their order.
+        where: of the file, for the message.
+
+    Raises:
+        UsageError: it is the update of another network.
+    """
+    if isinstance(arrays, list):
+        if len(arrays) == len(trained):
+            return arrays
+        if len(arrays) == len(state):
+            return {name: value for name, value in zip(state, arrays, strict=True) if name in set(trained)}
+        raise UsageError(
+            f"{where}: {len(arrays)} tensors; the network trains {len(trained)} and has {len(state)} in its "
+            "state dict: save either, in their order"
+        )
+    for prefix in ("", *_prefixes(arrays), *_prefixes(state)):
+        plain = {name.removeprefix(prefix): value for name, value in arrays.items()}
+        found = {name: plain.get(name, plain.get(name.removeprefix(prefix))) for name in trained}
+        if all(value is not None for value in found.values()):
+            return {name: value for name, value in found.items() if value is not None}
+    missing = [name for name in trained if name not in arrays]
+    raise UsageError(
+        f"{where}: {missing[0]} is missing, and {len(missing) - 1} more; "
+        f"the file has {', '.join(list(arrays)[:5])}"
+    )
+
+
+def _prefixes(names: Mapping[str, Tensor]) -> list[str]:
+    """Prefixes of whole words that all names share."""
+    first = next(iter(names), "")
+    ends = [at + 1 for at, letter in enumerate(first) if letter == "."]
+    return [first[:end] for end in ends if all(name.startswith(first[:end]) for name in names)]
+
+
+def read_originals(path: Path) -> tuple[Tensor, Tensor]:
+    """Private images ``[M, C, H, W]`` in [0, 1] and labels ``[M]`` from a ``.npz`` with these two names.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    found = read_arrays(path)
+    if not isinstance(found, dict) or not {"images", "labels"} <= found.keys():
+        raise UsageError(f"{path}: give numpy.savez(path, images=..., labels=...)")
+    return found["images"], found["labels"]
+
+
+def load_listed(network: nn.Module, arrays: Arrays, where: str) -> None:
+    """Loads weights that were saved as a list in the order of the state dict, or by name.
+
+    Raises:
+        UsageError: they are another network's.
+    """
+    own = network.state_dict()
+    if isinstance(arrays, list):
+        if len(arrays) != len(own):
+            raise UsageError(f"{where}: {len(arrays)} tensors, and the state dict has {len(own)}")
+        arrays = dict(zip(own, arrays, strict=True))
+    wrong = sorted(own.keys() ^ arrays.keys())
+    wrong += [name for name in own.keys() & arrays.keys() if own[name].shape != arrays[name].shape]
+    if wrong:
+        raise UsageError(f"{where}: {wrong[0]} does not fit the network, and {len(wrong) - 1} more")
+    network.load_state_dict(arrays)
