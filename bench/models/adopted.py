@@ -178,7 +178,7 @@ def adopt(
         raise NetworkError(
             f"{name} has lazy layers without weights: call it once on images {('B', *image_shape)}"
         )
-    network = _copied(unwrapped(module), name)
+    network = copied(unwrapped(module), name)
     check_weights(network, name)
     check_dropout(network, name)
     set_batch_norm(network, batch_norm, name)
@@ -256,8 +256,12 @@ def check_dropout(network: nn.Module, name: str) -> None:
             )
 
 
-def _copied(module: nn.Module, name: str) -> nn.Module:
-    """A copy, in which tensors that autograd has made are constants: else they could not be copied."""
+def copied(module: nn.Module, name: str) -> nn.Module:
+    """A copy, in which tensors that autograd has made are constants: else they could not be copied.
+
+    Raises:
+        NetworkError: something else in it cannot be.
+    """
     kept = (value for layer in module.modules() for value in vars(layer).values())
     memo: dict[int, Any] = {id(v): v.detach().clone() for v in kept if computed(v)}
     try:

@@ -185,9 +185,16 @@ def batches(model: VictimModel, images: Tensor, num_classes: int, name: str) -> 
     return all(near(left, right) for left, right in pairs)
 
 
-def near(left: Tensor, right: Tensor) -> bool:
-    """Whether two tensors are equal up to the rounding of a gradient in float32."""
-    return bool((left - right).norm() <= TOLERANCE * right.norm() + torch.finfo(right.dtype).tiny)
+def near(left: Tensor, right: Tensor, beside: Tensor | None = None) -> bool:
+    """Whether two tensors are equal up to the rounding of a gradient in float32.
+
+    Args:
+        left: of any shape.
+        right: of the same.
+        beside: norm of all that was computed with them; a bias in front of BatchNorm has only its rounding.
+    """
+    scale = right.norm() if beside is None else right.norm() + TOLERANCE * beside
+    return bool((left - right).norm() <= TOLERANCE * scale + torch.finfo(right.dtype).tiny)
 
 
 def derivatives(
