@@ -227,7 +227,7 @@ def explain(error: ValidationError, where: str) -> str:
 def read_toml(path: Path, error: type[Exception] = PluginError) -> dict[str, Any]:
     """Reads a TOML file; what is wrong with it becomes one ``error`` that names the file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may put a mark in front
     except FileNotFoundError:
         raise error(f"{path}: file is missing") from None
     except (OSError, ValueError) as cause:  # ValueError: not UTF-8, not TOML, a number of 5,000 digits

@@ -17,6 +17,10 @@ class UsageError(BenchError):
     """The user asked for something that does not exist or cannot be: exit code 2."""
 
 
+class NetworkError(UsageError):
+    """A network of the user's cannot be attacked as it is: the message says what to change in it."""
+
+
 class PluginError(UsageError):
     """A plug-in folder is broken: bad card, code that does not import, wrong class."""
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.api.errors import PluginError
+from bench.models.adopted import UserModel
 from bench.models.exported import Exported
 
 
@@ -62,8 +63,8 @@ class _Writer(pickle.Pickler):
         return id(value) if id(value) in self._kept else None
 
     def reducer_override(self, value: object) -> Any:
-        if isinstance(value, Exported):
-            return value.reduced()
+        if isinstance(value, Exported | UserModel) and (reduced := value.reduced()):
+            return reduced
         return (_tensor, _parts(value)) if type(value) is Tensor else NotImplemented
 
 

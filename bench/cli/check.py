@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Prove that a plug-in keeps its contract.")
 @click.argument("targets", nargs=-1, required=True, metavar="NAME|PATH...")
+@click.option("-D", "--data", default="", metavar="NAME", help="Images to try a model on; else digits.")
 @click.option("--without", multiple=True, metavar="PROMISE", help="Leave a promise out, such as floor.")
 @click.option("--json", "as_json", is_flag=True, help="Print the checklists as JSON.")
-def check(targets: tuple[str, ...], without: tuple[str, ...], as_json: bool) -> None:
+def check(targets: tuple[str, ...], data: str, without: tuple[str, ...], as_json: bool) -> None:
     """Tries every promise of a plug-in on small real data and prints a checklist with fixes.
 
     NAME is an attack, defense or data set that bench list shows, with parameters if need be: noise,
     'folder[path=photos]'. PATH is a plug-in's folder, which may lie anywhere. A model of your own is
-    tried by the name that -m would take: nets:mlp, network.pt, 'lenet[weights=start.pt]'.
+    tried by the name that -m would take: nets:mlp, network.pt2, 'lenet[weights=start.pt]'.
 
     Exit codes: 0 all promises hold, 1 one is broken, 2 usage.
     """
     lists: list[Checklist] = []
     for target in targets:
-        for found in _checked(target, without):
+        for found in _checked(target, data, without):
             lists.append(found)
             if not as_json:
                 click.echo(printable(found.to_text()) + "\n")
@@ -46,14 +47,14 @@ def printable(text: str) -> str:
     return "".join(char for char in text if char == "\n" or unicodedata.category(char)[0] != "C")
 
 
-def _checked(target: str, without: tuple[str, ...]) -> Iterator[Checklist]:
+def _checked(target: str, data: str, without: tuple[str, ...]) -> Iterator[Checklist]:
     from bench.api.errors import unknown
     from bench.check.place import at, subjects
 
     if _is_model(target):
         from bench.check.model import check_model
 
-        yield check_model(target)
+        yield check_model(target, data)
         return
     from bench.check.promises import plain, promises_of
     from bench.check.run import check as check_plugin

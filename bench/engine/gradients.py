@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.utils._pytree import tree_map
 
 from bench.api.gradients import BatchLoss, Gradients
 from bench.api.threat import LocalTraining
@@ -82,6 +84,7 @@ class GradientMap:
         still: all weights, as constants.
         own: whether both have a leading dimension N.
         alone: only ever for one victim.
+        one_by_one: victims are computed one after the other.
         local: steps that the clients take before they send; None: they send a gradient.
         noted: a context in which the statistics of what enters BatchNorm layers are written down; None: the
             loss runs networks of its own.
@@ -92,6 +95,7 @@ class GradientMap:
     still: Mapping[str, Tensor]
     own: bool
     alone: bool
+    one_by_one: bool
     local: LocalTraining | None
     noted: Note | None
 
@@ -130,7 +134,7 @@ class GradientMap:
             return self._of_one(loss)
         own = 0 if self.own else None
         rule = grad(loss, has_aux=True) if self.local is None else unrolled(loss, self.local)
-        batched = vmap(rule, in_dims=(own, own, 0, 0))
+        batched = (_in_turn if self.one_by_one else vmap)(rule, in_dims=(own, own, 0, 0))
         return lambda images, targets: batched(self.weights, self.still, images, targets)
 
     def _of_one(self, loss: Callable[..., tuple[Tensor, Gradients]]) -> _Differentiated:
@@ -149,6 +153,25 @@ class GradientMap:
             return named, {name: (v if further else v.detach())[None] for name, v in noted.items()}
 
         return gradients
+
+
+def _in_turn(rule: Callable[..., Any], in_dims: tuple[int | None, ...]) -> Callable[..., Any]:
+    """What ``vmap`` does, victim by victim, for networks with operations that it cannot batch."""
+
+    def of_all(*arguments: Any) -> Any:
+        pairs = list(zip(arguments, in_dims, strict=True))
+        each = [
+            rule(*(value if axis is None else tree_map(itemgetter(number), value) for value, axis in pairs))
+            for number in range(len(arguments[-1]))
+        ]
+        return tree_map(lambda *values: torch.stack(values), *each)
+
+    return of_all
+
+
+def one_by_one(model: nn.Module) -> bool:
+    """Whether a network, or what a defense has made of it, says that ``vmap`` cannot batch it."""
+    return any(getattr(part, "one_by_one", False) for part in model.modules())
 
 
 def gradient_map(
@@ -196,6 +219,7 @@ def gradient_map(
         still=still,
         own=per_victim_weights,
         alone=alone,
+        one_by_one=one_by_one(model),
         local=local,
         noted=None if batch_loss else partial(noting, network, tuple(batch_norms(model))),
     )

@@ -1,7 +1,12 @@
-"""BatchNorm in graphs of many victims: whose statistics a layer normalises by.
+"""Normalisation in graphs of many victims.
 
-A layer in training mode writes its running statistics, which no two victims may share. So a client's layers
-keep none and normalise by the client's own batch; under ``vmap`` these are each victim's own.
+BatchNorm: whose statistics a layer normalises by. A layer in training mode writes its running statistics,
+which no two victims may share. So a client's layers keep none and normalise by the client's own batch; under
+``vmap`` these are each victim's own.
+
+PyTorch 2.14's own BatchNorm, LayerNorm and InstanceNorm with weights have the right gradient under
+``vmap(grad)``, but a second derivative that is off by a thousandth to a hundredth: too much for a search that
+has to end at zero. So their weights are applied apart.
 """
 
 from __future__ import annotations
@@ -13,11 +18,14 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.nn.functional import instance_norm, layer_norm
 
 from bench.api.threat import BatchNorm
 from bench.engine.sharing import sharing_copy
 
-_Layer = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+_Layer = nn.modules.batchnorm._BatchNorm
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 def batch_norms(model: nn.Module) -> dict[str, _Layer]:
@@ -35,7 +43,7 @@ def threat_of(model: nn.Module, *, shared: bool) -> BatchNorm:
     layers = batch_norms(model).values()
     if not layers:
         return BatchNorm.NONE
-    if not any(map(_by_batch, layers)):
+    if not any(map(by_batch, layers)):
         return BatchNorm.EVAL
     return BatchNorm.KNOWN if shared else BatchNorm.TRAIN
 
@@ -51,11 +59,7 @@ def running_statistics(model: nn.Module) -> dict[str, Tensor]:
 
 
 class _OwnBatch(nn.Module):
-    """BatchNorm by the statistics of the batch that it sees, in plain operations.
-
-    PyTorch 2.14's own layer has the right gradient under ``vmap(grad)``, but a second derivative that is off
-    by about a thousandth: too much for a search that has to end at zero.
-    """
+    """BatchNorm by the statistics of the batch that it sees, in plain operations."""
 
     def __init__(self, layer: _Layer) -> None:
         """Takes the place of a layer and keeps its parameters."""
@@ -72,21 +76,63 @@ class _OwnBatch(nn.Module):
         return result
 
 
+class _LayerNorm(nn.LayerNorm):
+    """The same layer up to rounding; its weights are applied apart."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        result = layer_norm(input, self.normalized_shape, None, None, self.eps) * self.weight
+        return result if self.bias is None else result + self.bias
+
+
+class _InstanceNorm(nn.modules.instancenorm._InstanceNorm):
+    """The same layer up to rounding; its weights are applied apart."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        own = self.training or not self.track_running_stats
+        result = instance_norm(
+            input, self.running_mean, self.running_var, None, None, own, self.momentum or 0.0, self.eps
+        )
+        shape = (-1, *[1] * (input.dim() - 2))
+        return result * self.weight.view(shape) + self.bias.view(shape)
+
+
 def own_statistics(model: nn.Module) -> nn.Module:
-    """The network in which BatchNorm layers that normalise by the batch they see remember nothing of it.
+    """The network in forms of its normalisation whose derivatives are right in graphs of many victims.
+
+    BatchNorm layers that normalise by the batch they see remember nothing of it.
 
     It shares its tensors with the network; it is the network itself, if that has no such layers.
     """
-    if not any(map(_by_batch, batch_norms(model).values())):
+    names = [name for name, layer in model.named_modules(remove_duplicate=False) if _other_form(layer)]
+    if not names:
         return model
-    changed = sharing_copy(model)
-    for name, layer in batch_norms(changed).items():
-        if _by_batch(layer):
-            changed.set_submodule(name, _OwnBatch(layer))
+    changed, made = sharing_copy(model), dict[nn.Module, nn.Module]()
+    for name in names:
+        layer = changed.get_submodule(name)
+        form = _other_form(layer)
+        if form is _OwnBatch:
+            assert isinstance(layer, _Layer)
+            changed.set_submodule(name, made.setdefault(layer, _OwnBatch(layer)))
+        elif form is not None:
+            layer.__class__ = form
     return changed
 
 
-def _by_batch(layer: _Layer) -> bool:
+def _other_form(layer: nn.Module) -> type[nn.Module] | None:
+    """What takes the place of a layer; None leaves it, as what derived classes add is theirs."""
+    kind = type(layer)
+    if kind in _BATCH_NORMS:
+        assert isinstance(layer, _Layer)
+        return _OwnBatch if by_batch(layer) else None
+    if kind is nn.LayerNorm:
+        return _LayerNorm if layer.elementwise_affine else None
+    if kind in _INSTANCE_NORMS:
+        return _InstanceNorm if layer.affine else None
+    return None
+
+
+def by_batch(layer: _Layer) -> bool:
+    """Whether a BatchNorm layer normalises by the batch it sees."""
     return layer.training or layer.running_mean is None
 
 

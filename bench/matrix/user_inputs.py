@@ -39,7 +39,7 @@ def build_user_inputs(cells: Iterable[Cell], filters: Filters) -> None:
             _read(data, cell.seed)
             read.add(data)
         if (data, cell.model) not in built and not parse_model(cell.model).plain:
-            _build(cell.model, _made(data))
+            _compare(cell.model, _made(data))
             built.add((data, cell.model))
 
 
@@ -67,7 +67,7 @@ def _read(data: Variant, seed: int) -> None:
         ) from error
 
 
-def _build(model: str, data: Dataset) -> None:
-    from bench.models.build import build_model
+def _compare(model: str, data: Dataset) -> None:
+    from bench.models.compare import compare_named
 
-    build_model(model, num_classes=data.num_classes, image_shape=data.image_shape)
+    compare_named(model, num_classes=data.num_classes, image_shape=data.image_shape)

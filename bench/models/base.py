@@ -14,13 +14,34 @@ class VictimModel(nn.Module):
 
     Attributes:
         shares_statistics: a client sends the statistics of its own batch along with what it releases.
+        one_by_one: its gradients are computed for one victim after the other, as ``vmap`` cannot batch them.
+        draws_buffers: round 0 draws buffers as well, so that they are stored with the weights.
     """
 
     shares_statistics: bool = False
+    one_by_one: bool = False
+    draws_buffers: bool = False
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draws all weights in place, on the generator's device."""
         raise NotImplementedError
+
+
+def trainable(network: nn.Module) -> list[str]:
+    """Names of the weights that clients train and release gradients of: those that require a gradient."""
+    return [name for name, value in network.named_parameters() if value.requires_grad]
+
+
+def public_state(network: nn.Module) -> dict[str, Tensor]:
+    """Copies of all that everybody knows of a network at round 0, by name.
+
+    Its weights, frozen ones as well; and where buffers are drawn, those of floating point.
+    """
+    state = {name: value.detach().clone() for name, value in network.named_parameters()}
+    if any(isinstance(part, VictimModel) and part.draws_buffers for part in network.modules()):
+        buffers = ((name, value) for name, value in network.named_buffers() if value.is_floating_point())
+        state |= {name: value.detach().clone() for name, value in buffers}
+    return state
 
 
 class Layered(VictimModel):

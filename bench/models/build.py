@@ -13,15 +13,21 @@ from bench.models.split import CutModel
 from bench.models.victims import ARCHITECTURES, Schedule
 
 
-def build_model(name: str, *, num_classes: int, image_shape: Shape) -> VictimModel:
+def build_model(name: str, *, num_classes: int, image_shape: Shape, central: bool = False) -> VictimModel:
     """An architecture, ours or the user's own; call ``initialise`` for the weights of round 0.
+
+    Args:
+        name: as the user writes it.
+        num_classes: K.
+        image_shape: (C, H, W).
+        central: an owner of all images trains a network of the user in training mode.
 
     Raises:
         UsageError: no such architecture, or a network of the user that cannot be used.
     """
     spec = parse_model(name)
     if not spec.plain:
-        return build_custom(spec, num_classes=num_classes, image_shape=image_shape)
+        return build_custom(spec, num_classes=num_classes, image_shape=image_shape, central=central)
     build = ARCHITECTURES[spec.head].build
     # PyTorch's constructors draw throw-away weights from the global generator, which is not ours to move.
     with torch.random.fork_rng(devices=[]):

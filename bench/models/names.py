@@ -38,6 +38,15 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     "resnet18_frozen": {"width": Parameter(default=64, minimum=1, maximum=_WIDEST, description=_WIDTH)},
 }
 """What may be chosen of an architecture: ``resnet18[norm=group,width=16]``."""
+USER: dict[str, Parameter] = {
+    "batch_norm": Parameter(
+        default="auto",
+        choices=("auto", "eval", "train"),
+        description="what BatchNorm layers of a client normalise by: eval: public running statistics; train: "
+        "the client's own batch; auto: layer by layer, eval where there are statistics other than 0 and 1",
+    )
+}
+"""What may be chosen of a network that a function of the user builds."""
 IMAGES_PER_ROUND = 32
 """Of all clients of a round together, in the schedules of all these architectures."""
 FEDERATION: dict[str, Parameter] = {

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from bench.api.card_parts import Value
+from bench.api.card_parts import Parameter, Value
 from bench.api.errors import UsageError, unknown
-from bench.models.names import ALIASES, CUTS, FEDERATION, MODELS, PARAMETERS
+from bench.models.names import ALIASES, CUTS, FEDERATION, MODELS, PARAMETERS, USER
 from bench.models.options import shown, taken
 
 SCHEDULE = ("epochs", "images_per_round", "learning_rate", "momentum", "weight_decay", "clip_norm")
@@ -82,7 +82,17 @@ class ModelSpec:
     @property
     def exported(self) -> Path | None:
         """The file of ``torch.export``, if there is one."""
-        return Path(self.head) if self.head not in MODELS and self.function is None else None
+        return _file(self.head) if self.head not in MODELS and self.function is None else None
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The state-dict file where it lies: ``~`` is the home directory."""
+        return None if self.weights is None else _file(self.weights)
+
+    @property
+    def batch_norm(self) -> str:
+        """By what the BatchNorm layers of a function's network normalise; see :data:`USER`."""
+        return str(dict(self.parameters).get("batch_norm", USER["batch_norm"].default))
 
     def sources(self) -> list[Path]:
         """The user's Python files that build the network: a package as a whole, or a module and its siblings.
@@ -94,7 +104,7 @@ class ModelSpec:
 
     def files(self) -> list[Path]:
         """The user's data files: their content is part of a result's identity."""
-        return [path for path in (self.exported, self.weights) if path is not None]
+        return [path for path in (self.exported, self.weights_file) if path is not None]
 
 
 def parse_model(text: str, *, where: str = "") -> ModelSpec:
@@ -114,7 +124,7 @@ def parse_model(text: str, *, where: str = "") -> ModelSpec:
     head = match["head"].strip()
     options = _options(match["options"] or "", head, f"{prefix}model {text!r}")
     cut = _cut(options.pop("cut", None), head, f"{prefix}model {text!r}")
-    parameters = taken(options, PARAMETERS.get(head, {}), f"{prefix}model {text!r}")
+    parameters = taken(options, _parameters(head), f"{prefix}model {text!r}")
     federation = taken(options, FEDERATION, f"{prefix}model {text!r}")
     weights = Path(options.pop("weights")) if "weights" in options else None
     schedule = ((key, _number(key, value, f"{prefix}model {text!r}")) for key, value in options.items())
@@ -152,13 +162,21 @@ def _check_head(spec: ModelSpec, where: str) -> None:
         raise error if "did you mean" in str(error) else UsageError(f"{error}; {_known_forms()}")
 
 
+def _parameters(head: str) -> dict[str, Parameter]:
+    return USER if ":" in head else PARAMETERS.get(head, {})
+
+
+def _file(path: str | Path) -> Path:
+    return Path(os.path.expanduser(path))  # Path.expanduser raises where there is no home
+
+
 def _known_forms() -> str:
     return _HELP.format(known=", ".join(MODELS))
 
 
 def _options(options: str, head: str, where: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    known = (*PARAMETERS.get(head, ()), *FEDERATION, "cut", "weights", *SCHEDULE)
+    known = (*_parameters(head), *FEDERATION, "cut", "weights", *SCHEDULE)
     for part in filter(None, (item.strip() for item in options.split(","))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not value:
@@ -248,10 +266,12 @@ def _first_file(inner: Path) -> Path | None:
 
 
 def _sources(module: str, text: str) -> list[Path]:
-    top = module_file(module.split(".")[0], text)
-    module_file(module, text)
-    if top.name == "__init__.py":
-        return sorted(top.parent.rglob("*.py"))
+    file, outer = module_file(module, text), module.split(".")[0]
+    package = _top_level(outer)
+    if package and package.submodule_search_locations:  # with or without an __init__.py
+        inside = {path for place in package.submodule_search_locations for path in Path(place).rglob("*.py")}
+        return sorted({file, *inside})
+    top = module_file(outer, text)
     waiting, found = [top], set[Path]()
     while waiting:
         path = waiting.pop()

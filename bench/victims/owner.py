@@ -46,7 +46,7 @@ def train_owner(
         seed: of weights, batches and the defense's randomness.
         device: where to train.
     """
-    plain = build_model(model, num_classes=num_classes, image_shape=image_shape).to(device)
+    plain = build_model(model, num_classes=num_classes, image_shape=image_shape, central=True).to(device)
     plain.initialise(stream(seed, "weights", device))
     network = defense.model(plain).to(device)
     train = ImageSet(splits.private_train.images.to(device), splits.private_train.labels.to(device))
@@ -133,7 +133,9 @@ def release_classifier(source: Source) -> Release:
 
 def released_network(source: Source, release: Release) -> nn.Module:
     """The classifier as anybody can load it: in evaluation mode, without gradients for its weights."""
-    plain = build_model(source.model, num_classes=source.num_classes, image_shape=source.image_shape)
+    plain = build_model(
+        source.model, num_classes=source.num_classes, image_shape=source.image_shape, central=True
+    )
     network = source.defense.model(plain).to(source.device)
     network.load_state_dict({name: value[0].to(source.device) for name, value in release.sent.items()})
     return network.eval().requires_grad_(False)

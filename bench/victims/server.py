@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -25,17 +26,27 @@ class Server:
     seed, in fewer rounds.
 
     Attributes:
-        weights: the global weights.
+        weights: the global weights, with those that nobody trains.
     """
 
-    def __init__(self, weights: Weights, schedule: Schedule, rounds: int) -> None:
-        """Starts from the weights of round 0."""
+    def __init__(
+        self, weights: Weights, schedule: Schedule, rounds: int, *, trained: Iterable[str] | None = None
+    ) -> None:
+        """Starts from the weights of round 0.
+
+        Args:
+            weights: all of them.
+            schedule: its rule.
+            rounds: that there will be.
+            trained: names of those that clients send; None: all.
+        """
         self.weights = weights
         self._schedule = schedule
         self._rounds = rounds
         self._turn = 0
-        self._first = {name: torch.zeros_like(value) for name, value in weights.items()}
-        self._second = {name: torch.zeros_like(value) for name, value in weights.items()}
+        names = weights if trained is None else trained
+        self._first = {name: torch.zeros_like(weights[name]) for name in names}
+        self._second = {name: torch.zeros_like(weights[name]) for name in names}
 
     def step(self, means: Weights) -> None:
         """One round.
@@ -46,25 +57,25 @@ class Server:
         self._turn += 1
         rate = learning_rate(self._schedule, self._turn / self._rounds)
         steps = self._adam(means) if self._schedule.server == "adam" else self._sgd(means)
-        self.weights = {name: value - rate * steps[name] for name, value in self.weights.items()}
+        self.weights = self.weights | {name: self.weights[name] - rate * steps[name] for name in steps}
 
     def _sgd(self, means: Weights) -> Weights:
         norm = torch.stack([value.square().sum() for value in means.values()]).sum().sqrt()
         scale = (self._schedule.clip_norm / norm.clamp_min(1e-12)).clamp_max(1)
-        for name, value in self.weights.items():
-            update = scale * means[name] + self._schedule.weight_decay * value
+        for name in self._first:
+            update = scale * means[name] + self._schedule.weight_decay * self.weights[name]
             self._first[name] = self._schedule.momentum * self._first[name] + update
         return self._first
 
     def _adam(self, means: Weights) -> Weights:
         fast, slow = ADAM
         steps = {}
-        for name, value in self.weights.items():
+        for name in self._first:
             self._first[name] = torch.lerp(means[name], self._first[name], fast)
             self._second[name] = torch.lerp(means[name].square(), self._second[name], slow)
             moved = self._first[name] / (1 - fast**self._turn)
             spread = (self._second[name] / (1 - slow**self._turn)).sqrt() + ADAPTIVITY
-            steps[name] = moved / spread + self._schedule.weight_decay * value
+            steps[name] = moved / spread + self._schedule.weight_decay * self.weights[name]
         return steps
 
 

@@ -17,7 +17,7 @@ from bench.api.errors import UsageError
 from bench.api.gradients import Gradients
 from bench.api.threat import LocalTraining
 from bench.engine.gradients import gradient_map, one_hot
-from bench.models.base import Shape
+from bench.models.base import Shape, public_state, trainable
 from bench.models.build import build_model, schedule_of
 from bench.models.victims import Schedule
 from bench.victims.distortion import Signal, Watch
@@ -98,12 +98,14 @@ def client_releases(
         local: the steps that clients take before they send; None: they send a gradient.
 
     Returns:
-        ``[N, ...]`` per parameter.
+        ``[N, ...]`` per weight that is trained.
     """
     images, labels = defense.inputs(images, labels, context)
     targets = one_hot(labels, num_classes, images.dtype)
     if local is None:
-        gradients = gradient_map(model, parameters, per_victim_weights=False, loss=soft_cross_entropy)
+        gradients = gradient_map(
+            model, parameters, per_victim_weights=False, loss=soft_cross_entropy, names=trainable(model)
+        )
         return defense.gradients(gradients(images, targets), context)
     return defense.gradients(_local_update(model, parameters, images, targets, local), context)
 
@@ -136,14 +138,17 @@ def _local_update(
     clients, count = images.shape[:2]
     rate, size = local.training.learning_rate, local.training.batch_size or count
     weights = {name: value.detach().expand(clients, *value.shape) for name, value in parameters.items()}
-    total = {name: torch.zeros_like(value) for name, value in weights.items()}
+    names = trainable(model)
+    total = {name: torch.zeros_like(weights[name]) for name in names}
     for order in local.orders:
         for rows in order.split(size, dim=1):
             own = torch.arange(clients, device=images.device)[:, None], rows
-            gradients = gradient_map(model, weights, per_victim_weights=True, loss=soft_cross_entropy)
+            gradients = gradient_map(
+                model, weights, per_victim_weights=True, loss=soft_cross_entropy, names=names
+            )
             found = gradients(images[own], targets[own])
             total = {name: value + found[name] for name, value in total.items()}
-            weights = {name: value - rate * found[name] for name, value in weights.items()}
+            weights |= {name: weights[name] - rate * found[name] for name in names}
     return {name: value / local.training.steps(count) for name, value in total.items()}
 
 
@@ -227,7 +232,7 @@ def train_victim(
     plain = build_model(model, num_classes=num_classes, image_shape=image_shape).to(device)
     plain.initialise(stream(seed, "weights", device))
     network = defense.model(plain).to(device)
-    initial = {name: value.detach().clone() for name, value in network.named_parameters()}
+    initial = public_state(network)
     train = ImageSet(splits.private_train.images.to(device), splits.private_train.labels.to(device))
     test = ImageSet(splits.private_test.images.to(device), splits.private_test.labels.to(device))
     batches = private_batches(
@@ -236,7 +241,8 @@ def train_victim(
     rounds = len(batches)
     context = HookContext(generator=stream(seed, "training noise", device), batch_size=batch_size)
     orders = stream(seed, "local batches", device)
-    server, watch = Server(initial, schedule, rounds), Watch(defense, rounds)
+    server = Server(initial, schedule, rounds, trained=trainable(network))
+    watch = Watch(defense, rounds)
     first_accuracy = accuracy(network, initial, test)
     curve = [{"round": 0.0, "loss": _loss(network, initial, train), "accuracy": first_accuracy}]
     for turn, batch in enumerate(batches, start=1):
