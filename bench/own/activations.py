@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench.api.attack import BaseAttack, Reconstruction
+from bench.api.attack import BaseAttack
 from bench.api.dataset import ImageSet
-from bench.api.defense import Defense, HookContext
+from bench.api.defense import Defense
 from bench.api.errors import IncompatibleError, UsageError
 from bench.api.smashed import SmashedObservation
 from bench.api.threat import Access, Adversary, Channel, ThreatModel
-from bench.engine.transforms.transmission import ACTIVATIONS
-from bench.models.base import Shape
-from bench.models.split import ClientHalf, SplitModel
-from bench.own.attempts import Campaign, Prior, Tell, explained_share
-from bench.own.choose import Chosen, ChosenDefense, choose_attacks, choose_defense
+from bench.own.attempts import Campaign, Prior, Tell
+from bench.own.choose import Chosen, choose_attacks, choose_defense
+from bench.own.halves import Split, own_halves
 from bench.own.leak import Leak
-from bench.own.network import OwnNetwork, own_network
 from bench.own.reading import (
     check_fits,
     check_given,
@@ -34,7 +29,6 @@ from bench.own.reading import (
     shape_of,
 )
 from bench.own.scoring import Truth
-from bench.victims.training import stream
 
 GIVES: dict[str, tuple[Access, ...]] = {
     "weights": (Access.WEIGHTS, Access.QUERY, Access.ARCHITECTURE),
@@ -42,93 +36,6 @@ GIVES: dict[str, tuple[Access, ...]] = {
     "architecture": (Access.ARCHITECTURE,),
 }
 """What an attack may ask for, by what the attacker has of the client's half."""
-
-
-class OwnSplit(SplitModel):
-    """Two halves of the caller."""
-
-    def __init__(self, client: nn.Module, server: nn.Module) -> None:
-        super().__init__()
-        self.client, self.server = client, server
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Every layer draws its weights as its own constructor does.
-
-        Raises:
-            IncompatibleError: a layer has weights, and says not how they are drawn.
-        """
-        seed = torch.randint(2**31, (1,), generator=generator, device=generator.device).item()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(seed))
-            for name, layer in self.named_modules():
-                if any(True for _ in layer.parameters(recurse=False)):
-                    draw = getattr(layer, "reset_parameters", None)
-                    if draw is None:
-                        raise IncompatibleError(f"the layer {name} has no reset_parameters to draw others by")
-                    draw()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Split:
-    """The two halves, and what the client does about it.
-
-    Attributes:
-        network: both as one.
-        defense: of the client.
-        batch_size: B.
-        seed: of the defense's randomness.
-    """
-
-    network: OwnNetwork
-    defense: ChosenDefense
-    batch_size: int
-    seed: int
-
-    @property
-    def halves(self) -> OwnSplit:
-        """Client and server, by turns."""
-        assert isinstance(self.network.model, OwnSplit)
-        return self.network.model
-
-    def blank(self, *, drawn: bool) -> OwnSplit:
-        """The architecture; with weights of its own, if an attack is to draw them."""
-        # A copy whatever the access: its weights are the victim's, which only access to the weights gives.
-        halves = copy.deepcopy(self.halves)
-        if drawn:
-            halves.initialise(stream(self.seed, "blank weights", torch.device("cpu")))
-        else:
-            for value in halves.parameters():
-                value.zero_()
-        return halves.requires_grad_(True)  # attackers train such a network
-
-    def client(self, image_shape: Shape) -> ClientHalf:
-        """The client's half as attackers hold it."""
-        return ClientHalf(self.halves, image_shape)
-
-    def query(self, inputs: Tensor) -> Tensor:
-        """The client's answers."""
-        with torch.no_grad():
-            answers: Tensor = self.halves.client(inputs)
-        return answers
-
-    @torch.no_grad()
-    def release(self, images: Tensor, labels: Tensor) -> Tensor:
-        """What N clients send of batches ``[N, B, C, H, W]``: ``[N, B, *Z]``."""
-        hooks = self.defense.defense
-        chance = stream(self.seed, "release noise", images.device)
-        context = HookContext(generator=chance, batch_size=self.batch_size, model=self.halves)
-        seen, _ = hooks.inputs(images, labels, context)
-        sent = self.halves.client(seen.flatten(0, 1)).unflatten(0, labels.shape)
-        return hooks.smashed(sent, context)
-
-    def explained(self, released: Tensor) -> Callable[[Reconstruction], float]:
-        """How much of what was sent a reconstruction would have sent itself."""
-
-        def share(found: Reconstruction) -> float:
-            made = self.query(found.images.flatten(0, 1)).view_as(released)
-            return explained_share({ACTIVATIONS: released}, {ACTIVATIONS: made})
-
-        return share
 
 
 def attack_activations(
@@ -190,10 +97,8 @@ def attack_activations(
     with computing_with(threads):
         shown = None if images is None else read_images(images).to(place)
         shape = shape_of(shown, image_shape)
-        network = own_network(
-            OwnSplit(client, server), image_shape=shape, batch_norm="auto", device=place, trains=False
-        )
-        split = _Split(
+        network = own_halves(client, server, shape, place)
+        split = Split(
             network=network,
             defense=choose_defense(defense, known=knows_defense),
             batch_size=batch_size,
@@ -225,7 +130,7 @@ def attack_activations(
         return campaign.run(choose_attacks(attacks, Channel.SMASHED, given_up=reasons))
 
 
-def _released(split: _Split, activations: Tensor | None, truth: Truth | None) -> Tensor:
+def _released(split: Split, activations: Tensor | None, truth: Truth | None) -> Tensor:
     """``[N, B, *Z]``: recorded, or computed from private images."""
     if activations is None:
         assert truth is not None  # one of the two is given
@@ -243,7 +148,7 @@ def _released(split: _Split, activations: Tensor | None, truth: Truth | None) ->
     return found
 
 
-def _words(split: _Split, access: str, auxiliary: ImageSet | None) -> dict[str, str]:
+def _words(split: Split, access: str, auxiliary: ImageSet | None) -> dict[str, str]:
     """What the attacker sees and knows."""
     return {
         "observes": f"the activations of {split.batch_size} image(s) of each client",
@@ -256,7 +161,7 @@ def _words(split: _Split, access: str, auxiliary: ImageSet | None) -> dict[str, 
 
 
 def _observer(
-    split: _Split, released: Tensor, truth: Truth | None, prior: Prior, access: str
+    split: Split, released: Tensor, truth: Truth | None, prior: Prior, access: str
 ) -> Callable[[Chosen, Adversary], SmashedObservation]:
     network, shape = split.network, split.network.image_shape
 

@@ -161,7 +161,8 @@ def _released(
         assert truth is not None  # one of the two is given
         return federation.release(truth.images, truth.labels)
     given = read_gradients(gradients, federation.network.shapes)
-    found = {name: (value / scale).to(federation.network.device) for name, value in given.items()}
+    network = federation.network
+    found = {name: (given[network.own_names[name]] / scale).to(network.device) for name in network.trained}
     if truth is not None:
         check_fits(len(next(iter(found.values()))), truth.images)
     return found

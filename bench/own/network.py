@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.api.dataset import ImageSet
-from bench.api.errors import UsageError
-from bench.engine.normalisation import batch_norms, own_statistics
-from bench.models.base import Shape
+from bench.api.errors import NetworkError, UsageError
+from bench.models.adopted import UserModel, adopt, copied, unwrapped
+from bench.models.base import Shape, VictimModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class OwnNetwork:
         model: as clients use it; a copy of the caller's.
         parameters: all weights by name, on the device.
         trained: names of those that clients train, whose gradients leave, in their order.
+        own_names: what the caller calls each weight.
         num_classes: K.
         image_shape: (C, H, W).
         device: where to compute.
@@ -32,14 +33,15 @@ class OwnNetwork:
     model: nn.Module
     parameters: dict[str, Tensor]
     trained: tuple[str, ...]
+    own_names: dict[str, str]
     num_classes: int
     image_shape: Shape
     device: torch.device
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of the weights that are trained."""
-        return {name: tuple(self.parameters[name].shape) for name in self.trained}
+        """Of the weights that are trained, by the caller's names."""
+        return {self.own_names[name]: tuple(self.parameters[name].shape) for name in self.trained}
 
     def labelled(self, images: Tensor) -> ImageSet:
         """Images ``[A, C, H, W]`` of the attacker with the classes that the network sees in them.
@@ -58,79 +60,68 @@ class OwnNetwork:
         return ImageSet(shown, torch.cat(scores).argmax(1))
 
 
-def own_network(
-    model: nn.Module, *, image_shape: Shape, batch_norm: str, device: torch.device, trains: bool = True
-) -> OwnNetwork:
+def own_network(model: nn.Module, *, image_shape: Shape, batch_norm: str, device: torch.device) -> OwnNetwork:
     """A copy of the caller's module, ready to be attacked.
 
     Args:
         model: with its weights, in the mode in which clients use it.
         image_shape: (C, H, W).
-        batch_norm: ``train`` or ``eval`` for the mode of BatchNorm layers; ``auto``: the model's own.
+        batch_norm: as in :func:`~bench.models.adopted.adopt`.
         device: where to compute.
-        trains: clients train its weights with ``requires_grad``; else only its answers matter.
 
     Raises:
-        UsageError: it scores no images of that shape, or has no gradients, with what helps.
+        NetworkError: it scores no images of that shape, or has no gradients, with what helps.
     """
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"model is {type(model).__name__}: give a torch.nn.Module")
-    mine = _normalising(_copied(model), batch_norm).to(device)
-    images = torch.linspace(0, 1, 2 * torch.Size(image_shape).numel(), device=device).view(2, *image_shape)
-    classes = _classes(mine, images)
+    classes = number_of_classes(model, image_shape)
+    if isinstance(model, VictimModel) and batch_norm == "auto":
+        mine = copy.deepcopy(model)
+    else:
+        mine = adopt(
+            model, image_shape=image_shape, num_classes=classes, batch_norm=batch_norm, name="the model"
+        )
+    mine = mine.to(device)
     trained = tuple(name for name, value in mine.named_parameters() if value.requires_grad)
-    if trains and not trained:
-        raise UsageError("the model has no weight with requires_grad: no gradient leaves its clients")
-    for name, layer in mine.named_modules():
-        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.training and layer.p:
-            raise UsageError(
-                f"the layer {name} is Dropout in training mode: its mask is drawn anew in every evaluation, "
-                "and the client's is not known; call model.eval(), or set its p to 0"
-            )
     return OwnNetwork(
         model=mine.requires_grad_(False),
         parameters={name: value.detach() for name, value in mine.named_parameters()},
         trained=trained,
+        own_names=_names(mine),
         num_classes=classes,
         image_shape=image_shape,
         device=device,
     )
 
 
-def _copied(model: nn.Module) -> nn.Module:
-    try:
-        return copy.deepcopy(model)
-    except Exception as error:
-        raise UsageError(
-            f"the model cannot be copied ({type(error).__name__}: {error}): give one whose weights are leaves"
-        ) from None
+def _names(network: VictimModel) -> dict[str, str]:
+    if isinstance(network, UserModel):
+        return network.own_names
+    return {name: name for name, _ in network.named_parameters()}
 
 
-def _normalising(model: nn.Module, mode: str) -> nn.Module:
-    if mode not in ("auto", "train", "eval"):
-        raise UsageError(f"batch_norm={mode!r}: write auto, train or eval")
-    if mode != "auto":
-        for layer in batch_norms(model).values():
-            layer.train(mode == "train")
-    return model
+def number_of_classes(model: nn.Module, image_shape: Shape) -> int:
+    """K, from the scores of two images.
 
-
-def _classes(model: nn.Module, images: Tensor) -> int:
-    """K, from the scores of two images."""
-    network = own_statistics(model)
+    Raises:
+        NetworkError: the module returns something else.
+    """
+    if not isinstance(model, nn.Module):
+        raise NetworkError(f"the model is a {type(model).__name__}, not a torch.nn.Module")
+    asked = copied(unwrapped(model), "the model")
+    place = next((value.device for value in asked.parameters()), torch.device("cpu"))
+    images = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0)).to(place)
     try:
         with torch.no_grad():
-            scores = network(images)
+            scores = asked(images)
     except Exception as error:
-        raise UsageError(
+        raise NetworkError(
             f"the model fails on images {tuple(images.shape)}: {type(error).__name__}: {error}"
         ) from error
     if isinstance(scores, Mapping):
-        raise UsageError(
+        raise NetworkError(
             f"the model returns a mapping with {', '.join(map(str, scores))}: wrap it in a module that "
             "returns the scores alone"
         )
     if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != len(images):
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise UsageError(f"the model returns {shape} for {len(images)} images: expected scores [B, K]")
+        raise NetworkError(f"the model returns {shape} for {len(images)} images: expected scores [B, K]")
     return int(scores.shape[1])

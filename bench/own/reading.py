@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bench.api.errors import UsageError
 from bench.api.gradients import Gradients
+from bench.models.states import same_names
 
 SMALLEST_SIDE = 11
 """Of an image in pixels: SSIM's window."""
@@ -99,7 +100,8 @@ def read_labels(labels: Tensor | Sequence[int], images: int, num_classes: int) -
 
 
 def read_gradients(
-    gradients: Mapping[str, Tensor] | Sequence[Tensor], shapes: Mapping[str, tuple[int, ...]]
+    gradients: Mapping[str, Tensor] | Sequence[Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> Gradients:
     """Gradients ``[N, ...]`` by parameter name.
 
@@ -112,11 +114,12 @@ def read_gradients(
         UsageError: names, number or shapes do not fit.
     """
     if isinstance(gradients, Mapping):
-        named = dict(gradients)
-        if wrong := sorted(named.keys() ^ shapes.keys()):
-            at = wrong[0]
-            what = "is no parameter that is trained" if at in named else "is missing"
-            raise UsageError(f"gradients: {at} {what} ({len(wrong)} such); the model trains {list(shapes)}")
+        names = same_names(gradients, shapes)
+        if names is None:
+            at = sorted(gradients.keys() ^ shapes.keys())[0]
+            what = "is no parameter that is trained" if at in gradients else "is missing"
+            raise UsageError(f"gradients: {at} {what}; the model trains {', '.join(shapes)}")
+        named = {names[name]: value for name, value in gradients.items()}
     else:
         given = list(gradients)
         if len(given) != len(shapes):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.errors import UsageError
+from bench.models.states import same_names
 
 Arrays = dict[str, Tensor] | list[Tensor]
 """By name, or in the order of a network's tensors."""
@@ -109,23 +110,14 @@ def of_weights(arrays: Arrays, state: Mapping[str, Tensor], trained: Sequence[st
             f"{where}: {len(arrays)} tensors; the network trains {len(trained)} and has {len(state)} in its "
             "state dict: save either, in their order"
         )
-    for prefix in ("", *_prefixes(arrays), *_prefixes(state)):
-        plain = {name.removeprefix(prefix): value for name, value in arrays.items()}
-        found = {name: plain.get(name, plain.get(name.removeprefix(prefix))) for name in trained}
-        if all(value is not None for value in found.values()):
-            return {name: value for name, value in found.items() if value is not None}
+    for wanted in (trained, list(state)):
+        if (names := same_names(arrays, wanted)) is not None:
+            return {names[name]: value for name, value in arrays.items() if names[name] in set(trained)}
     missing = [name for name in trained if name not in arrays]
     raise UsageError(
         f"{where}: {missing[0]} is missing, and {len(missing) - 1} more; "
         f"the file has {', '.join(list(arrays)[:5])}"
     )
-
-
-def _prefixes(names: Mapping[str, Tensor]) -> list[str]:
-    """Prefixes of whole words that all names share."""
-    first = next(iter(names), "")
-    ends = [at + 1 for at, letter in enumerate(first) if letter == "."]
-    return [first[:end] for end in ends if all(name.startswith(first[:end]) for name in names)]
 
 
 def read_originals(path: Path) -> tuple[Tensor, Tensor]:
@@ -147,12 +139,16 @@ def load_listed(network: nn.Module, arrays: Arrays, where: str) -> None:
         UsageError: they are another network's.
     """
     own = network.state_dict()
-    if isinstance(arrays, list):
-        if len(arrays) != len(own):
-            raise UsageError(f"{where}: {len(arrays)} tensors, and the state dict has {len(own)}")
-        arrays = dict(zip(own, arrays, strict=True))
-    wrong = sorted(own.keys() ^ arrays.keys())
-    wrong += [name for name in own.keys() & arrays.keys() if own[name].shape != arrays[name].shape]
+    if isinstance(arrays, list) and len(arrays) != len(own):
+        raise UsageError(f"{where}: {len(arrays)} tensors, and the state dict has {len(own)}")
+    named = arrays if isinstance(arrays, dict) else dict(zip(own, arrays, strict=True))
+    names = same_names(named, own)
+    if names is None:
+        raise UsageError(f"{where}: the names are not the network's: {', '.join(list(named)[:5])}")
+    loaded = {names[name]: value for name, value in named.items()}
+    wrong = [name for name, value in loaded.items() if own[name].shape != value.shape]
     if wrong:
-        raise UsageError(f"{where}: {wrong[0]} does not fit the network, and {len(wrong) - 1} more")
-    network.load_state_dict(arrays)
+        raise UsageError(
+            f"{where}: {wrong[0]} has another shape than in the network, and {len(wrong) - 1} more"
+        )
+    network.load_state_dict(loaded)

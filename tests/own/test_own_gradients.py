@@ -192,7 +192,7 @@ GOOD: dict[str, Any] = {"images": SHOWN, "labels": LABELS}
         (linear(), {**GOOD, "labels": LABELS[:2]}, ["4 images"]),
         (linear(), {**GOOD, "batch_size": 3}, ["batch_size=3"]),
         (linear(), {**GOOD, "distractors": torch.rand(3, 1, 16, 16)}, ["distractors"]),
-        (linear(), {**GOOD, "batch_norm": "off"}, ["auto, train or eval"]),
+        (linear(), {**GOOD, "batch_norm": "off"}, ["auto", "eval", "train"]),
         (linear(), {**GOOD, "local_steps": 2}, ["learning_rate"]),
         (linear(), {**GOOD, "device": "abacus"}, ["abacus"]),
         (linear(), {**GOOD, "threads": 0}, ["threads=0"]),
