@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.frames import Leaderboard, load_images, load_records, run_matrix
     from bench.own.activations import attack_activations
+    from bench.own.classifier import attack_model
     from bench.own.gradients import attack_gradients
     from bench.own.leak import Leak
 
@@ -21,6 +22,7 @@ _PLACES = {
     "Leak": "bench.own.leak",
     "attack_activations": "bench.own.activations",
     "attack_gradients": "bench.own.gradients",
+    "attack_model": "bench.own.classifier",
 }
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Leak",
     "attack_activations",
     "attack_gradients",
+    "attack_model",
     "load_images",
     "load_records",
     "run_matrix",

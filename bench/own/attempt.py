@@ -63,7 +63,7 @@ def strongest(attempts: tuple[Attempt, ...]) -> Attempt | None:
 
 def _strength(item: Attempt) -> tuple[float, ...]:
     """Larger is stronger, whatever is known."""
-    if item.found is None:
+    if item.found is None and item.psnr != item.psnr:
         return (item.explained,)
     nearness = -item.lpips if item.lpips == item.lpips else item.psnr
-    return (item.found, nearness)
+    return (item.found or 0, nearness)

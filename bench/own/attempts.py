@@ -19,10 +19,11 @@ from bench.api.threat import Adversary, Channel
 from bench.own.attempt import Attempt, Outcome, strongest
 from bench.own.choose import Chosen, ChosenDefense
 from bench.own.leak import Leak
-from bench.own.scoring import FEW, Truth
+from bench.own.scoring import Judge, Truth
 from bench.victims.generator import load_generator, train_generator
 
 Tell = Callable[[str], None]
+UNKNOWN = "the originals are not given: nobody can say here whether an image is a private one"
 
 
 @dataclass
@@ -112,7 +113,7 @@ class Campaign:
     defense: ChosenDefense
     observe: Callable[[Chosen, Adversary], Any]
     explained: Callable[[Reconstruction], float] | None
-    truth: Truth | None
+    truth: Judge | None
     auxiliary: Tensor | None
     budget: int
     seed: int
@@ -123,30 +124,33 @@ class Campaign:
         """Runs all of them."""
         import pandas as pd
 
-        attempts, frames, pictures = list[Attempt](), list[pd.DataFrame](), dict[str, Tensor]()
+        attempts, frames = list[Attempt](), list[pd.DataFrame]()
+        pictures = dict[str, tuple[Tensor, Tensor | None]]()
         for number, item in enumerate(chosen, 1):
             attempt, found = self._attempt(item)
             if found is not None and self.truth is not None:
-                attempt, frame, shown = self.truth.score(attempt, found)
-                frames.append(frame)
-                pictures[attempt.name] = shown
+                scored = self.truth.score(attempt, found)
+                attempt = scored.attempt
+                frames.append(scored.frame)
+                pictures[attempt.name] = scored.images, scored.originals
             elif found is not None:
-                pictures[attempt.name] = found.images.clamp(0, 1)
+                pictures[attempt.name] = found.images.clamp(0, 1), None
             attempts.append(attempt)
             self.tell(f"[{number}/{len(chosen)}] {_line(attempt)}")
         best = strongest(tuple(attempts))
         truth = self.truth
+        images, originals = pictures[best.name] if best else (None, None)
         return Leak(
             channel=str(self.channel),
             threat=self.threat,
             attempts=tuple(attempts),
             floor=truth.blind(self.auxiliary) if truth else None,
-            chance=1 / truth.listed if truth else None,
+            chance=1 / truth.listed if truth and truth.listed else None,
             listed=truth.listed if truth else 0,
-            images=pictures[best.name].cpu() if best else None,
-            originals=truth.images.cpu() if truth else None,
+            images=None if images is None else images.cpu(),
+            originals=None if originals is None else originals.cpu(),
             frame=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
-            warnings=(*self.warnings, *self._limits()),
+            warnings=(*self.warnings, *(truth.limits if truth else [UNKNOWN])),
         )
 
     def _attempt(self, item: Chosen) -> tuple[Attempt, Reconstruction | None]:
@@ -171,26 +175,13 @@ class Campaign:
         spent = found.evaluations.double().mean().item()
         return replace(attempt, explained=share, evaluations=spent, seconds=seconds), found
 
-    def _limits(self) -> list[str]:
-        truth = self.truth
-        if truth is None:
-            return ["the originals are not given: nobody can say here whether an image is a private one"]
-        limits = [truth.lpips[1]] if truth.lpips[1] else []
-        if truth.listed == 1:
-            limits.append("one image and no distractors: any image would count as found; give distractors=")
-        elif truth.listed <= FEW:
-            limits.append(
-                f"the list has {truth.listed} images, of which a guess is right by chance once in "
-                f"{truth.listed}: give {FEW} or more distractors="
-            )
-        return limits
-
 
 def _line(item: Attempt) -> str:
     if item.outcome is not Outcome.DONE:
         return f"{item.name}: {item.outcome} ({item.reason})"
-    found = "" if item.found is None else f"{item.found} found, {item.psnr:.1f} dB, "
-    return f"{item.name}: {found}{item.seconds:.1f} s"
+    found = "" if item.found is None else f"{item.found} found, "
+    near = "" if item.psnr != item.psnr else f"{item.psnr:.1f} dB, "
+    return f"{item.name}: {found}{near}{item.seconds:.1f} s"
 
 
 def explained_share(released: dict[str, Tensor], made: dict[str, Tensor]) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment
 
+from bench.channels import terms
 from bench.own.attempt import Attempt, Outcome, strongest
 from bench.plugins import defense_card, discover
 from bench.records.files import write_atomic
@@ -38,7 +39,8 @@ class Leak:
         listed: images in the list of which a reconstruction must be nearest to its original.
         images: ``[N, B, C, H, W]``, what the strongest attack rebuilt, in the originals' order; None if no
             attack applied.
-        originals: ``[N, B, C, H, W]``, where they were given.
+        originals: ``[N, B, C, H, W]``, where they were given; on channel ``model`` the private images of the
+            class that come nearest.
         frame: a row for each attack and image: attack, adversary, release, image, found, psnr, ssim, lpips.
         warnings: what limits the answer.
     """
@@ -70,16 +72,25 @@ class Leak:
         best, tried = self.strongest, [item for item in self.attempts if item.outcome is Outcome.DONE]
         if best is None or self.images is None:
             return "No attack was run: see the reasons beside each."
+        guess = f"a blind guess {self.floor.psnr:.1f} dB" if self.floor else ""
+        if best.found is None and self.originals is not None:
+            return f"{best.name} comes to {best.psnr:.1f} dB of the one image ({guess})."
         if best.found is None:
             return (
                 f"The originals are not known here; {best.name} explains {best.explained:.1%} of what was "
                 "released: look at its images."
             )
-        count, guess = self.images.shape[0] * self.images.shape[1], self.floor.psnr if self.floor else None
+        count = self.images.shape[0] * self.images.shape[1]
         names = ", ".join(item.name for item in tried if not item.bound)
+        if terms(self.channel).by_class:
+            control = self.floor.found if self.floor else None
+            return (
+                f"{best.found} of {count} images of {best.name} show their class to another network (images "
+                f"drawn blindly: {control})."
+            )
         if best.found:
             text = f"{best.found} of {count} private images were found, by {best.name}"
-            text += f" (median {best.psnr:.1f} dB; a blind guess {guess:.1f} dB)."
+            text += f" (median {best.psnr:.1f} dB; {guess})."
         else:
             text = f"None of {count} private images was found by these attacks: {names}."
             text += " Not found is not hidden."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -24,6 +24,51 @@ if TYPE_CHECKING:
 
 FEW = 100
 """Images in the list below which finding the right one says little."""
+
+
+def lpips_of(images: Tensor) -> tuple[Lpips | None, str]:
+    """The metric for images ``[M, C, H, W]``, or None and why there is none."""
+    if images.shape[1] not in (1, 3):
+        return None, f"LPIPS takes 1 or 3 channels, not {images.shape[1]}: images are compared by pixels"
+    try:
+        return Lpips("alex", images.device), ""
+    except MissingWeights as error:
+        return None, f"{error}: images are compared by pixels"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One attempt, measured.
+
+    Attributes:
+        attempt: with its scores.
+        frame: a row for each image.
+        images: ``[N, B, C, H, W]``, in the originals' order.
+        originals: ``[N, B, C, H, W]``, what each is set beside.
+    """
+
+    attempt: Attempt
+    frame: pd.DataFrame
+    images: Tensor
+    originals: Tensor
+
+
+class Judge(Protocol):
+    """Who knows the truth, and measures attempts by it."""
+
+    @property
+    def listed(self) -> int:
+        """Images in the list among which a reconstruction must find its original; 0 for no list."""
+
+    @property
+    def limits(self) -> list[str]:
+        """What limits the answer."""
+
+    def score(self, attempt: Attempt, found: Reconstruction) -> Scored:
+        """Measures one."""
+
+    def blind(self, known: Tensor | None) -> Attempt:
+        """What a guess reaches that sees no release, from images ``[A, C, H, W]`` that the attacker has."""
 
 
 @dataclass(frozen=True)
@@ -72,23 +117,15 @@ class Truth:
     @cached_property
     def lpips(self) -> tuple[Lpips | None, str]:
         """The metric, or None and why there is none."""
-        if self.images.shape[2] not in (1, 3):
-            return (
-                None,
-                f"LPIPS takes 1 or 3 channels, not {self.images.shape[2]}: images are compared by pixels",
-            )
-        try:
-            return Lpips("alex", self.images.device), ""
-        except MissingWeights as error:
-            return None, f"{error}: images are compared by pixels"
+        return lpips_of(self.images.flatten(0, 1))
 
     @cached_property
     def listed(self) -> int:
         """Different images in the list."""
         return len(torch.unique(torch.cat([self.images.flatten(0, 1), self.distractors]), dim=0))
 
-    def score(self, attempt: Attempt, found: Reconstruction) -> tuple[Attempt, pd.DataFrame, Tensor]:
-        """The attempt with its scores, a row for each image, and the images in the originals' order."""
+    def score(self, attempt: Attempt, found: Reconstruction) -> Scored:
+        """The attempt with its scores."""
         scores = score_releases(
             self.images,
             found.images.clamp(0, 1),
@@ -99,26 +136,40 @@ class Truth:
             evaluator=None,
             min_pool=0,
         )
+        sure = (
+            int(scores.identified.sum()) if self.listed > 1 else None
+        )  # alone any image would be the nearest
         rows = scores.order.to(found.images.device)[:, :, None, None, None].expand_as(found.images)
         scored = replace(
             attempt,
-            found=int(scores.identified.sum()),
+            found=sure,
             psnr=scores.psnr.nanmedian().item(),
             ssim=scores.ssim.nanmedian().item(),
             lpips=scores.lpips.nanmedian().item(),
             labels=scores.label_correct.nanmean().item(),
         )
-        return scored, _frame(scored, scores), found.images.gather(1, rows)
+        return Scored(scored, _frame(scored, scores), found.images.gather(1, rows), self.images)
+
+    @property
+    def limits(self) -> list[str]:
+        """What limits the answer."""
+        limits = [self.lpips[1]] if self.lpips[1] else []
+        if self.listed == 1:
+            limits.append("one image and no others: whether it is found takes distractors=")
+        elif self.listed <= FEW:
+            limits.append(
+                f"the list has {self.listed} images, of which a guess is right by chance once in "
+                f"{self.listed}: give {FEW} or more distractors="
+            )
+        return limits
 
     def blind(self, known: Tensor | None) -> Attempt:
         """What a guess reaches that sees no release: the mean of images that the attacker has, or grey."""
         guess = self.images.new_full(self.images.shape[2:], 0.5) if known is None else known.mean(0)
         shown = guess.expand_as(self.images).clone()
         nothing = torch.zeros(len(shown), dtype=torch.int64)
-        attempt = Attempt(attack="blind guess", adversary="")
-        return self.score(attempt, Reconstruction(images=shown, cost=nothing.double(), evaluations=nothing))[
-            0
-        ]
+        guessed = Reconstruction(images=shown, cost=nothing.double(), evaluations=nothing)
+        return self.score(Attempt(attack="blind guess", adversary=""), guessed).attempt
 
 
 def _frame(attempt: Attempt, scores: ImageScores) -> pd.DataFrame:
