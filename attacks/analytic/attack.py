@@ -39,12 +39,14 @@ class Analytic(Attack):
         some = {name: value[0] if own else value for name, value in observation.parameters.items()}
         gradients = {name: value.double() for name, value in observation.gradients.items()}
         first = first_layer(observation.model, some, observation.image_shape)
-        if first is not None:
+        if first is not None and {f"{first.name}.weight", f"{first.name}.bias"} <= gradients.keys():
             labels = _label(observation, gradients)
             seen = _outer(gradients[f"{first.name}.weight"], gradients[f"{first.name}.bias"])
             value, spent = (seen - first.shift) / first.scale, torch.zeros_like(observation.ids)
         else:
             steps = chain(observation.model, some, observation.image_shape)
+            if not all(f"{step.name}.{kind}" in gradients for step in steps for kind in ("weight", "bias")):
+                raise IncompatibleError("the closed form needs the gradients of all layers; some are frozen")
             labels = gradients[f"{steps[-1].name}.bias"].argmin(1, keepdim=True)
             walk = _Walk(observation, gradients, steps)
             value, spent = walk.back(budget - 1, self.solver), walk.spent

@@ -52,6 +52,10 @@ def chain(
         if isinstance(module, nn.Conv2d | nn.Linear):
             if isinstance(module, nn.Linear):
                 value = value.flatten(1)
+            if f"{name}.weight" not in parameters:
+                raise IncompatibleError(
+                    "the closed form knows plain weights only, no parametrized or tied ones"
+                )
             steps.append(_step(name, module, tuple(value.shape[1:])))
             own = {kind: parameters[f"{name}.{kind}"] for kind in ("weight", "bias")}
             value = functional_call(module, own, (value,))
@@ -112,12 +116,19 @@ def first_layer(
         return None
     layer, value = seen[0]
     once = sum(other is layer for other, _ in seen) == 1
-    if not once or layer.bias is None or value.shape != (len(probes), size):
+    if not once or _tied(layer, model) or layer.bias is None or value.shape != (len(probes), size):
         return None
     black, white, noise = value.double()
     scale = white - black
     affine = torch.allclose(noise, black + scale * probes[2].to(noise), rtol=1e-4, atol=1e-4)
     return FirstLayer(named[layer], scale, black) if affine and bool((scale != 0).all()) else None
+
+
+def _tied(layer: nn.Module, model: nn.Module) -> bool:
+    """Whether another layer uses weights of this one, so that its gradient is the sum of both uses."""
+    own = {id(value) for value in layer.parameters()}
+    others = (other for other in model.modules() if other is not layer)
+    return any(id(value) in own for other in others for value in other.parameters(recurse=False))
 
 
 def _step(name: str, layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> Step:

@@ -142,8 +142,8 @@ def _differs(what: str, engine: Tensor, author: Tensor, name: str, beside: Tenso
     if not near(engine, author, beside):
         by = (engine - author).norm() / author.norm().clamp_min(torch.finfo(author.dtype).tiny)
         raise NetworkError(
-            f"{name}: {what} differs by {by:.2g} of its norm from plain autograd on your network: something "
-            "in it depends on the mode, on what was computed before, or on how many images come at once"
+            f"{name}: {what}: off by {by:.2g} of the norm of what plain autograd has on your network; "
+            "something in it depends on its mode, on earlier calls, or on how many images come at once"
         )
 
 

@@ -40,7 +40,7 @@ def load_weights(network: nn.Module, path: Path, *, where: str) -> None:
     fitting = [(at, state) for at, part in _states(content) if (state := _fitted(part, network)) is not None]
     if len(fitting) > 1:
         places = ", ".join(at or "the file itself" for at, _ in fitting)
-        raise UsageError(f"{where}: several mappings in {path} fit: {places}; save the one that is meant")
+        raise UsageError(f"{where}: {path}: several mappings in it fit: {places}; save the one that is meant")
     if not fitting:
         raise UsageError(f"{where}: {path} {_misfit(content, network)}")
     network.load_state_dict(fitting[0][1], strict=False)

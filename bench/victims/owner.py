@@ -57,13 +57,17 @@ def train_owner(
     steps = max(1, int((epochs or LONGER * schedule_of(model).epochs) * len(train) / BATCH))
     curve = [{"round": 0.0, **_standing(network, train, test)}]
     order = draws(len(train), steps * BATCH, stream(seed, "batches", device)).view(steps, BATCH)
+    drops = torch.randint(2**31, (steps,), generator=stream(seed, "dropout", torch.device("cpu")))
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(steps))
     for turn, batch in enumerate(order, start=1):
         network.train()
         context = HookContext(generator=chance, batch_size=BATCH, progress=(turn - 1) / steps)
         optimiser.zero_grad()
-        defense.objective(network, train.images[batch], train.labels[batch], context).backward()
+        # Dropout of a user's network draws from the global state: seeded, and afterwards as it was.
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int(drops[turn - 1]))
+            defense.objective(network, train.images[batch], train.labels[batch], context).backward()
         optimiser.step()
         schedule.step()
         if turn * CURVE_POINTS // steps > (turn - 1) * CURVE_POINTS // steps:

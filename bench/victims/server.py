@@ -40,7 +40,8 @@ class Server:
             rounds: that there will be.
             trained: names of those that clients send; None: all.
         """
-        self.weights = weights
+        # Copies, so that what nobody trains is not the same memory before and after.
+        self.weights = {name: value.clone() for name, value in weights.items()}
         self._schedule = schedule
         self._rounds = rounds
         self._turn = 0

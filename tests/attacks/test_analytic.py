@@ -81,6 +81,15 @@ class Residual(nn.Sequential):
         return scores + input.flatten(1).mean(1, keepdim=True)
 
 
+class Tied(nn.Sequential):
+    """The first layer's weights are used twice, so that their gradient is the sum of two."""
+
+    def __init__(self) -> None:
+        first, second = nn.Linear(1024, 1024), nn.Linear(1024, 1024)
+        second.weight, second.bias = first.weight, first.bias
+        super().__init__(nn.Flatten(), first, nn.Sigmoid(), second, nn.Sigmoid(), nn.Linear(1024, 10))
+
+
 class Doubled(nn.Sequential):
     def forward(self, input: Tensor) -> Tensor:
         scores: Tensor = super().forward(torch.cat([input, input], 1))
@@ -100,6 +109,7 @@ class Doubled(nn.Sequential):
         ),
         (nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(256, 10)), "AvgPool2d"),
         (nn.Sequential(nn.Sigmoid(), nn.Flatten(), nn.Linear(1024, 10)), "Sigmoid"),
+        (Tied(), "tied"),
     ],
 )  # fmt: skip
 def test_other_networks_are_refused_with_the_reason(model: nn.Module, reason: str) -> None:
