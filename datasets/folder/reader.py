@@ -87,7 +87,8 @@ def scale_of(highest: int) -> int:
     Args:
         highest: the largest value in all of them.
     """
-    return next(2**bits - 1 for bits in DEPTHS if highest < 2**bits)
+    bits = next(bits for bits in DEPTHS if highest < 1 << bits)
+    return (1 << bits) - 1
 
 
 def _deep(image: Image.Image, *, negative: bool) -> Picture:
