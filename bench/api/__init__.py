@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         SmashedAttack,
         per_victim,
     )
-    from bench.api.data import data_folder, find_data, searched
+    from bench.api.data import data_folder, files_below, find_data, searched
     from bench.api.dataset import Dataset, ImageSet, Splits
     from bench.api.defense import Defense, DefenseView, HookContext, Phase
     from bench.api.errors import BenchError, DataMissing, IncompatibleError, PluginError, UsageError
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from bench.api.rows import (
         Bytes,
         as_splits,
+        check_counts,
         check_digest,
         checked_prefix,
         ordered_rows,
         padded,
+        parts_by_class,
         shuffled_parts,
     )
     from bench.api.smashed import Query, Session, SmashedObservation
@@ -48,6 +50,7 @@ _HOME = {
     "SmashedAttack": "attack",
     "per_victim": "attack",
     "data_folder": "data",
+    "files_below": "data",
     "find_data": "data",
     "searched": "data",
     "Dataset": "dataset",
@@ -68,10 +71,12 @@ _HOME = {
     "ModelObservation": "released",
     "Bytes": "rows",
     "as_splits": "rows",
+    "check_counts": "rows",
     "check_digest": "rows",
     "checked_prefix": "rows",
     "ordered_rows": "rows",
     "padded": "rows",
+    "parts_by_class": "rows",
     "shuffled_parts": "rows",
     "Query": "smashed",
     "Session": "smashed",
@@ -119,12 +124,15 @@ __all__ = [
     "ThreatModel",
     "UsageError",
     "as_splits",
+    "check_counts",
     "check_digest",
     "checked_prefix",
     "data_folder",
+    "files_below",
     "find_data",
     "ordered_rows",
     "padded",
+    "parts_by_class",
     "per_victim",
     "searched",
     "shuffled_parts",

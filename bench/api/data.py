@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.api.errors import UsageError
@@ -46,3 +47,28 @@ def searched() -> str:
     """Where :func:`find_data` has looked, for messages."""
     folder = data_folder()
     return f"seen from {Path.cwd()}" + (f" and from ${ENVIRONMENT_VARIABLE}, {folder}" if folder else "")
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files in a folder and in those below it, in the order of their names.
+
+    Links are followed wherever they lead, but for those to a folder in which they lie themselves: such a link
+    is given as if it were a file, and so is a link to nothing.
+
+    Args:
+        folder: where to begin; paths begin with it.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    return _below(folder, (Path(os.path.realpath(folder)),))
+
+
+def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        real = Path(os.path.realpath(path))
+        if path.is_dir() and not any(place.is_relative_to(real) for place in above):
+            yield from _below(path, (*above, real))
+        else:
+            yield path

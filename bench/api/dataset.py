@@ -68,6 +68,10 @@ class Dataset(ABC):
         """The file or folder that it reads, or would; None where a package brings its files. Reads none."""
         return None
 
+    def reading(self) -> str:
+        """What the last :meth:`splits` read and what it left out, in one line; empty if it does not say."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,14 @@ NETWORKS = 8
 """Sides are padded to a multiple of it, as the networks need it."""
 SHORTEST = 12
 """Hexadecimal digits of a digest that the user names at least."""
+FEWEST = 100
+"""Distinct images of the user's own that a data set needs."""
+FEWEST_OF_A_CLASS = 10
+"""Of these; then every class is in every part, however many classes there are."""
+FEWEST_OF_A_PART = 20
+"""Images of each part of any data set: a fifth of :data:`FEWEST`."""
+SHARES = (0.5, 0.2)
+"""Of the user's images for private training and private testing; the rest is auxiliary."""
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
@@ -103,13 +111,91 @@ def shuffled_parts(count: int, sizes: Sequence[int], *, seed: int, name: str) ->
     Raises:
         UsageError: the parts need more rows than there are.
     """
-    if sum(sizes) > count:
+    return _cut(torch.randperm(count, generator=torch.Generator().manual_seed(seed)), sizes, name)
+
+
+def check_counts(images: Mapping[str, int], *, name: str) -> None:
+    """Compares the images of the user's classes with the least numbers.
+
+    Args:
+        images: how many there are of each class, by the name of the class.
+        name: the data set, for the message.
+
+    Raises:
+        UsageError: there are too few at all, or of a class.
+    """
+    if sum(images.values()) < FEWEST:
         raise UsageError(
-            f"dataset {name}: private + test + auxiliary are {sum(sizes)} images, there are {count} "
+            f"dataset {name}: it has {sum(images.values())} distinct images, {FEWEST} are the least"
+        )
+    few = [f"class {key} has {count}" for key, count in images.items() if count < FEWEST_OF_A_CLASS]
+    if few:
+        raise UsageError(
+            f"dataset {name}: {', '.join(few)} distinct images, {FEWEST_OF_A_CLASS} of each class are the "
+            "least: add images, or take the class out"
+        )
+
+
+def parts_by_class(
+    labels: Sequence[int],
+    classes: Sequence[str],
+    *,
+    sizes: Sequence[int] = (0, 0, 0),
+    seed: int,
+    name: str,
+) -> list[Tensor]:
+    """Row numbers of disjoint parts in which every class has its share.
+
+    The rows of each class are shuffled and spread evenly over [0, 1]; the parts are cut from all of them in
+    that order, so that a part has of a class what it has of all images, give or take one. How many it has
+    does not depend on the seed.
+
+    Args:
+        labels: of each row, the position of its class.
+        classes: what the user calls the classes, for messages.
+        sizes: of private training, private test and auxiliary images; 0: :data:`SHARES` and the rest.
+        seed: of the shuffle.
+        name: the data set, for messages.
+
+    Raises:
+        UsageError: there are too few images at all, of a class, or for a part of this size.
+    """
+    found = torch.tensor(labels)
+    counts = found.bincount(minlength=len(classes)).tolist()
+    check_counts(dict(zip(classes, counts, strict=True)), name=name)
+    private, test = (size or int(share * len(found)) for size, share in zip(sizes, SHARES, strict=False))
+    wanted = [private, test, sizes[2] or max(len(found) - private - test, FEWEST_OF_A_PART)]
+    order = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))
+    place = torch.empty(len(found), dtype=torch.float64)
+    for number, count in enumerate(counts):
+        place[found[order] == number] = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    parts = _cut(order[place.argsort(stable=True)], wanted, name)
+    for part in parts:
+        if absent := set(range(len(classes))) - set(found[part].tolist()):
+            raise UsageError(
+                f"dataset {name}: of {len(part)} images of a part none is of class "
+                f"{classes[min(absent)]}, which has {counts[min(absent)]} of {len(found)}: make it larger"
+            )
+    return parts
+
+
+def _cut(order: Tensor, sizes: Sequence[int], name: str) -> list[Tensor]:
+    if sum(sizes) > len(order):
+        raise UsageError(
+            f"dataset {name}: private + test + auxiliary are {sum(sizes)} images, there are {len(order)} "
             "distinct ones"
         )
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     return list(order[: sum(sizes)].split(list(sizes)))
+
+
+def split_sizes(splits: Splits) -> str:
+    """How many images the parts have, and how good a guess is that looks at none, in words."""
+    tests = splits.private_test.labels
+    guess = tests.bincount().max().item() / len(tests)
+    return (
+        f"{len(splits.private_train)} private_train, {len(tests)} private_test, {len(splits.auxiliary)} "
+        f"auxiliary; chance level of accuracy {guess:.0%}"
+    )
 
 
 def padded(side: int) -> int:

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from bench.api.data import files_below
+from bench.api.errors import UsageError
 from bench.cache.code import Entry, code_of, imports_of, parsed
 from bench.search_path import channel_folders, search_path
 
@@ -65,28 +67,28 @@ def digest(roots: tuple[Entry | Path, ...]) -> str:
 
 @cache
 def content_digest(path: Path) -> str:
-    """One checksum of the user's own file, or of all files below a folder and their names in it."""
+    """One checksum of the user's own file, or of all files below a folder and their names in it.
+
+    Raises:
+        UsageError: a file or folder cannot be read.
+    """
     total = hashlib.sha256()
-    files = sorted(_files(path)) if path.is_dir() else [path]
-    for item in files:
-        with item.open("rb") as stream:
-            own = hashlib.file_digest(stream, "sha256").hexdigest()
-        name = item.relative_to(path).as_posix() if item != path else ""
-        total.update(f"{name}\0{own}\n".encode())
+    try:
+        for item in sorted(_files(path)) if path.is_dir() else [path]:
+            with item.open("rb") as stream:
+                own = hashlib.file_digest(stream, "sha256").hexdigest()
+            name = os.fsencode(item.relative_to(path).as_posix()) if item != path else b""
+            total.update(name + f"\0{own}\n".encode())
+    except OSError as error:
+        raise UsageError(f"{error.filename or path} cannot be read: {error.strerror}") from None
     return total.hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files below a folder; links are followed, each folder once."""
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(place))
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            if name != "__pycache__" and os.path.realpath(Path(place, name)) not in seen
-        ]
-        yield from (path for name in sorted(names) if (path := Path(place, name)).is_file())
+    """All files below a folder; links are followed."""
+    for path in files_below(folder):
+        if path.is_file() and "__pycache__" not in path.relative_to(folder).parts:
+            yield path
 
 
 def _name(path: Path, homes: Iterable[tuple[str, Path]]) -> str:

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 
 from bench.api import BenchError, DataMissing, Dataset, ImageSet, Splits
+from bench.api.rows import FEWEST_OF_A_PART, split_sizes
 from bench.check.card import build
 from bench.check.findings import Broken, Skipped
 from bench.check.guard import no_global_randomness
@@ -16,8 +17,6 @@ from bench.check.place import Subject
 from bench.plugins import dataset_card
 
 PARTS = ("private_train", "private_test", "auxiliary")
-_LEAST = 64
-"""Images that the independent evaluator needs to train, and the fewest that measure anything."""
 
 
 def _built(subject: Subject) -> Dataset:
@@ -25,10 +24,20 @@ def _built(subject: Subject) -> Dataset:
 
 
 def _splits(subject: Subject, seed: int = 0) -> Splits:
+    return _known_splits(subject, seed)[1]
+
+
+def _read(subject: Subject) -> Dataset:
+    """The data set as it is after its splits were read."""
+    return _known_splits(subject, 0)[0]
+
+
+def _known_splits(subject: Subject, seed: int) -> tuple[Dataset, Splits]:
     key = (subject.folder, tuple(sorted(subject.parameters.items())))
     if (key, seed) not in _known:
         try:
-            _known[key, seed] = _built(subject).splits(seed=seed)
+            made = _built(subject)
+            _known[key, seed] = made, made.splits(seed=seed)
         except DataMissing as error:
             if _place_is_given(subject):
                 raise Broken(str(error), "name the folder that holds the files") from None
@@ -38,7 +47,7 @@ def _splits(subject: Subject, seed: int = 0) -> Splits:
     return _known[key, seed]
 
 
-_known: dict[object, Splits] = {}
+_known: dict[object, tuple[Dataset, Splits]] = {}
 
 
 def _place_is_given(subject: Subject) -> bool:
@@ -82,9 +91,11 @@ def shapes(subject: Subject) -> str:
                 f"{name}: labels are {tuple(part.labels.shape)} {part.labels.dtype}",
                 "one int64 for each image",
             )
-        if len(part) < _LEAST:
-            raise Broken(f"{name}: {len(part)} images, at least {_LEAST} are needed", "cut larger splits")
-    return ", ".join(f"{len(part)} {name}" for name, part in _parts(subject))
+        if len(part) < FEWEST_OF_A_PART:
+            raise Broken(
+                f"{name}: {len(part)} images, at least {FEWEST_OF_A_PART} are needed", "cut larger splits"
+            )
+    return "; ".join(filter(None, (split_sizes(_splits(subject)), _read(subject).reading())))
 
 
 def values(subject: Subject) -> str:

@@ -99,7 +99,9 @@ def run_matrix(
     replaced = check_rows_are_distinct(plan.cells, lying)
     states = survey(plan.cells, plan.keys, found)
     chosen = choose(plan.cells, states, retry_failed=how.retry_failed, force=how.force)
-    build_user_inputs(chosen, filters or Filters())
+    for line in plan.read:
+        shown.message(line)
+    build_user_inputs(chosen)
     if chosen and (warning := replaced_results(out)):
         shown.message(warning)
     if how.budget is not None:

@@ -9,12 +9,15 @@ from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
 from bench.api.errors import BenchError
+from bench.api.rows import FEWEST_OF_A_PART
 from bench.models.base import Shape
 from bench.models.evaluator import Evaluator
 from bench.victims.training import stream
 
 EPOCHS = 12
 BATCH = 64
+FEW_STEPS = 60
+"""Of a training on fewer images than one batch, which is then half of them."""
 MAX_SHIFT = 2
 
 
@@ -44,11 +47,11 @@ def train_evaluator(
         Its state (weights and BatchNorm statistics).
 
     Raises:
-        BenchError: fewer images than one batch.
+        BenchError: too few images.
     """
-    if len(auxiliary) < BATCH:
+    if len(auxiliary) < FEWEST_OF_A_PART:
         raise BenchError(
-            f"the evaluator needs at least {BATCH} auxiliary images, "
+            f"the evaluator needs at least {FEWEST_OF_A_PART} auxiliary images, "
             f"the data set's split has {len(auxiliary)}"
         )
     generator = stream(seed, "evaluator", torch.device("cpu"))
@@ -64,12 +67,13 @@ def train_evaluator(
 
 
 def _fit(network: Evaluator, data: ImageSet, generator: torch.Generator, device: torch.device) -> None:
-    steps = EPOCHS * (len(data) // BATCH)
+    batch, epochs = (BATCH, EPOCHS) if len(data) >= BATCH else (len(data) // 2, FEW_STEPS // 2)
+    steps = epochs * (len(data) // batch)
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         order = torch.randperm(len(data), generator=generator)
-        for index in order.split(BATCH)[: len(data) // BATCH]:
+        for index in order.split(batch)[: len(data) // batch]:
             scores = network(_shifted(data.images[index], generator).to(device))
             loss = nn.functional.cross_entropy(scores, data.labels[index].to(device))
             optimiser.zero_grad()

@@ -19,13 +19,12 @@ from bench.api import (
     find_data,
     ordered_rows,
     padded,
+    parts_by_class,
     searched,
-    shuffled_parts,
 )
 from bench.api.cards import too_small
+from bench.api.rows import FEWEST_OF_A_PART
 
-FEWEST, FEWEST_OF_A_PART = 250, 64
-SHARES = (0.5, 0.2)
 MOST_CLASSES = 256
 Array = np.ndarray[Any, np.dtype[Any]]
 TORN = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -46,10 +45,10 @@ class Arrays(Dataset):
             raise _wrong(
                 f"private, test, auxiliary are {self.sizes}: give each {FEWEST_OF_A_PART} or more, or 0"
             )
-        self.path = _file(path)
+        self.path, self._reading = _file(path), ""
         count, height, width, channels = _shape(self.path)
-        self.labels = _labels(self.path, count)
-        self.num_classes = max(self.labels) + 1
+        self.labels, self.classes = _labels(self.path, count)
+        self.num_classes = len(self.classes)
         self.image_shape = (channels, padded(height), padded(width))
         if why := too_small(self.image_shape):
             raise _wrong(f"{self.path}: {why}")
@@ -59,20 +58,22 @@ class Arrays(Dataset):
         return self.path
 
     def splits(self, *, seed: int) -> Splits:
-        """Three parts of all distinct images, shuffled together: by default half, a fifth and the rest.
+        """Three parts of the distinct images of each class: by default half, a fifth and the rest.
 
         Raises:
-            UsageError: the file is torn, or there are too few images.
+            UsageError: the file is torn, or there are too few images, at all or of a class.
         """
         pixels = cast("Bytes", _read(self.path, "images"))
         rows = ordered_rows((image.tobytes() for image in pixels), self.labels)
-        count = len(rows.kept)
-        if count < FEWEST:
-            raise _wrong(f"{self.path} holds {count} distinct images with one label, {FEWEST} are the least")
-        private, test = (size or int(share * count) for size, share in zip(self.sizes, SHARES, strict=False))
-        sizes = [private, test, self.sizes[2] or max(count - private - test, FEWEST_OF_A_PART)]
-        parts = shuffled_parts(count, sizes, seed=seed, name="arrays")
-        return as_splits(pixels[rows.kept], [self.labels[row] for row in rows.kept], parts)
+        labels = [self.labels[row] for row in rows.kept]
+        parts = parts_by_class(labels, self.classes, sizes=self.sizes, seed=seed, name="arrays")
+        left_out = f"; {len(pixels) - len(labels)} equal ones left out" if len(pixels) > len(labels) else ""
+        self._reading = f"{len(pixels)} images of {self.num_classes} classes read{left_out}"
+        return as_splits(pixels[rows.kept], labels, parts)
+
+    def reading(self) -> str:
+        """Images, classes, and how many were left out."""
+        return self._reading
 
 
 def _wrong(what: str) -> UsageError:
@@ -117,28 +118,29 @@ def _shape(path: Path) -> tuple[int, int, int, int]:
     return cast("tuple[int, int, int, int]", full)
 
 
-def _labels(path: Path, count: int) -> list[int]:
-    """Class numbers of all images: the labels that occur are numbered from 0 in ascending order."""
+def _labels(path: Path, count: int) -> tuple[list[int], list[str]]:
+    """Class numbers of all images, from 0 in ascending order of the labels that occur, and their names."""
     labels = _read(path, "labels")
     if labels.shape != (count,) or labels.dtype.kind not in "iu" or not count:
         raise _wrong(f"{path}: labels are {labels.shape} {labels.dtype}, expected {count} whole numbers [N]")
     names = _names(path)
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or (names and high >= names):
-        known = f"0..{names - 1}, as `classes` has {names} names" if names else "0 or more"
+    if low < 0 or (names and high >= len(names)):
+        known = f"0..{len(names) - 1}, as `classes` has {len(names)} names" if names else "0 or more"
         raise _wrong(f"{path}: labels are from {low} to {high}, expected {known}")
     found, numbers = np.unique(labels, return_inverse=True)
     if not 2 <= len(found) <= MOST_CLASSES:
         raise _wrong(f"{path}: {len(found)} different labels, expected 2 to {MOST_CLASSES}")
-    return cast("list[int]", numbers.tolist())
+    called = [names[label] if names else str(label) for label in found.tolist()]
+    return cast("list[int]", numbers.tolist()), called
 
 
-def _names(path: Path) -> int:
-    """How many names the file gives to its classes; 0 where it names none."""
+def _names(path: Path) -> list[str]:
+    """What the file calls its classes; empty where it names none."""
     with zipfile.ZipFile(path) as held:
         if "classes.npy" not in held.namelist():
-            return 0
+            return []
     names = _read(path, "classes")
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise _wrong(f"{path}: classes are {names.shape} {names.dtype}, expected a list of texts")
-    return len(names)
+    return [name.decode(errors="replace") if isinstance(name, bytes) else name for name in names.tolist()]

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import v2
 
-from bench.api import Dataset, ImageSet, Splits, UsageError, find_data, searched
+from bench.api import Dataset, ImageSet, Splits, UsageError, check_counts, find_data, parts_by_class, searched
+from bench.datasets.folder.listing import Listing, class_folders, list_images
+from bench.datasets.folder.reader import UNREADABLE, read_picture, scale_of
 
-FEWEST = 250
-SHARES = (0.5, 0.2)
+NAMED = 6
+"""Classes up to which the line on what was read has each."""
+
+
+class _Row(NamedTuple):
+    """A distinct image: float32 ``[C, S, S]``, in [0, 1] unless it is ``unscaled``, and its class."""
+
+    pixels: Tensor
+    unscaled: bool
+    label: int
 
 
 class Folder(Dataset):
@@ -25,64 +38,101 @@ class Folder(Dataset):
             UsageError: there is no such folder, or it has fewer than two classes.
         """
         self.root = _folder(path)
-        classes = [item for item in self.root.iterdir() if item.is_dir() and not item.name.startswith(".")]
+        try:
+            classes = class_folders(self.root)
+        except OSError as error:
+            raise _unreadable(error) from None
         if len(classes) < 2:
+            loose = sum(item.is_file() for item in self.root.iterdir())
             raise UsageError(
-                f"dataset folder: path: {path} holds {len(classes)} class folders, at least 2 are needed; "
-                "the layout is PATH/<class>/<image>"
+                f"dataset folder: path: {path} holds {len(classes)} class folders and {loose} files beside "
+                "them, at least 2 class folders are needed; the layout is PATH/<class>/<image>"
             )
         self.num_classes = len(classes)
         self.image_shape = (channels, size, size)
+        self._reading = ""
 
     def place(self) -> Path:
         """The folder."""
         return self.root
 
+    def reading(self) -> str:
+        """Files, classes, and what was skipped, and why."""
+        return self._reading
+
     def splits(self, *, seed: int) -> Splits:
-        """Half of the images to private training, a fifth to private testing, the rest auxiliary.
+        """Half of each class to private training, a fifth to private testing, the rest auxiliary.
 
         Raises:
             UsageError: a file is no image, or there are too few.
         """
-        images, labels = self._load()
-        train, test = (int(share * len(labels)) for share in SHARES)
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-        parts = order.split([train, test, len(labels) - train - test])
-        private_train, private_test, auxiliary = (ImageSet(images[part], labels[part]) for part in parts)
-        return Splits(private_train=private_train, private_test=private_test, auxiliary=auxiliary)
+        try:
+            listing = list_images(self.root)
+        except OSError as error:
+            raise _unreadable(error) from None
+        check_counts({name: len(files) for name, files in listing.files.items()}, name="folder")
+        rows, self._reading = self._load(listing)
+        labels = [row.label for row in rows]
+        parts = parts_by_class(labels, [*listing.files], seed=seed, name="folder")
+        images = torch.stack([row.pixels for row in rows])
+        private, test, auxiliary = (ImageSet(images[part], torch.tensor(labels)[part]) for part in parts)
+        return Splits(private_train=private, private_test=test, auxiliary=auxiliary)
 
-    def _load(self) -> tuple[Tensor, Tensor]:
-        """All distinct images float32 ``[M, C, H, W]`` in the order of their names, and labels ``[M]``."""
-        from torchvision.datasets import ImageFolder
-        from torchvision.transforms import v2
+    def _load(self, listing: Listing) -> tuple[list[_Row], str]:
+        """All distinct images in the order of their names, and what was read in words."""
+        distinct: dict[bytes, _Row] = {}
+        highest, clashes, prepare = -1, 0, self._prepared()
+        for label, files in enumerate(listing.files.values()):
+            for file in files:
+                try:
+                    picture = read_picture(file, channels=self.image_shape[0])
+                except UNREADABLE as error:
+                    raise UsageError(
+                        f"dataset folder: {file} cannot be read as an image: {error}; correct it, or take it "
+                        "away"
+                    ) from None
+                row = _Row(prepare(picture.image), picture.highest is not None, label)
+                highest = max(highest, -1 if picture.highest is None else picture.highest)
+                first = distinct.setdefault(hashlib.sha256(row.pixels.numpy().tobytes()).digest(), row)
+                clashes += first.label != label
+        white = scale_of(highest) if highest >= 0 else 1
+        rows = [
+            row._replace(pixels=(row.pixels / white).clamp(0, 1)) if row.unscaled else row
+            for row in distinct.values()
+        ]
+        return rows, _words(listing, len(rows), clashes, white)
 
+    def _prepared(self) -> Callable[[Image.Image], Tensor]:
+        """From a picture to float32 ``[C, S, S]``."""
         channels, size, _ = self.image_shape
-        prepare = v2.Compose(
+        cut = v2.Compose(
             [
-                v2.Grayscale(1) if channels == 1 else v2.RGB(),
                 v2.Resize(size, antialias=True),
                 v2.CenterCrop(size),
                 v2.ToImage(),
                 v2.ToDtype(torch.float32, scale=True),
             ]
         )
-        try:
-            found = ImageFolder(str(self.root), transform=prepare)
-        except FileNotFoundError as error:
-            raise UsageError(f"dataset folder: path: {error}") from None
-        distinct: dict[str, tuple[Tensor, int]] = {}
-        for number, (file, _) in enumerate(found.samples):
-            try:
-                image, label = found[number]
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-                raise UsageError(f"dataset folder: {file} cannot be read as an image: {error}") from None
-            distinct.setdefault(hashlib.sha256(image.numpy().tobytes()).hexdigest(), (image, label))
-        if len(distinct) < FEWEST:
-            raise UsageError(
-                f"dataset folder: {self.root} holds {len(distinct)} distinct images, {FEWEST} are the least"
-            )
-        images, labels = zip(*distinct.values(), strict=True)
-        return torch.stack([image.as_subclass(Tensor) for image in images]), torch.tensor(labels)
+        return lambda image: cut(image).as_subclass(Tensor).expand(channels, size, size).contiguous()
+
+
+def _words(listing: Listing, distinct: int, clashes: int, white: int) -> str:
+    sizes = {name: len(files) for name, files in listing.files.items()}
+    each = ", ".join(f"{name} {count}" for name, count in [*sizes.items()][:NAMED])
+    more = f", ... of {min(sizes.values())} to {max(sizes.values())} each" if len(sizes) > NAMED else ""
+    total = sum(sizes.values())
+    parts = [f"{total} image files of {len(sizes)} classes read ({each}{more})"]
+    if white > 1:
+        parts.append(f"white in files of 16 bits is {white}")
+    if distinct < total:
+        twice = f", {clashes} of them in another class, too" if clashes else ""
+        parts.append(f"{total - distinct} equal to an earlier one left out{twice}")
+    skipped = ", ".join(f"{count} {why}" for why, count in sorted(listing.skipped.items()))
+    return "; ".join([*parts, f"skipped: {skipped or 'nothing'}"])
+
+
+def _unreadable(error: OSError) -> UsageError:
+    return UsageError(f"dataset folder: path: {error.filename} cannot be read: {error.strerror}")
 
 
 def _folder(path: str) -> Path:

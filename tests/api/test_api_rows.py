@@ -19,6 +19,7 @@ from bench.api import (
     checked_prefix,
     ordered_rows,
     padded,
+    parts_by_class,
     shuffled_parts,
 )
 
@@ -91,3 +92,33 @@ def test_images_are_bytes_over_255_in_the_middle_of_black(
         (inner * 255).round().byte().permute(0, 2, 3, 1).numpy().reshape(2, *shape), pixels[[1, 3]]
     )
     assert images.sum() == pytest.approx(inner.sum().item())
+
+
+@given(st.lists(st.integers(10, 40), min_size=1, max_size=12), st.integers(0, 3))
+def test_every_class_has_its_share_of_every_part_whatever_the_seed(sizes: list[int], seed: int) -> None:
+    sizes = [*sizes, 100]
+    labels = [label for label, count in enumerate(sizes) for _ in range(count)]
+    names = [f"c{label}" for label in range(len(sizes))]
+    parts = parts_by_class(labels, names, seed=seed, name="mine")
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(labels)))
+    assert [len(part) for part in parts[:2]] == [int(share * len(labels)) for share in (0.5, 0.2)]
+    for part, share in zip(parts, (0.5, 0.2, 0.3), strict=True):
+        counts = torch.tensor(labels)[part].bincount(minlength=len(sizes))
+        assert (counts > 0).all() and (counts - share * torch.tensor(sizes)).abs().max() < 2
+    again = parts_by_class(labels, names, seed=seed + 1, name="mine")
+    assert not torch.equal(parts[0], again[0])
+
+
+def test_too_few_images_of_a_class_or_a_part_are_refused_with_the_numbers() -> None:
+    def parts(*counts: int, sizes: tuple[int, int, int] = (0, 0, 0)) -> list[torch.Tensor]:
+        labels = [label for label, count in enumerate(counts) for _ in range(count)]
+        return parts_by_class(labels, ["cat", "dog", "eel"][: len(counts)], sizes=sizes, seed=0, name="mine")
+
+    with pytest.raises(UsageError, match=r"mine: .*\b99\b.*\b100\b"):
+        parts(50, 49)
+    with pytest.raises(UsageError, match=r"mine: class dog has 9, class eel has 0 .*\b10\b"):
+        parts(91, 9, 0)
+    with pytest.raises(UsageError, match=r"mine: of 20 images .*class dog, which has 10 of 4010"):
+        parts(4000, 10, sizes=(2000, 20, 1000))
+    with pytest.raises(UsageError, match=r"mine: .*\b300\b.*\b200\b"):
+        parts(100, 100, sizes=(100, 100, 100))

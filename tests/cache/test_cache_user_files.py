@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from bench.api import UsageError
 from bench.cache.keys import Identity, forget_digests
+from bench.cache.sources import content_digest, forget_sources
 from bench.execute.options import RunOptions
 from bench.execute.run import run_matrix
 from bench.matrix import Cell, Filters, expand, load_matrix
@@ -102,3 +104,41 @@ def test_what_does_not_exist_is_refused_before_the_run(cell: Cell) -> None:
     ):
         with pytest.raises(UsageError, match=facts):
             expand(load_matrix("smoke"), filters)
+
+
+def test_images_behind_links_and_odd_names_are_part_of_the_digest(tmp_path: Path) -> None:
+    real, linked = tmp_path / "real", tmp_path / "linked"
+    for name in ("c0", "c1"):
+        (real / name).mkdir(parents=True)
+        (real / name / os.fsdecode(b"caf\xe9.png")).write_bytes(name.encode())
+    linked.mkdir()
+    (linked / "c0").symlink_to(real / "c0")
+    (linked / "c1").mkdir()
+    (linked / "c1" / "again").symlink_to(real / "c0")
+    (linked / "c1" / "around").symlink_to(linked)
+    (linked / "c1" / "single.png").symlink_to(real / "c1" / os.fsdecode(b"caf\xe9.png"))
+
+    def digest() -> str:
+        forget_sources()
+        return content_digest(linked)
+
+    seen = [digest()]
+    for place in real.glob("*/*.png"):
+        place.write_bytes(b"inverted")
+        seen.append(digest())
+    (linked / "c1" / "again").unlink()
+    seen.append(digest())
+    (linked / "c1" / "around").unlink()
+    assert len(set(seen)) == 4 and digest() == seen[-1]
+
+
+def test_a_file_that_cannot_be_read_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").touch()
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    forget_sources()
+    with pytest.raises(UsageError, match=r"a\.png cannot be read: Permission denied"):
+        content_digest(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from bench.api import Channel, UsageError
 from bench.matrix import Cell, Filters, expand, load_matrix
-from bench.matrix.user_inputs import build_user_inputs
+from bench.matrix.user_inputs import build_user_inputs, within_data
 from tests.victims.test_victims_folder import photographs
 from tests.world import bench
 
@@ -48,11 +48,11 @@ def chosen(*models: str, **more: tuple[str, ...]) -> tuple[list[Cell], Filters]:
 )
 def test_a_network_that_cannot_be_used_is_refused_at_once(model: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        build_user_inputs(*chosen(model))
+        build_user_inputs(chosen(model)[0])
 
 
 def test_a_sound_network_passes() -> None:
-    build_user_inputs(*chosen("brought_nets:ok", "lenet[learning_rate=0.5]"))
+    build_user_inputs(chosen("brought_nets:ok", "lenet[learning_rate=0.5]")[0])
 
 
 def test_nothing_is_written_when_a_run_is_refused(folder: Path) -> None:
@@ -63,11 +63,12 @@ def test_nothing_is_written_when_a_run_is_refused(folder: Path) -> None:
 
 def test_images_that_cannot_be_used_are_refused_at_once(folder: Path) -> None:
     photographs(folder / "few", 12)
-    with pytest.raises(UsageError, match=r"12.*250"):
-        build_user_inputs(*chosen(datasets=("folder[path=few]",)))
+    with pytest.raises(UsageError, match=r"\b12\b.*\b100\b"):
+        within_data(*chosen(datasets=("folder[path=few]",)))
+    photographs(folder / "few")
     (folder / "few" / "class0" / "torn.png").write_bytes(b"no image")
     with pytest.raises(UsageError, match=r"torn\.png"):
-        build_user_inputs(*chosen(datasets=("folder[path=few]",)))
+        within_data(*chosen(datasets=("folder[path=few]",)))
 
 
 def test_absent_files_are_refused_where_the_user_names_the_data_set(
@@ -77,8 +78,8 @@ def test_absent_files_are_refused_where_the_user_names_the_data_set(
     monkeypatch.setattr(module, "DEBIAN", folder)
     cells, filters = chosen(datasets=("fashion_mnist",))
     with pytest.raises(UsageError, match=str(folder)):
-        build_user_inputs(cells, filters)
-    build_user_inputs(cells, Filters())  # a matrix that has it anyway runs its other cells
+        within_data(cells, filters)
+    within_data(cells, Filters())  # a matrix that has it anyway runs its other cells
 
 
 @pytest.mark.parametrize("channel", [Channel.SMASHED, Channel.CLIENT_GRADIENTS])

@@ -51,8 +51,20 @@ def test_the_judge_recognises_digits_that_it_never_saw() -> None:
 
 
 def test_too_few_auxiliary_images_are_named() -> None:
-    with pytest.raises(BenchError, match=r"\b64\b.*\b63\b"):
-        train_evaluator(few(63), num_classes=10, image_shape=DIGITS, seed=0, device=CPU)
+    with pytest.raises(BenchError, match=r"\b20\b.*\b19\b"):
+        train_evaluator(few(19), num_classes=10, image_shape=DIGITS, seed=0, device=CPU)
+
+
+def test_fewer_images_than_a_batch_are_enough_for_two_classes() -> None:
+    chance = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 2
+    images = torch.rand(64, 1, 32, 32, generator=chance) * 0.4
+    images[labels == 1, :, :16] += 0.5
+    owned, other = ImageSet(images[:30], labels[:30]), images[30:]
+    shape = {"num_classes": 2, "image_shape": (1, 32, 32), "device": CPU}
+    state = train_evaluator(owned, seed=0, **shape)  # type: ignore[arg-type]
+    guess = load_evaluator(state, **shape)(other).argmax(1)  # type: ignore[arg-type]
+    assert (guess == labels[30:]).float().mean() > 0.9
 
 
 @pytest.mark.gpu

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.cache.keys import Identity, forget_digests
@@ -13,6 +13,7 @@ from bench.execute.plan import State, survey
 from bench.execute.shards import Shard
 from bench.matrix import Cell, Filters, expand, load_matrix
 from bench.matrix.absent import without_data
+from bench.matrix.user_inputs import within_data
 from bench.records.outcome import Keys
 from bench.records.results import Results
 
@@ -25,11 +26,13 @@ class MatrixStatus:
         cells: the matrix, filtered, of one shard.
         keys: today's content addresses, by cell id.
         results: the folder.
+        read: a line on each data set of the user's.
     """
 
     cells: list[Cell]
     keys: dict[str, Keys]
     results: Results
+    read: list[str] = field(default_factory=list)
 
     def states(self) -> dict[str, State]:
         """The state of each cell now, by id."""
@@ -60,8 +63,9 @@ def load(
     cells = [cell for cell in cells if wanted is None or wanted(cell)]
     if shard is not None:
         cells = shard.select(cells)
+    cells, read = within_data(cells, filters or Filters())
     identity = Identity(device_class(names))
-    return MatrixStatus(cells, {cell.id: identity.keys(cell) for cell in cells}, results)
+    return MatrixStatus(cells, {cell.id: identity.keys(cell) for cell in cells}, results, read)
 
 
 def counts(states: Mapping[str, State]) -> dict[str, int]:

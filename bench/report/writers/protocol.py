@@ -15,6 +15,8 @@ from bench.report.text import shorten
 
 STRENGTHS = 3
 """Strengths that a defense should be tried at."""
+FEW = 500
+"""Images of a pool below which the level of chance is said."""
 _VERSIONS = ["bench", "torch", "torchvision", "lpips", "numpy", "python"]
 
 
@@ -74,8 +76,11 @@ def _pool(cells: pd.DataFrame) -> list[str]:
     known = cells["pool"].dropna()
     if known.empty:
         return []
+    smallest = int(known.min())
+    chance = f" By chance 1 in {smallest} is." if smallest < FEW else ""
     return [
-        f"Recovered means the nearest of a pool of {_range(known)} private images, the original among them."
+        f"Recovered means the nearest of a pool of {_range(known)} private images, the original among "
+        f"them.{chance}"
     ]
 
 
