@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.api.errors import BenchError, UsageError
 from bench.matrix.cells import Cell, Variant
-from bench.matrix.filters import Filters, parse_variant
+from bench.matrix.filters import Filters, parse_named
 from bench.models.spec import parse_model
 from bench.plugins import build_dataset, dataset_card
 
@@ -28,7 +28,7 @@ def build_user_inputs(cells: Iterable[Cell], filters: Filters) -> None:
     Raises:
         UsageError: a network or a data set cannot be used.
     """
-    chosen = {parse_variant(text)[0] for text in filters.datasets}
+    chosen = {parse_named("dataset", text)[0] for text in filters.datasets}
     read: set[Variant] = set()
     built: set[tuple[Variant, str]] = set()
     for cell in cells:
