@@ -227,10 +227,14 @@ def explain(error: ValidationError, where: str) -> str:
 def read_toml(path: Path, error: type[Exception] = PluginError) -> dict[str, Any]:
     """Reads a TOML file; what is wrong with it becomes one ``error`` that names the file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
     except FileNotFoundError:
         raise error(f"{path}: file is missing") from None
-    except (OSError, ValueError) as cause:  # ValueError: not UTF-8, not TOML, a number of 5,000 digits
+    except OSError as cause:
+        raise error(f"{path}: cannot be read: {cause.strerror}") from None
+    except UnicodeDecodeError as cause:
+        raise error(f"{path}: save it as UTF-8: {cause}") from None
+    except ValueError as cause:  # not TOML, a number of 5,000 digits
         raise error(f"{path}: {cause}") from None
     except RecursionError:
         raise error(f"{path}: nested too deeply") from None
