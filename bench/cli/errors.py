@@ -26,18 +26,15 @@ def usage_text(error: click.UsageError) -> str:
 
 
 def _meant(error: click.UsageError) -> str:
-    if error.ctx is None:
+    context = error.ctx
+    if context is None:
         return ""
     if isinstance(error, click.NoSuchOption):
-        parameters = error.ctx.command.get_params(error.ctx)
+        parameters = context.command.get_params(context)
         known = [name for item in parameters for name in (*item.opts, *item.secondary_opts)]
         return nearest(error.option_name, [name for name in known if name.startswith("--")])
-    name = getattr(error, "command_name", "")
-    return nearest(name, error.ctx.command.list_commands(error.ctx)) if name and _is_group(error) else ""
-
-
-def _is_group(error: click.UsageError) -> bool:
-    return error.ctx is not None and isinstance(error.ctx.command, click.Group)
+    typed = getattr(error, "command_name", "")  # of click's newer versions; older ones only say the name
+    return nearest(typed, context.command.commands) if isinstance(context.command, click.Group) else ""
 
 
 def file_text(error: OSError) -> str:

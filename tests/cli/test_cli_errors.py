@@ -161,3 +161,17 @@ def test_a_matrix_file_may_begin_with_a_byte_order_mark(folders: Folders, tmp_pa
     refused(bench("show", tmp_path / "utf16.toml"), "utf16.toml", "UTF-8")
     (tmp_path / "folder.toml").mkdir()
     refused(bench("show", tmp_path / "folder.toml"), "folder.toml")
+
+
+def test_records_that_may_not_be_read_are_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = tmp_path / "records"
+    records.mkdir()
+
+    def listed(path: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("bench.records.results.os.listdir", listed)
+    refused(bench("report", tmp_path), str(records), "rights")
+    refused(bench("status", tmp_path, "--matrix", "smoke", "--device", "cpu"), str(records), "rights")
