@@ -54,7 +54,7 @@ def working_folder(kind: str) -> Path | None:
 def _named(kind: str) -> list[str]:
     """Return the places that the user, the checkout, the wheel or an installed distribution names."""
     entries = os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
-    folders = [Path(entry).expanduser().absolute() / kind for entry in entries if entry]
+    folders = [Path(os.path.expanduser(entry)).absolute() / kind for entry in entries if entry]
     if (place := checkout()) is not None:
         folders.append(place / kind)
     found = [folder for folder in folders if folder.is_dir()]
@@ -120,7 +120,7 @@ def _is_checkout(folder: Path) -> bool:
 def channel_folders() -> list[str]:
     """Return the folders that hold channels, one file each: of `$BENCH_PLUGIN_PATH`, then the package's."""
     entries = os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep)
-    folders = [Path(entry).expanduser().absolute() / "channels" for entry in entries if entry]
+    folders = [Path(os.path.expanduser(entry)).absolute() / "channels" for entry in entries if entry]
     return [str(folder) for folder in [*folders, _PACKAGE / "channels"] if folder.is_dir()]
 
 

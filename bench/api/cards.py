@@ -7,6 +7,7 @@ nobody's code.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from bench.api.card_parts import Claim, Download, Floor, NonEmpty, Parameter, Strict, Value
-from bench.api.errors import PluginError
+from bench.api.errors import PluginError, nearest
 from bench.api.threat import Access, Adversary, Channel
 from bench.search_path import channel_names
 
@@ -211,8 +212,14 @@ def _shown(part: object) -> str:
     return text if text.isprintable() and ":" not in text and text.strip() else repr(text)
 
 
-def explain(error: ValidationError, where: str) -> str:
-    """All problems of one file, a line each: file, field, what is wrong."""
+def explain(error: ValidationError, where: str, known: Collection[str] = ()) -> str:
+    """All problems of one file, a line each: file, field, what is wrong.
+
+    Args:
+        error: what the validation found.
+        where: the file.
+        known: names of fields; a field that there is not is answered with the nearest of them.
+    """
     lines = []
     items = error.errors()
     inner = {item["loc"][:end] for item in items for end in range(len(item["loc"]))}
@@ -220,7 +227,9 @@ def explain(error: ValidationError, where: str) -> str:
         if item["type"] == "too_short" and item["loc"] in inner:
             continue  # its wrong items are listed, and do not count
         at = ".".join(_shown(part) for part in item["loc"]) or "(whole file)"
-        lines.append(f"{where}: {at}: {item['msg'].removeprefix('Value error, ')}")
+        line = f"{where}: {at}: {item['msg'].removeprefix('Value error, ')}"
+        meant = nearest(str(item["loc"][-1]), known) if item["type"] == "extra_forbidden" else ""
+        lines.append(f"{line}; did you mean {meant!r}?" if meant else line)
     return "\n".join(lines)
 
 
@@ -230,7 +239,11 @@ def read_toml(path: Path, error: type[Exception] = PluginError) -> dict[str, Any
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors may put a mark in front
     except FileNotFoundError:
         raise error(f"{path}: file is missing") from None
-    except (OSError, ValueError) as cause:  # ValueError: not UTF-8, not TOML, a number of 5,000 digits
+    except OSError as cause:
+        raise error(f"{path}: cannot be read: {cause.strerror}") from None
+    except UnicodeDecodeError as cause:
+        raise error(f"{path}: save it as UTF-8: {cause}") from None
+    except ValueError as cause:  # not TOML, a number of 5,000 digits
         raise error(f"{path}: {cause}") from None
     except RecursionError:
         raise error(f"{path}: nested too deeply") from None

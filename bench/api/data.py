@@ -20,7 +20,7 @@ def data_folder() -> Path | None:
     named = os.environ.get(ENVIRONMENT_VARIABLE, "")
     if not named:
         return None
-    folder = Path(named).expanduser()
+    folder = Path(os.path.expanduser(named))  # where there is no home, "~" stays
     if not folder.is_dir():
         raise UsageError(f"${ENVIRONMENT_VARIABLE}: {named} is no folder (seen from {Path.cwd()})")
     return folder
@@ -36,7 +36,7 @@ def find_data(path: str) -> Path:
     Raises:
         UsageError: ``$BENCH_DATA`` names no folder.
     """
-    here = Path(path).expanduser()
+    here = Path(os.path.expanduser(path))
     folder = data_folder()
     if here.exists() or here.is_absolute() or folder is None or not (folder / here).exists():
         return here

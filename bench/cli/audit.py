@@ -113,14 +113,16 @@ def audit(
 def _subject(defense: str, stack: ExitStack) -> Subject:
     """The defense of that name or in that folder."""
     from bench.check.place import at, subjects
+    from bench.matrix.filters import parse_named
 
     if is_path(defense):
         found = [stack.enter_context(at(Path(defense)))]
     else:
-        found = [subject for subject in subjects(defense) if subject.kind == "defense"]
-    for subject in found:
-        if subject.parameters:
+        name, given = parse_named("defense", defense)
+        if given:
             raise UsageError(f"{defense!r}: name the defense alone, and its strengths with --strength")
+        found = [subject for subject in subjects(name) if subject.kind == "defense"]
+    for subject in found:
         if subject.kind == "defense":
             return subject
     raise PluginError(f"{defense}: that is no defense; bench check tries other plug-ins")

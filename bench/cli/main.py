@@ -17,6 +17,7 @@ from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.data import data
 from bench.cli.doctor import doctor
+from bench.cli.errors import FULL, file_text, refuse_other_encodings, usage_text
 from bench.cli.folders import clean, merge
 from bench.cli.leak import leak
 from bench.cli.new import new
@@ -28,7 +29,6 @@ from bench.cli.text import clean_lines
 from bench.cli.verify import verify
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
-_NOT_WRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
 _EXAMPLES = """\b
 Examples:
   bench doctor                whether this machine is ready
@@ -38,23 +38,41 @@ Examples:
 
 
 class _Group(click.Group):
-    """Turns the project's own errors into one message and an exit code; others keep their traceback."""
+    """Turns what users can cause into one message and an exit code; a bug keeps its traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the options before the sub-command."""
+        try:
+            refuse_other_encodings(args)
+            return super().parse_args(ctx, args)
+        except (BenchError, click.UsageError, OSError) as error:
+            _explain(error, ctx)
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a sub-command."""
         try:
             return super().invoke(ctx)
-        except BenchError as error:
-            click.echo(f"error: {clean_lines(error)}", err=True)
-            ctx.exit(USAGE if isinstance(error, UsageError) else FAILED)
-        except OSError as error:
-            if error.errno not in _NOT_WRITABLE or not error.filename:
-                raise
-            click.echo(f"error: {clean_lines(error.filename)}: {error.strerror}", err=True)
-            ctx.exit(FAILED)
+        except (BenchError, click.UsageError, OSError) as error:
+            _explain(error, ctx)
+            raise
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _explain(error: Exception, ctx: click.Context) -> None:
+    """Ends the program with one message, unless it is help that was asked for, or a fault of ours."""
+    code, text = USAGE, str(error)
+    if isinstance(error, click.UsageError):
+        text = "" if isinstance(error, click.exceptions.NoArgsIsHelpError) else usage_text(error)
+    elif isinstance(error, OSError):
+        code, text = FAILED if error.errno in FULL else USAGE, file_text(error)
+    elif not isinstance(error, UsageError) and getattr(error, "code", None) != errno.EROFS:
+        code = FAILED
+    if text:
+        click.echo(f"error: {clean_lines(text)}", err=True)
+        ctx.exit(code)
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -65,7 +83,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
         ctx.exit()
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXAMPLES)
+@click.group("bench", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXAMPLES)
 @click.option(
     "--version",
     is_flag=True,

@@ -154,9 +154,10 @@ def run(
 ) -> None:
     """Runs what is missing of a matrix and writes its leaderboard.
 
-    -a, -d, -D and -m can be given several times and take parameters: -d 'noise[sigma=0.01]'; -a dlg@published
-    is an attack with those of its paper. What the matrix has is restricted to what you name; what it does not
-    have takes the place of the matrix's own, so that -a mine measures a new attack under the protocol.
+    -a, -d, -D and -m can be given several times and take parameters: -d 'noise[sigma=0.01]', or as tables
+    print it, -d noise=0.01; -a dlg@published is an attack with those of its paper. What the matrix has is
+    restricted to what you name; what it does not have takes the place of the matrix's own, so that -a mine
+    measures a new attack under the protocol.
     --channel (gradients, smashed, client_gradients, model) and --checkpoint (initial, trained) can be given
     several times, too, and only restrict.
 

@@ -21,6 +21,7 @@ from bench.execute.progress import display as make_display
 from bench.execute.progress.dry_run import show_dry_run
 from bench.execute.refresh import Refresher
 from bench.execute.schedule import Schedule
+from bench.execute.writable import check_places, make_writable
 from bench.matrix import Cell, Filters
 from bench.matrix.user_inputs import build_user_inputs
 from bench.records.files import default_cache
@@ -87,10 +88,11 @@ def run_matrix(
         wanted: only these cells.
 
     Raises:
-        UsageError: the arguments do not make sense together.
+        UsageError: the arguments do not make sense together, or the folder or the cache cannot be written.
         DiskFullError: there is no space left; everything finished is kept.
     """
     how = options or RunOptions()
+    check_places(out, default_cache())
     shown = make_display(how.display)
     names = engine_devices(how.engine, how.device, how.address)
     workers = how.workers or engine_workers(how.engine, names)
@@ -114,6 +116,7 @@ def run_matrix(
             plan, chosen, states=states, device=kind, workers=workers, force=how.force, as_json=as_json
         )
         return RunSummary(counts=counts(states), ran=0, skipped=skipped)
+    make_writable(out, default_cache())
     plan.results.sweep()
     Store(default_cache()).sweep()
     plan.results.remove(replaced)

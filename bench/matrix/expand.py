@@ -13,7 +13,7 @@ from bench.channels import channel as leak
 from bench.channels import terms
 from bench.matrix.cells import Cell, Variant
 from bench.matrix.files import Block, Entry, Matrix
-from bench.matrix.filters import Filters, narrowed, parse_variant
+from bench.matrix.filters import Filters, narrowed, parse_named, unescaped
 from bench.models.spec import parse_model
 from bench.plugins import PUBLISHED, attack_card, dataset_card, defense_card, find, preset, resolve
 
@@ -126,7 +126,7 @@ def _restricted(kind: Kind, own: Sequence[list[Variant]], wanted: Sequence[str])
         return own
     picked: list[list[Variant]] = [[] for _ in own]
     for text in wanted:
-        spec, parameters = parse_variant(text)
+        spec, parameters = parse_named(kind, text)
         named = variant(kind, spec, parameters, where=repr(text))
         given = {**preset(kind, spec)[1], **parameters}
         required = {key: named.arguments()[key] for key in given}.items()
@@ -142,7 +142,7 @@ def _restricted(kind: Kind, own: Sequence[list[Variant]], wanted: Sequence[str])
 def _restricted_models(own: Sequence[list[str]], wanted: Sequence[str]) -> Sequence[list[str]]:
     if not wanted:
         return own
-    wanted = [parse_model(name).name for name in wanted]
+    wanted = [parse_model(unescaped(name)).name for name in wanted]
     known = {name for block in own for name in block}
     return [list(dict.fromkeys(n for n in wanted if n in block or n not in known)) for block in own]
 

@@ -23,8 +23,8 @@ from bench.matrix.suites import by_channel
 
 FOLDER = Path(__file__).parent / "matrices"
 Sweep = Value | list[Value]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Positive = Annotated[int, Field(ge=1, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+Positive = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
 
 
 class Entry(BaseModel):
@@ -57,7 +57,7 @@ class Block(BaseModel):
     releases: Positive
     budget: list[Positive] = Field(min_length=1)
     """With several of them, tables show the largest one and figures all."""
-    epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    epochs: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     attacks: list[Entry] = Field(min_length=1)
     adversaries: list[Adversary] = Field(min_length=1)
     defenses: list[Entry] = Field(min_length=1)
@@ -81,7 +81,7 @@ class Matrix(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, strict=True)
     description: str = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
     suites: list[str] = []
@@ -145,6 +145,7 @@ def load_matrix(name: str) -> Matrix:
     try:
         matrix = Matrix.model_validate(read_toml(path, UsageError))
     except ValidationError as error:
-        raise UsageError(explain(error, str(path))) from None
+        known = {*Matrix.model_fields, *Block.model_fields}
+        raise UsageError(explain(error, str(path), known)) from None
     matrix._file = str(path)
     return matrix

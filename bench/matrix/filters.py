@@ -7,13 +7,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.api.cards import Value
+from bench.api.cards import Kind, Value
 from bench.api.errors import UsageError, unknown
 from bench.api.threat import Checkpoint
 from bench.matrix.files import Block
+from bench.plugins import defense_card
 from bench.search_path import channel_names
 
 _FORM = re.compile(r"(?P<name>[A-Za-z0-9_.-]+(@[A-Za-z0-9_-]+)?)(\[(?P<arguments>[^\]]*)\])?")
+_STRENGTH = re.compile(r"(?P<spec>[^=]*?(\[[^\]]*\])?)\s*=\s*(?P<value>[^=\[\]]*)")
+_ESCAPED = re.compile(r"\\([\[\]_*`|])")
 
 
 def _value(text: str) -> Value:
@@ -42,6 +45,35 @@ def parse_variant(text: str) -> tuple[str, dict[str, Value]]:
             raise UsageError(f"{text!r}: {key.strip()} is given twice")
         parameters[key.strip()] = _value(value.strip())
     return match["name"], parameters
+
+
+def unescaped(text: str) -> str:
+    """Without the backslashes of Markdown, which no name of ours has."""
+    return _ESCAPED.sub(r"\1", text)
+
+
+def parse_named(kind: Kind, text: str) -> tuple[str, dict[str, Value]]:
+    r"""Parses what :func:`parse_variant` does, and names as tables print them.
+
+    Tables write a defense with its strength, ``noise = 0.01`` or ``pgsl[scaling=max] = 1``, and put a
+    backslash before some characters where they are Markdown: ``inverting\_gradients``.
+
+    Raises:
+        UsageError: the text has another form, or a strength stands where there is none.
+    """
+    plain = unescaped(text)
+    match = _STRENGTH.fullmatch(plain.strip())
+    if not match:
+        return parse_variant(plain)
+    name, parameters = parse_variant(match["spec"])
+    strength = defense_card(name).strength if kind == "defense" else ""
+    if not strength:
+        raise UsageError(
+            f"{text!r}: {kind} {name} has no strength; write {name} or {name}[parameter=value,...]"
+        )
+    if strength in parameters:
+        raise UsageError(f"{text!r}: {strength} is given twice")
+    return name, {**parameters, strength: _value(match["value"])}
 
 
 @dataclass(frozen=True, kw_only=True)

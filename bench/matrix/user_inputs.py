@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.api.errors import BenchError, UsageError
 from bench.channels import terms
 from bench.matrix.cells import Cell, Variant
-from bench.matrix.filters import Filters, parse_variant
+from bench.matrix.filters import Filters, parse_named
 from bench.matrix.needs import Held, unmet
 from bench.models.spec import parse_model
 from bench.plugins import build_dataset, dataset_card
@@ -51,7 +51,7 @@ def within_data(cells: Sequence[Cell], filters: Filters) -> tuple[list[Cell], li
     Raises:
         UsageError: a data set cannot be used.
     """
-    chosen = {parse_variant(text)[0] for text in filters.datasets}
+    chosen = {parse_named("dataset", text)[0] for text in filters.datasets}
     known: dict[tuple[Variant, int], Held] = {}
     found, lines = [], dict[Variant, str]()
     for cell in cells:

@@ -13,7 +13,7 @@ from bench.api.defense import Defense
 from bench.api.errors import UsageError
 from bench.api.threat import Adversary, Channel
 from bench.matrix.expand import variant
-from bench.matrix.filters import parse_variant
+from bench.matrix.filters import parse_named
 from bench.plugins import attack_card, build_attack, build_defense, defense_card, discover
 
 
@@ -80,7 +80,7 @@ def choose_defense(given: str | Defense | None, *, known: bool) -> ChosenDefense
         return ChosenDefense(name="none", defense=Defense(), known=False)
     if isinstance(given, Defense):
         return ChosenDefense(name=type(given).__name__, defense=given, known=known)
-    named = variant("defense", *parse_variant(given))
+    named = variant("defense", *parse_named("defense", given))
     strength = "" if named.strength is None else f"={named.strength:g}"
     return ChosenDefense(
         name=f"{named.label}{strength}",
@@ -118,7 +118,7 @@ def choose_attacks(
 def _chosen(item: str | BaseAttack[Any], channel: Channel, given_up: dict[str, str]) -> Chosen:
     if isinstance(item, BaseAttack):
         return Chosen(name=type(item).__name__, card=None, attack=item)
-    named = variant("attack", *parse_variant(item))
+    named = variant("attack", *parse_named("attack", item))
     card = attack_card(named.name)
     reason = "" if channel in card.channels else f"it attacks {', '.join(card.channels)}, not {channel}"
     for need, why in given_up.items():

@@ -10,7 +10,7 @@ import torch
 
 from bench.api.errors import UsageError
 from bench.matrix.expand import variant
-from bench.matrix.filters import parse_variant
+from bench.matrix.filters import parse_named
 from bench.metrics.pool import POOL
 from bench.models.build import build_model
 from bench.own.attempts import Tell
@@ -117,7 +117,7 @@ def _data(asked: Asked, tell: Tell) -> tuple[Splits | None, tuple[int, int, int]
     if asked.dataset is None:
         assert asked.shape is not None and asked.classes is not None  # see _check
         return None, asked.shape, asked.classes
-    named = variant("dataset", *parse_variant(asked.dataset))
+    named = variant("dataset", *parse_named("dataset", asked.dataset))
     data = build_dataset(named.name, named.arguments())
     splits = data.splits(seed=asked.seed)
     count = sum(len(part) for part in (splits.private_train, splits.private_test, splits.auxiliary))

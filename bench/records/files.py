@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bench.api.errors import BenchError
+from bench.api.errors import BenchError, UsageError
 
 _REFUSED = {
     errno.ENOSPC: "no space left on {}: free space",
@@ -20,14 +20,26 @@ _REFUSED = {
 
 
 def default_cache() -> Path:
-    """``$BENCH_CACHE``, else ``.cache/bench`` in the checkout, else the user's cache directory."""
+    """``$BENCH_CACHE``, else ``.cache/bench`` in the checkout, else the user's cache directory.
+
+    Raises:
+        UsageError: the path begins with ``~``, and there is no such home.
+    """
     if chosen := os.environ.get("BENCH_CACHE"):
-        return Path(chosen).expanduser().absolute()
+        return _from_home(chosen).absolute()
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file() and (checkout / "attacks").is_dir():
         return checkout / ".cache" / "bench"
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "inversion-bench"
+    return _from_home(home) / "inversion-bench"
+
+
+def _from_home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        fix = "let BENCH_CACHE name a folder that can be written"
+        raise UsageError(f"the cache {path} is below a home folder that is not there: {fix}") from None
 
 
 class DiskFullError(BenchError):

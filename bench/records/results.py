@@ -198,6 +198,8 @@ class Results:
 
     def _sound_records(self) -> Iterator[tuple[Record, str]]:
         """Records and the fingerprints of their files."""
+        if self._records.is_dir():
+            os.listdir(self._records)  # glob takes a folder that may not be read for an empty one
         for path in sorted(self._records.glob("*.json")):
             try:
                 data = record_bytes(path)

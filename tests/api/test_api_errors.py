@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import bench.api
-from bench.api.errors import unknown
+from bench.api.errors import nearest, unknown
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,23 @@ def test_a_misspelt_name_is_answered_with_what_was_meant(name: str, known: list[
     error = str(unknown("attack", name, known))
     assert re.search(f"attack {facts}", error)
     assert str(unknown("attack", name, known, where="f.toml: block.0")) == f"f.toml: block.0: {error}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("dgl", "dlg"),
+        ("idgl", "idlg"),
+        ("inverting_gradeints", "inverting_gradients"),
+        ("inverting-gradients", "inverting_gradients"),
+        ("DLG", "dlg"),
+        ("ggll", "ggl"),
+        ("quite_another", ""),
+    ],
+)
+def test_letters_that_have_changed_places_are_one_mistake(typed: str, meant: str) -> None:
+    known = ["dlg", "idlg", "ggl", "glass", "gias", "inverting_gradients", "inverse_network"]
+    assert nearest(typed, known) == meant
 
 
 def test_every_public_name_can_be_imported() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,27 @@ def test_all_wrong_fields_are_listed_at_once_with_file_and_field(folders: Folder
         "seeds.1",
     ]
     assert all(line.startswith(f"{path}: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seeds": [True]}, {"seeds": ["0"]}, {"version": "1"}]
+    + [{"block": [{**BLOCK, "releases": value}]} for value in (True, "2", 2.0)]
+    + [{"block": [{**BLOCK, "epochs": value}]} for value in (True, "1")],
+)
+def test_a_value_of_another_type_is_no_number(folders: Folders, wrong: Mapping[str, object]) -> None:
+    with pytest.raises(UsageError, match=r"mine\.toml: (block\.0\.)?(seeds|version|releases|epochs)"):
+        load_matrix(str(folders.matrix(wrong)))
+
+
+def test_a_misspelt_field_is_answered_with_what_was_meant(folders: Folders) -> None:
+    path = folders.matrix({"sedes": [1], "block": [{**BLOCK, "relaeses": 3, "colour": 1}]})
+    with pytest.raises(UsageError) as error:
+        load_matrix(str(path))
+    meant = {
+        line.split(": ")[1]: line.partition("did you mean ")[2] for line in str(error.value).splitlines()
+    }
+    assert meant == {"sedes": "'seeds'?", "block.0.relaeses": "'releases'?", "block.0.colour": ""}
 
 
 def test_all_names_and_values_that_do_not_exist_are_listed_at_once(folders: Folders) -> None:

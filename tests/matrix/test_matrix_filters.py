@@ -81,6 +81,9 @@ def test_without_filters_everything_runs(folders: Folders) -> None:
         # What the matrix has is restricted, in the blocks that have it.
         (Filters(defenses=("blur",)), [("guess", "blur", 0.1, "lenet"), ("guess", "blur", 0.2, "lenet")]),
         (Filters(defenses=("blur[scale=0.2]",)), [("guess", "blur", 0.2, "lenet")]),
+        # As tables print it: with its strength, and with the backslashes of Markdown.
+        (Filters(defenses=("blur=0.2",)), [("guess", "blur", 0.2, "lenet")]),
+        (Filters(defenses=(r"blur\[shape=flat\] = 0.2",)), [("guess", "blur", 0.2, "lenet")]),
         (Filters(models=("convnet",)), [("guess", "open", None, "convnet")]),
         (
             Filters(defenses=("open", "blur[scale=0.1]")),
@@ -122,6 +125,11 @@ def test_seeds_replace_the_matrix_s(folders: Folders) -> None:
         (Filters(attacks=("gess",)), "attack.*gess.*'guess'"),
         (Filters(attacks=("guess[stps=3]",)), r"guess\[stps=3].*'stps'.*'steps'"),
         (Filters(defenses=("blur[scale=-1]",)), r"blur\[scale=-1].*scale.*-1\.0"),
+        (Filters(defenses=("blur = -1",)), r"blur = -1.*scale.*-1\.0"),
+        (Filters(defenses=("blur[scale=1]=1",)), "scale.*twice"),
+        (Filters(defenses=("blur==1",)), "blur==1"),
+        (Filters(defenses=("open=1",)), "open has no strength"),
+        (Filters(attacks=("guess=1",)), "guess has no strength"),
         (Filters(datasets=("dot",)), "dataset.*'dot'.*'dots'"),
         (Filters(models=("lenett",)), "model.*'lenett'.*'lenet'"),
         (Filters(defenses=("blur",), models=("convnet",)), r"mine\.toml"),  # they share no block
