@@ -100,7 +100,7 @@ def test_images_of_a_data_set_are_attacked_among_the_others(nets: nn.Module) -> 
         (["-D", "mnist5k", "--images", "100000"], ["100000"]),
         (["-D", "nowhere"], ["nowhere"]),
         (["--shape", "1x12x12", "--classes", "4", "--update", "w.pt"], ["1.weight"]),
-        (["--shape", "1x12x12", "--classes", "3", "--update", "w.pt", "--weights", "leak_nets.py"], ["leak_nets"]),
+        (["--shape", "1x12x12", "--classes", "3", "--update", "w.pt", "--weights", "x.py"], ["x.py"]),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(nets: nn.Module, given: list[str], named: list[str]) -> None:
