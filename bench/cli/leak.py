@@ -67,6 +67,14 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Evaluations each.",
 )
 @click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="T",
+    default=10.0,
+    show_default=True,
+    help="For all attacks together; where they would take longer, each has fewer evaluations.",
+)
+@click.option(
     "--seed", type=int, metavar="N", default=0, show_default=True, help="Of starts and of the split."
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda")

@@ -14,10 +14,11 @@ from bench.api.defense import Defense
 from bench.api.errors import IncompatibleError, UsageError
 from bench.api.smashed import SmashedObservation
 from bench.api.threat import Access, Adversary, Channel, ThreatModel
-from bench.own.attempts import Campaign, Prior, Tell
+from bench.own.attempts import Campaign, Prior
 from bench.own.choose import Chosen, choose_attacks, choose_defense
 from bench.own.halves import Split, own_halves
 from bench.own.leak import Leak
+from bench.own.pace import Clock, Tell
 from bench.own.reading import (
     check_fits,
     check_given,
@@ -54,6 +55,7 @@ def attack_activations(
     auxiliary: Tensor | None = None,
     distractors: Tensor | None = None,
     budget: int = 1000,
+    minutes: float | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int = 1,
@@ -80,6 +82,7 @@ def attack_activations(
         auxiliary: images of the attacker; without any, attacks that learn do not apply.
         distractors: images that a reconstruction must not be nearer to than to its original.
         budget: evaluations, per release and attack.
+        minutes: for all attacks together.
         seed: of the attacks' starts and of the defense's randomness.
         device: where to compute.
         threads: of PyTorch inside of one operation.
@@ -123,6 +126,7 @@ def attack_activations(
             budget=budget,
             seed=seed,
             tell=tell,
+            clock=Clock(minutes, split.evaluation(len(released))),
         )
         reasons = prior.given_up(truth)
         if truth is None:

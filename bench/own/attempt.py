@@ -22,7 +22,7 @@ class Attempt:
         attack: its name, with parameters that differ from its own.
         adversary: ``naive`` or ``adaptive``; empty for a blind guess.
         outcome: how it ended; but for ``done`` no number below is known.
-        reason: why it does not apply, or how it failed.
+        reason: why it does not apply, how it failed, or how the time has cut it short.
         bound: it only chooses from a list that holds the private images, and rebuilds nothing.
         found: private images found; None where they are not known.
         psnr: median over the images in dB; NaN where they are not known, as for those that follow.

@@ -19,10 +19,10 @@ from bench.api.threat import Adversary, Channel
 from bench.own.attempt import Attempt, Outcome, strongest
 from bench.own.choose import Chosen, ChosenDefense
 from bench.own.leak import Leak
+from bench.own.pace import Clock, Tell, alive
 from bench.own.scoring import Judge, Truth
 from bench.victims.generator import load_generator, train_generator
 
-Tell = Callable[[str], None]
 UNKNOWN = "the originals are not given: nobody can say here whether an image is a private one"
 
 
@@ -105,7 +105,7 @@ class Campaign:
         budget: evaluations of each release.
         seed: of the attacks.
         tell: is told of every attack.
-        warnings: what limits the answer already.
+        clock: how long all of them may take.
     """
 
     channel: Channel
@@ -118,7 +118,7 @@ class Campaign:
     budget: int
     seed: int
     tell: Tell
-    warnings: tuple[str, ...] = ()
+    clock: Clock
 
     def run(self, chosen: Sequence[Chosen]) -> Leak:
         """Runs all of them."""
@@ -127,7 +127,9 @@ class Campaign:
         attempts, frames = list[Attempt](), list[pd.DataFrame]()
         pictures = dict[str, tuple[Tensor, Tensor | None]]()
         for number, item in enumerate(chosen, 1):
-            attempt, found = self._attempt(item)
+            budget = self.clock.budget(self.budget, len(chosen) - number + 1) if item.attack else self.budget
+            with alive(self.tell, item.name):
+                attempt, found = self._attempt(item, budget)
             if found is not None and self.truth is not None:
                 scored = self.truth.score(attempt, found)
                 attempt = scored.attempt
@@ -150,10 +152,10 @@ class Campaign:
             images=None if images is None else images.cpu(),
             originals=None if originals is None else originals.cpu(),
             frame=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
-            warnings=(*self.warnings, *(truth.limits if truth else [UNKNOWN])),
+            warnings=(*_cut(attempts), *(truth.limits if truth else [UNKNOWN])),
         )
 
-    def _attempt(self, item: Chosen) -> tuple[Attempt, Reconstruction | None]:
+    def _attempt(self, item: Chosen, budget: int) -> tuple[Attempt, Reconstruction | None]:
         adversary = item.adversary(self.defense)
         attempt = Attempt(
             attack=item.name, adversary=str(adversary), bound=bool(item.card and item.card.receives_pool)
@@ -163,17 +165,26 @@ class Campaign:
         start = time.perf_counter()
         try:
             seen = self.observe(item, adversary)
-            found = item.attack.reconstruct(seen, budget=self.budget, seed=self.seed)
+            found = item.attack.reconstruct(seen, budget=budget, seed=self.seed)
         except IncompatibleError as error:
             return replace(attempt, outcome=Outcome.NOT_APPLICABLE, reason=str(error)), None
         except Exception as error:  # hours of others must not be lost with it
             reason = f"{type(error).__name__}: {error}"
             return replace(attempt, outcome=Outcome.FAILED, reason=reason), None
         seconds = time.perf_counter() - start
+        self.clock.spent(int(found.evaluations.max()), seconds)
         found = replace(found, images=found.images.detach().float())
         share = self.explained(found) if self.explained and not attempt.bound else float("nan")
         spent = found.evaluations.double().mean().item()
-        return replace(attempt, explained=share, evaluations=spent, seconds=seconds), found
+        cut = f"only {budget} of {self.budget} evaluations fit in the time" if budget < self.budget else ""
+        done = replace(attempt, reason=cut, explained=share, evaluations=spent, seconds=seconds)
+        return done, found
+
+
+def _cut(attempts: Sequence[Attempt]) -> list[str]:
+    return [
+        f"{item.name}: {item.reason}" for item in attempts if item.outcome is Outcome.DONE and item.reason
+    ]
 
 
 def _line(item: Attempt) -> str:
@@ -181,7 +192,8 @@ def _line(item: Attempt) -> str:
         return f"{item.name}: {item.outcome} ({item.reason})"
     found = "" if item.found is None else f"{item.found} found, "
     near = "" if item.psnr != item.psnr else f"{item.psnr:.1f} dB, "
-    return f"{item.name}: {found}{near}{item.seconds:.1f} s"
+    cut = f" ({item.reason})" if item.reason else ""
+    return f"{item.name}: {found}{near}{item.seconds:.1f} s{cut}"
 
 
 def explained_share(released: dict[str, Tensor], made: dict[str, Tensor]) -> float:

@@ -17,10 +17,11 @@ from bench.api.threat import Adversary, Channel, ThreatModel
 from bench.metrics.classes import ClassScores, PrivateImages, score_classes
 from bench.metrics.perceptual import Lpips
 from bench.own.attempt import Attempt
-from bench.own.attempts import Campaign, Prior, Tell
+from bench.own.attempts import Campaign, Prior
 from bench.own.choose import Chosen, choose_attacks, choose_defense
 from bench.own.leak import Leak
 from bench.own.network import OwnNetwork, own_network
+from bench.own.pace import Clock, Tell
 from bench.own.reading import chosen_device, computing_with, read_images, read_labels, say, shape_of
 from bench.own.scoring import Scored, lpips_of
 from bench.victims.evaluator import Scores, load_evaluator, load_features, train_evaluator
@@ -167,6 +168,7 @@ def attack_model(
             budget=budget,
             seed=seed,
             tell=tell,
+            clock=Clock(None, None),
         )
         return campaign.run(choose_attacks(attacks, Channel.MODEL, given_up={}))
 

@@ -13,9 +13,9 @@ from bench.matrix.expand import variant
 from bench.matrix.filters import parse_named
 from bench.metrics.pool import POOL
 from bench.models.build import build_model
-from bench.own.attempts import Tell
 from bench.own.gradients import attack_gradients
 from bench.own.leak import Leak
+from bench.own.pace import Tell
 from bench.own.recorded import (
     Arrays,
     difference,
@@ -55,6 +55,7 @@ class Asked:
     learn: bool
     batch_norm: Literal["auto", "train", "eval"]
     budget: int
+    minutes: float
     seed: int
     device: str
     threads: int
@@ -86,6 +87,7 @@ def answer(asked: Asked, *, tell: Tell) -> Leak:
         learning_rate=asked.learning_rate,
         batch_norm=asked.batch_norm,
         budget=asked.budget,
+        minutes=asked.minutes,
         seed=asked.seed,
         device=asked.device,
         threads=asked.threads,

@@ -91,6 +91,19 @@ class Federation:
         sent = self.gradient_map()(seen, one_hot(targets, self.network.num_classes))
         return {name: value.detach() for name, value in hooks.gradients(sent, context).items()}
 
+    def evaluation(self, releases: int) -> Callable[[], object]:
+        """One evaluation of a search for all releases: the gradient of a distance of gradients."""
+        shape = (releases, self.batch_size, *self.network.image_shape)
+
+        def evaluate() -> object:
+            images = torch.full(shape, 0.5, device=self.network.device, requires_grad=True)
+            targets = images.new_full((*shape[:2], self.network.num_classes), 1 / self.network.num_classes)
+            sent = self.gradient_map()(images, targets)
+            energy = torch.stack([value.square().sum() for value in sent.values()]).sum()
+            return torch.autograd.grad(energy, images)
+
+        return evaluate
+
     def explained(self, released: Gradients) -> Callable[[Reconstruction], float]:
         """How much of what was released a reconstruction would have released itself."""
         classes = self.network.num_classes

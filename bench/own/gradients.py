@@ -15,11 +15,12 @@ from bench.api.errors import UsageError
 from bench.api.gradients import Gradients
 from bench.api.observation import GradientObservation
 from bench.api.threat import Adversary, Channel, LocalTraining, ThreatModel
-from bench.own.attempts import Campaign, Prior, Tell
+from bench.own.attempts import Campaign, Prior
 from bench.own.choose import Chosen, choose_attacks, choose_defense
 from bench.own.federation import Federation, Loss
 from bench.own.leak import Leak
 from bench.own.network import own_network
+from bench.own.pace import Clock, Tell
 from bench.own.reading import (
     check_fits,
     check_given,
@@ -52,6 +53,7 @@ def attack_gradients(
     learning_rate: float | None = None,
     batch_norm: Literal["auto", "train", "eval"] = "auto",
     budget: int = 1000,
+    minutes: float | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int = 1,
@@ -86,6 +88,7 @@ def attack_gradients(
         batch_norm: what BatchNorm layers normalise by: ``train``, the client's own batch, which stays with
             it; ``eval``, public statistics; ``auto``, as the model is.
         budget: evaluations of the matching loss, per release and attack.
+        minutes: for all attacks together; where they would take longer, each has fewer evaluations.
         seed: of the attacks' starts and of the defense's randomness.
         device: ``auto``, ``cpu``, ``cuda:0``.
         threads: of PyTorch inside of one operation.
@@ -134,6 +137,7 @@ def attack_gradients(
             budget=budget,
             seed=seed,
             tell=tell,
+            clock=Clock(minutes, federation.evaluation(len(next(iter(released.values()))))),
         )
         reasons = prior.given_up(truth)
         reasons["needs_labels"] = "it needs the labels, and the protocol gives them to nobody"

@@ -100,6 +100,16 @@ class Split:
         sent = self.halves.client(seen.flatten(0, 1)).unflatten(0, labels.shape)
         return hooks.smashed(sent, context)
 
+    def evaluation(self, releases: int) -> Callable[[], object]:
+        """One evaluation of a search for all releases."""
+        shape = (releases * self.batch_size, *self.network.image_shape)
+
+        def evaluate() -> object:
+            images = torch.full(shape, 0.5, device=self.network.device, requires_grad=True)
+            return torch.autograd.grad(self.halves.client(images).square().sum(), images)
+
+        return evaluate
+
     def explained(self, released: Tensor) -> Callable[[Reconstruction], float]:
         """How much of what was sent a reconstruction would have sent itself."""
 
