@@ -119,8 +119,9 @@ def run_matrix(
     Store(default_cache()).sweep()
     plan.results.remove(replaced)
     first = first_seed(plan.cells, chosen)
+    total = sum(not cell.incompatible for cell in chosen)
     control = Control(
-        plan.results, shown, Refresher(out), total=len(chosen), device=names[0], workers=workers, first=first
+        plan.results, shown, Refresher(out), total=total, device=names[0], workers=workers, first=first
     )
     control.learn(found.values())
     shown.start(counts(states), control.progress())
