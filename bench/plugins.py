@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PUBLISHED = "published"
 """The preset of an attack that its card implies, ``dlg@published``: the paper's parameters."""
+DIGEST = "digest"
+"""The parameter of a data set that names the beginning of the digest of its rows."""
 FOLDERS: dict[Kind, str] = {"attack": "attacks", "defense": "defenses", "dataset": "datasets"}
 
 
@@ -147,15 +149,23 @@ def resolve(kind: Kind, name: str, parameters: Mapping[str, Value], *, where: st
             raise UsageError(f"{prefix}{kind} {name}: {key}: {problem}")
         # "+ 0.0" turns -0.0 into 0.0: equal values must be the same cell.
         resolved[key] = float(value) + 0.0 if isinstance(card.parameters[key].default, float) else value
+    named = names_digest(card, resolved)
     for key, parameter in card.parameters.items():
         pinned = isinstance(card, DatasetCard) and bool(card.sha256)
         if not parameter.path or (pinned and resolved[key] == parameter.default):
             continue  # pinned bytes may lie where the data set looks by itself
+        if named and resolved[key]:
+            continue  # whoever names a digest says which file is meant, not that it is on this machine
         if not (resolved[key] and find_data(str(resolved[key])).exists()):
             prefix = f"{where}: " if where else ""
             what = f"there is no {resolved[key]}" if resolved[key] else f"write {name}[{key}=...]"
             raise UsageError(f"{prefix}{kind} {name}: {key}: {what} ({searched()})")
     return resolved
+
+
+def names_digest(card: Card, parameters: Mapping[str, Value]) -> bool:
+    """Whether files of the user's are named together with what they must hold: they may be absent."""
+    return isinstance(card, DatasetCard) and not card.sha256 and bool(parameters.get(DIGEST))
 
 
 def _load(kind: Kind, name: str, base: type[Any]) -> type[Any]:

@@ -31,7 +31,7 @@ class Control:
         results: where cells are committed.
         display: what the user looks at.
         refresher: keeps the tables up to date.
-        total: cells that are to be completed.
+        total: cells that are to be measured; those that are declared impossible are none.
         device: for the records of cells that never reached one.
         workers: for the estimate of the time left.
         first: cells of the first seed: when they are completed, the first complete table stands.
@@ -58,7 +58,9 @@ class Control:
         self._eta = Eta(workers)
         self._total = total
         self._failed = 0
+        self._refused = 0
         self._running: dict[Task, float] = {}
+        self._rounds: dict[Task, tuple[int, int]] = {}
         self._remaining: list[Task] = []
         self._before: Any = None
         self._first = set(first)
@@ -88,8 +90,9 @@ class Control:
         return not problem
 
     def refuse(self, cell: Cell, keys: Keys, reason: str) -> None:
-        """Commits a cell that is declared impossible."""
+        """Commits a cell that is declared impossible: that is no work, and no progress."""
         failure = Failure(status=Status.INCOMPATIBLE, reason=reason)
+        self._refused += 1
         self.settle(failed(cell, keys, failure, device=self._device), 0.0)
 
     def settle(self, outcome: Outcome, seconds: float) -> None:
@@ -141,9 +144,14 @@ class Control:
         self._running[task] = time.monotonic()
         self._display.update(self.progress())
 
+    def trained(self, task: Task, turn: int, rounds: int) -> None:
+        """Keeps how far a training has come for the next look at the progress."""
+        self._rounds[task] = (turn, rounds)
+
     def ended(self, task: Task, result: Outcome | Failure | None, seconds: float) -> None:
         """A task is over: a cell is committed, whatever came of it."""
         self._running.pop(task, None)
+        self._rounds.pop(task, None)
         self._eta.observe(task, seconds)
         if task.kind is not Kind.CELL:
             if isinstance(result, Failure):
@@ -186,8 +194,9 @@ class Control:
         running = [(task, now - begun) for task, begun in self._running.items()]
         return Progress(
             total=self._total,
-            done=self.completed + self.elsewhere,
+            done=self.completed - self._refused + self.elsewhere,
             failed=self._failed,
             running=tuple(task.title for task, _ in running),
+            rounds=tuple(self._rounds.get(task) for task, _ in running),
             eta=self._eta.estimate(self._remaining, running),
         )

@@ -35,6 +35,9 @@ class Sink(Protocol):
     def begun(self, task: Task) -> None:
         """A worker has taken a task."""
 
+    def trained(self, task: Task, turn: int, rounds: int) -> None:
+        """How far a training has come, which is a task or part of one."""
+
     def ended(self, task: Task, result: Outcome | Failure | None, seconds: float) -> None:
         """A task is over; ``result`` is None for a victim or an evaluator that is now in the store."""
 

@@ -201,6 +201,9 @@ class LocalExecutor:
             case worker.Waiting(begun):
                 limit = None if begun or self._timeout is None else time.monotonic() + self._timeout
                 one.deadline = limit
+            case worker.Training(turn, rounds):
+                if one.task is not None:
+                    sink.trained(one.task, turn, rounds)
             case worker.DiskFull(text):
                 raise DiskFullError(text)
             case worker.Ended(result, spoiled):

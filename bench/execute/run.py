@@ -11,7 +11,6 @@ from bench.cache.store import Store
 from bench.execute.budget import Deadline, most_informative_first
 from bench.execute.cell_locks import CellLocks
 from bench.execute.control import Control
-from bench.execute.devices import device_class
 from bench.execute.engines import engine_devices, engine_workers, make_executor
 from bench.execute.executor import Executor
 from bench.execute.folder.matrix_status import MatrixStatus, clean, counts, load, status
@@ -111,9 +110,9 @@ def run_matrix(
         chosen = most_informative_first(chosen, [cell for cell in plan.cells if cell.id not in waiting])
     skipped = len(plan.cells) - len(chosen)
     if how.dry_run:
-        kind, as_json = device_class(names), how.display == "json"
+        json, device = how.display == "json", names[0]
         show_dry_run(
-            plan, chosen, states=states, device=kind, workers=workers, force=how.force, as_json=as_json
+            plan, chosen, states=states, device=device, workers=workers, force=how.force, as_json=json
         )
         return RunSummary(counts=counts(states), ran=0, skipped=skipped)
     make_writable(out, default_cache())
@@ -121,8 +120,9 @@ def run_matrix(
     Store(default_cache()).sweep()
     plan.results.remove(replaced)
     first = first_seed(plan.cells, chosen)
+    total = sum(not cell.incompatible for cell in chosen)
     control = Control(
-        plan.results, shown, Refresher(out), total=len(chosen), device=names[0], workers=workers, first=first
+        plan.results, shown, Refresher(out), total=total, device=names[0], workers=workers, first=first
     )
     control.learn(found.values())
     shown.start(counts(states), control.progress())

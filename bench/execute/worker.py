@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context
 from pathlib import Path
@@ -21,6 +22,9 @@ from bench.records.provenance import machine
 
 if TYPE_CHECKING:
     from bench.cells.context import Context
+
+PAUSE = 1.0
+"""Seconds between two reports of a training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,14 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Training:
+    """How far a training has come; said now and then."""
+
+    turn: int
+    rounds: int
+
+
+@dataclass(frozen=True)
 class DiskFull:
     """Nothing can be stored; the run has to stop."""
 
@@ -74,7 +86,7 @@ class Ended:
     spoiled: bool = False
 
 
-Report = Ready | Note | Waiting | DiskFull | Ended
+Report = Ready | Note | Waiting | Training | DiskFull | Ended
 Channel = connection.Connection
 
 
@@ -98,7 +110,9 @@ def main(channel: Channel, settings: Settings) -> None:
             task: Task = channel.recv()
         except (EOFError, OSError):
             return
-        channel.send(attempt(task, context))
+        with told(channel.send):
+            result = attempt(task, context)
+        channel.send(result)
 
 
 def open_context(
@@ -116,6 +130,23 @@ def open_context(
         waiting=lambda begun: say(Waiting(begun)),
     )
     return Context(store, torch.device(settings.device), settings.pool, attacks)
+
+
+@contextmanager
+def told(say: Callable[[Training], None]) -> Iterator[None]:
+    """Reports how far the trainings in this block have come, once in a while."""
+    from bench.victims.rounds import listening
+
+    last = time.monotonic()
+
+    def hear(turn: int, rounds: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PAUSE:
+            last = time.monotonic()
+            say(Training(turn, rounds))
+
+    with listening(hear):
+        yield
 
 
 def attempt(task: Task, context: Context) -> Ended | DiskFull:

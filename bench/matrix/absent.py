@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.matrix.cells import Cell, Variant
-from bench.plugins import build_dataset, dataset_card
+from bench.plugins import build_dataset, dataset_card, names_digest
 
 
 def without_data(cells: Sequence[Cell]) -> list[Cell]:
     """The cells, those impossible for which a data set has to be brought and is not where it is looked for.
 
-    A place that the user names is not looked at: if nothing is there, that is a mistake, and an error.
+    A place that the user names is not looked at: if nothing is there, that is a mistake, and an error; unless
+    a digest says which files are meant, so that a matrix can name those that few machines have.
     """
     known: dict[Variant, str] = {}
     for cell in cells:
@@ -28,6 +29,7 @@ def _missing(data: Variant) -> str:
     card, given = dataset_card(data.name), data.arguments()
     places = [key for key, item in card.parameters.items() if item.path]
     # Data without a place come with the project or a package; files of the user's have no place of their own.
-    if not places or not card.sha256 or any(given[key] for key in places):
+    expected = bool(card.sha256) and not any(given[key] for key in places)
+    if not places or not (expected or names_digest(card, given)):
         return ""
     return build_dataset(data.name, given).missing()

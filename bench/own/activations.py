@@ -123,6 +123,7 @@ def attack_activations(
             explained=split.explained(released),
             truth=truth,
             auxiliary=prior.seen(truth),
+            releases=len(released),
             budget=budget,
             seed=seed,
             tell=tell,

@@ -102,6 +102,7 @@ class Campaign:
         explained: share of the released energy that a reconstruction explains; None where there is none.
         truth: the originals; None where they are not known.
         auxiliary: the attacker's own images ``[A, C, H, W]``, for the blind guess.
+        releases: N.
         budget: evaluations of each release.
         seed: of the attacks.
         tell: is told of every attack.
@@ -115,6 +116,7 @@ class Campaign:
     explained: Callable[[Reconstruction], float] | None
     truth: Judge | None
     auxiliary: Tensor | None
+    releases: int
     budget: int
     seed: int
     tell: Tell
@@ -126,7 +128,8 @@ class Campaign:
 
         attempts, frames = list[Attempt](), list[pd.DataFrame]()
         pictures = dict[str, tuple[Tensor, Tensor | None]]()
-        for number, item in enumerate(chosen, 1):
+        # Bounds last: they try a whole list, whatever the budget.
+        for number, item in enumerate(sorted(chosen, key=lambda item: item.bound), 1):
             budget = self.clock.budget(self.budget, len(chosen) - number + 1) if item.attack else self.budget
             with alive(self.tell, item.name):
                 attempt, found = self._attempt(item, budget)
@@ -157,11 +160,12 @@ class Campaign:
 
     def _attempt(self, item: Chosen, budget: int) -> tuple[Attempt, Reconstruction | None]:
         adversary = item.adversary(self.defense)
-        attempt = Attempt(
-            attack=item.name, adversary=str(adversary), bound=bool(item.card and item.card.receives_pool)
-        )
-        if item.attack is None:
-            return replace(attempt, outcome=Outcome.NOT_APPLICABLE, reason=item.reason), None
+        attempt = Attempt(attack=item.name, adversary=str(adversary), bound=item.bound)
+        reason = item.reason
+        if item.bound and item.attack and self.truth:
+            reason = self.clock.too_long(self.truth.listed / self.releases)
+        if item.attack is None or reason:
+            return replace(attempt, outcome=Outcome.NOT_APPLICABLE, reason=reason), None
         start = time.perf_counter()
         try:
             seen = self.observe(item, adversary)

@@ -36,6 +36,11 @@ class Chosen:
     parameters: Mapping[str, Value] = field(default_factory=dict)
 
     @property
+    def bound(self) -> bool:
+        """Whether it only chooses from a list that holds the private images."""
+        return self.card is not None and self.card.receives_pool
+
+    @property
     def generator(self) -> str:
         """The kind of generator that it searches; empty if it searches none."""
         if self.card is None or not self.card.needs_generator:

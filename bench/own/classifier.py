@@ -165,6 +165,7 @@ def attack_model(
             explained=None,
             truth=_evaluated(network, owned, targets, images_each, seed),
             auxiliary=own.images,
+            releases=len(targets),
             budget=budget,
             seed=seed,
             tell=tell,

@@ -126,6 +126,7 @@ def attack_gradients(
         released = _released(federation, gradients, truth, scale)
         own = None if auxiliary is None else network.labelled(read_images(auxiliary, "auxiliary"))
         prior = Prior(auxiliary=own, private=truth.private if truth else (), seed=seed, tell=tell)
+        releases = len(next(iter(released.values())))
         campaign = Campaign(
             channel=Channel.GRADIENTS,
             threat=_words(federation, own),
@@ -134,10 +135,11 @@ def attack_gradients(
             explained=federation.explained(released),
             truth=truth,
             auxiliary=prior.seen(truth),
+            releases=releases,
             budget=budget,
             seed=seed,
             tell=tell,
-            clock=Clock(minutes, federation.evaluation(len(next(iter(released.values()))))),
+            clock=Clock(minutes, federation.evaluation(releases)),
         )
         reasons = prior.given_up(truth)
         reasons["needs_labels"] = "it needs the labels, and the protocol gives them to nobody"

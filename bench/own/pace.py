@@ -52,15 +52,31 @@ class Clock:
 
     def budget(self, wanted: int, attacks_left: int) -> int:
         """Evaluations that the next attack may spend: an equal share of the time that is left."""
-        if self.minutes is None or self.evaluate is None:
+        if (seconds := self._timed()) is None:
             return wanted
+        return max(1, min(wanted, math.floor(self._left() / attacks_left / seconds)))
+
+    def too_long(self, evaluations: float) -> str:
+        """Why something is left out that takes so many evaluations; empty if the time suffices."""
+        if (seconds := self._timed()) is None or evaluations * seconds <= self._left():
+            return ""
+        return (
+            f"it takes about {evaluations * seconds / 60:.0f} minutes, more than is left: give more minutes="
+        )
+
+    def _left(self) -> float:
+        return self._begun + 60 * (self.minutes or 0) - time.perf_counter()
+
+    def _timed(self) -> float | None:
+        """Seconds of an evaluation; None if nothing is limited."""
+        if self.minutes is None or self.evaluate is None:
+            return None
         if self._seconds is None:
             self.evaluate()  # what is set up once is not to be counted
             start = time.perf_counter()
             self.evaluate()
             self._seconds = time.perf_counter() - start
-        left = self._begun + 60 * self.minutes - time.perf_counter()
-        return max(1, min(wanted, math.floor(left / attacks_left / max(self._seconds, 1e-9))))
+        return max(self._seconds, 1e-9)
 
     def spent(self, evaluations: int, seconds: float) -> None:
         """What an attack really took: searches that cost more make the next ones shorter."""

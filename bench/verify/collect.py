@@ -39,6 +39,9 @@ class Collect:
     def begun(self, task: Task) -> None:
         """Nothing to keep yet."""
 
+    def trained(self, task: Task, turn: int, rounds: int) -> None:
+        """Nothing to say of a single task."""
+
     def tick(self, remaining: list[Task]) -> None:
         """Says how far the work is, if it has not for a while."""
         now = self.clock()

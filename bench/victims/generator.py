@@ -15,6 +15,7 @@ from bench.api.errors import BenchError
 from bench.api.generator import ImageGenerator
 from bench.models.base import Shape
 from bench.models.generators import LATENTS, Critic, Decoder, Encoder
+from bench.victims.rounds import in_rounds
 from bench.victims.training import stream
 
 CURVE_POINTS = 12
@@ -180,7 +181,7 @@ def _adversarial(schedule: Schedule, images: Tensor, shape: Shape, seed: int) ->
     critic_steps = torch.optim.Adam(critic.parameters(), lr=faster, betas=(0.5, 0.9))
     average = {name: value.detach().clone() for name, value in decoder.state_dict().items()}
     curve, distance = [], torch.zeros(())
-    for turn in range(1, schedule.steps + 1):
+    for turn, _ in in_rounds(range(schedule.steps)):
         for _ in range(schedule.critic_steps):
             real = chance.images()
             with torch.no_grad():
@@ -227,7 +228,7 @@ def _variational(schedule: Schedule, images: Tensor, shape: Shape, seed: int) ->
     steps = torch.optim.Adam(both, lr=schedule.learning_rate)
     falling = torch.optim.lr_scheduler.LinearLR(steps, 1.0, 0.02, total_iters=schedule.steps)
     curve = []
-    for turn in range(1, schedule.steps + 1):
+    for turn, _ in in_rounds(range(schedule.steps)):
         batch = chance.images()
         mean, log_variance = encoder(batch)
         latents = mean + chance.normal(LATENTS) * (log_variance / 2).exp()

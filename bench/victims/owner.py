@@ -13,6 +13,7 @@ from bench.api.defense import Defense, HookContext
 from bench.models.base import Shape
 from bench.models.build import build_model, schedule_of
 from bench.victims.releases import Release, Source
+from bench.victims.rounds import in_rounds
 from bench.victims.training import CURVE_POINTS, Victim, accuracy, converged, draws, stream
 
 BATCH = 32
@@ -60,7 +61,7 @@ def train_owner(
     drops = torch.randint(2**31, (steps,), generator=stream(seed, "dropout", torch.device("cpu")))
     optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(steps))
-    for turn, batch in enumerate(order, start=1):
+    for turn, batch in in_rounds(order.unbind()):
         network.train()
         context = HookContext(generator=chance, batch_size=BATCH, progress=(turn - 1) / steps)
         optimiser.zero_grad()

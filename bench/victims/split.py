@@ -16,6 +16,7 @@ from bench.models.build import build_model, schedule_of
 from bench.models.split import SplitModel
 from bench.models.victims import Schedule
 from bench.victims.distortion import Signal, Watch
+from bench.victims.rounds import in_rounds
 from bench.victims.server import learning_rate
 from bench.victims.training import CURVE_POINTS, Victim, converged, draws, stream
 
@@ -234,7 +235,7 @@ def _train(
     order = draws(len(train), rounds * batch, stream(seed, "batches", device)).view(rounds, batch)
     client = Client(network, defense, context, schedule.learning_rate)
     server, watch = HonestServer(network, schedule.learning_rate), Watch(defense, rounds)
-    for turn, index in enumerate(order, start=1):
+    for turn, index in in_rounds(order.unbind()):
         rate = learning_rate(schedule, turn / rounds)
         images, labels = train.images[index], train.labels[index]
 

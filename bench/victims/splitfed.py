@@ -27,6 +27,7 @@ from bench.models.split import SplitModel
 from bench.models.victims import Schedule
 from bench.victims.distortion import Watch
 from bench.victims.releases import Release, Source, batches
+from bench.victims.rounds import in_rounds
 from bench.victims.server import Server
 from bench.victims.split import build_split, on_device, reached, state_of, testing_context
 from bench.victims.split_releases import CLIENT, SERVER, loaded, perturbed_images
@@ -159,7 +160,7 @@ def train_splitfed(
     rounds = len(order)
     server, watch = Server(global_weights(network), schedule, rounds), Watch(defense, rounds)
     curve = [{"round": 0.0} | reached(network, test, defense, seed)]
-    for turn, batch in enumerate(order, start=1):
+    for turn, batch in in_rounds(order.unbind()):
         updates = watch.sent(
             turn, context,
             lambda hooks, own: client_updates(

@@ -21,6 +21,7 @@ from bench.models.base import Shape, public_state, trainable
 from bench.models.build import build_model, schedule_of
 from bench.models.victims import Schedule
 from bench.victims.distortion import Signal, Watch
+from bench.victims.rounds import in_rounds
 from bench.victims.server import Server
 
 CURVE_POINTS = 12
@@ -245,7 +246,7 @@ def train_victim(
     watch = Watch(defense, rounds)
     first_accuracy = accuracy(network, initial, test)
     curve = [{"round": 0.0, "loss": _loss(network, initial, train), "accuracy": first_accuracy}]
-    for turn, batch in enumerate(batches, start=1):
+    for turn, batch in in_rounds(batches.unbind()):
         local = Local.drawn(schedule.local, batch, orders)
         released = watch.sent(
             turn, context,

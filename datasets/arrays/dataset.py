@@ -12,10 +12,13 @@ from numpy.lib import format as npy
 
 from bench.api import (
     Bytes,
+    DataMissing,
     Dataset,
     Splits,
     UsageError,
     as_splits,
+    check_digest,
+    checked_prefix,
     find_data,
     ordered_rows,
     padded,
@@ -34,18 +37,27 @@ TORN = (OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, zipf
 class Arrays(Dataset):
     """Images and labels from a file of NumPy arrays."""
 
-    def __init__(self, *, path: str = "", private: int = 0, test: int = 0, auxiliary: int = 0) -> None:
-        """Reads the labels, and of the images their shape only.
+    def __init__(
+        self, *, path: str = "", digest: str = "", private: int = 0, test: int = 0, auxiliary: int = 0
+    ) -> None:
+        """Reads the labels, and of the images their shape only; nothing of a named digest's absent file.
 
         Raises:
-            UsageError: there is no such file, or it does not hold what it should.
+            UsageError: there is no such file and no digest of it, or it does not hold what it should.
         """
         self.sizes = [private, test, auxiliary]
         if any(0 < size < FEWEST_OF_A_PART for size in self.sizes):
             raise _wrong(
                 f"private, test, auxiliary are {self.sizes}: give each {FEWEST_OF_A_PART} or more, or 0"
             )
-        self.path, self._reading = _file(path), ""
+        self.digest, self.absent, self._reading = checked_prefix(digest, "arrays"), "", ""
+        if self.digest and path and not find_data(path).exists():
+            self.path = find_data(path)
+            self.absent = (
+                f"arrays: {path} is not here: put the file with the digest {digest} below $BENCH_DATA"
+            )
+            return
+        self.path = _file(path)
         count, height, width, channels = _shape(self.path)
         self.labels, self.classes = _labels(self.path, count)
         self.num_classes = len(self.classes)
@@ -57,14 +69,25 @@ class Arrays(Dataset):
         """The file."""
         return self.path
 
+    def missing(self) -> str:
+        """Why the file that the digest names is not here, and what helps; empty where it is."""
+        return self.absent
+
     def splits(self, *, seed: int) -> Splits:
         """Three parts of the distinct images of each class: by default half, a fifth and the rest.
 
         Raises:
+            DataMissing: the file is not here.
             UsageError: the file is torn, or there are too few images, at all or of a class.
+            BenchError: its images or labels are others than the digest says.
         """
+        if self.absent:
+            raise DataMissing(self.absent)
         pixels = cast("Bytes", _read(self.path, "images"))
         rows = ordered_rows((image.tobytes() for image in pixels), self.labels)
+        if self.digest:
+            fix = f"name the file that has them, or leave digest={self.digest} out"
+            check_digest(rows.digest, self.digest, name="arrays", files=self.path, fix=fix)
         labels = [self.labels[row] for row in rows.kept]
         parts = parts_by_class(labels, self.classes, sizes=self.sizes, seed=seed, name="arrays")
         left_out = f"; {len(pixels) - len(labels)} equal ones left out" if len(pixels) > len(labels) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from bench.execute.plan import State
 from bench.execute.progress import display
 from bench.execute.progress.bar import Bar
-from bench.execute.progress.display import Progress
+from bench.execute.progress.display import Plain, Progress, trainings
 from bench.execute.progress.dry_run import _line
 from bench.execute.progress.forecast import Estimate
 from bench.matrix import Cell
@@ -55,6 +56,34 @@ def test_a_bar_on_a_terminal_emits_no_sequence_but_its_own(monkeypatch: pytest.M
         bar.message(EVIL)
     assert "]0;title" in caught.get() and "\x1b]" not in caught.get(), "no sequence that sets a title"
     assert "\x07" not in caught.get() and "\u202e" not in caught.get() and "\x9b" not in caught.get()
+
+
+def test_long_trainings_are_told_round_by_round(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    shown = Plain()
+    under_way = Progress(total=4, running=("victim a", "cell b"), rounds=((30, 120), None))
+    shown.update(under_way)
+    assert capsys.readouterr().out == "", "a short training says nothing"
+    clock[0] += 20
+    shown.update(under_way)
+    shown.update(under_way)
+    assert capsys.readouterr().out == "[0/4] training victim a: round 30 of 120 (25%), ETA ?\n"
+    assert trainings(under_way) == ["victim a: round 30 of 120 (25%)", "cell b"]
+    clock[0] += 20
+    shown.update(replace(under_way, rounds=(None, None)))
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_not_applicable_has_no_place_in_the_count(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Plain()
+    for _ in range(3):
+        shown.finished("a", "incompatible", "why", 0.0, Progress(total=0))
+    shown.finished("b", "done", "", 1.0, Progress(total=1, done=1))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("n/a a") and lines[1].startswith("[1/1] done")
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from bench.api.errors import UsageError
 from bench.api.threat import Channel
 from bench.cache.keys import Identity
 from bench.execute.budget import Deadline, most_informative_first, parse_duration
-from bench.execute.progress.dry_run import _sums, _words
-from bench.execute.progress.forecast import STAGES, Forecast
+from bench.execute.plan import State
+from bench.execute.progress.dry_run import _settings, _sums, _words
+from bench.execute.progress.forecast import STAGES, Estimate, Forecast
 from bench.execute.schedule import Kind, Schedule, Task
 from bench.execute.shards import Shard, parse_shard
 from bench.matrix import Cell, expand, load_matrix
@@ -200,6 +201,43 @@ def test_a_dry_run_tells_what_is_cached_and_what_the_rest_takes(world: World) ->
     assert events[-1]["seconds"] > 0 and events[-1]["memory_mb"] > 100
     assert events[-1]["cached_stages"] == 0
     assert record["id"] in {event["id"] for event in events[:-1]}
+
+
+def test_a_dry_run_has_a_table_of_all_settings(world: World) -> None:
+    world.matrix("guess", "some", seeds="[0, 1, 2]")
+    events = [json.loads(line) for line in world.run(dry_run=True, display="json").stdout.splitlines()]
+    rows = events[-1]["settings"]
+    assert [(row["model"], row["checkpoint"], row["cells"], row["missing"]) for row in rows] == [
+        ("lenet", "initial", 6, 6),
+        ("lenet", "trained", 6, 6),
+    ]
+    assert all((row["done"], row["failed"], row["n/a"], row["seconds"]) == (0, 0, 0, None) for row in rows)
+    lines = world.run(dry_run=True).stdout.splitlines()
+    table = [line.split() for line in lines[lines.index("") + 1 :]][:3]
+    assert table[0] == ["channel", "dataset", "model", "checkpoint", "B", "cells", "done", "failed",
+                        "missing", "n/a", "time"]  # fmt: skip
+    assert table[1] == ["gradients", "tiny", "lenet", "initial", "1", "6", "0", "0", "6", "0", "?"]
+
+
+def test_what_is_not_applicable_is_no_work_of_a_setting(cells: list[Cell]) -> None:
+    never = replace(cells[0], incompatible="why", budget=77)
+    states = {cell.id: State.MISSING for cell in (*cells, never)} | {cells[1].id: State.DONE}
+    cost = Estimate(None, 6.0, None, (), 5, exact=True)
+    rows = _settings([*cells, never], states, {cells[0].id: cost}, workers=2)
+    assert sum(row["cells"] for row in rows) == len(cells) + 1
+    assert [sum(row[name] for row in rows) for name in ("done", "n/a", "missing")] == [1, 1, len(cells) - 1]
+    assert [row["seconds"] for row in rows if row["at_least"]] == [3.0]
+
+
+def test_two_rounds_tell_how_long_a_network_of_the_user_s_trains(world: World) -> None:
+    path = world.matrix("guess")
+    path.write_text(path.read_text().replace('"lenet"', '"lenet[learning_rate=0.5]"'))
+    done = world.process(dry_run=True, display="json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout.splitlines()[-1])
+    ((title, seconds),) = plan["timed"].items()
+    assert "lenet[learning_rate=0.5]" in title and 0 < seconds == plan["seconds"] and plan["at_least"]
+    assert not world.cache.exists()
 
 
 @pytest.mark.slow

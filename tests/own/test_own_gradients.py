@@ -48,7 +48,9 @@ def test_recorded_gradients_are_those_of_plain_autograd() -> None:
     computed = attack_gradients(model, images=SHOWN[:1], labels=LABELS[:1], attacks=["analytic"])
     listed = attack_gradients(model, one, image_shape=IMAGE, attacks=["analytic"])
     named = dict(zip(dict(model.named_parameters()), one, strict=True))
-    mapped = attack_gradients(model, named, images=SHOWN[:1], labels=LABELS[:1], attacks=["analytic"])
+    mapped = attack_gradients(
+        model, named, images=SHOWN[:1], labels=LABELS[:1], distractors=OTHERS, attacks=["analytic"]
+    )
     assert computed.images is not None and listed.images is not None and mapped.images is not None
     assert torch.allclose(computed.images, listed.images, atol=1e-2)
     assert torch.allclose(computed.images, mapped.images, atol=1e-2)
@@ -112,6 +114,12 @@ def test_batch_norm_follows_the_model_or_the_call() -> None:
     assert not any(layer.training for layer in model.modules())
 
 
+def test_one_image_without_others_is_never_called_found() -> None:
+    near = attack_gradients(linear(), images=SHOWN[:1], labels=LABELS[:1], attacks=["analytic"])
+    assert near.found is None and near.strongest is not None and near.strongest.psnr > 60
+    assert "distractors" in near.warnings[0] and "the one image" in near.sentence
+
+
 def test_a_defense_is_applied_and_known_unless_the_call_says_no() -> None:
     options: dict[str, Any] = {"images": SHOWN, "labels": LABELS, "defense": "noise[sigma=0.5]",
                                "attacks": ["dlg", "analytic"], "budget": 100}  # fmt: skip
@@ -125,7 +133,7 @@ def test_a_defense_is_applied_and_known_unless_the_call_says_no() -> None:
 def test_a_bound_is_no_attack_and_attacks_that_do_not_apply_say_why() -> None:
     leak = attack_gradients(linear(), images=SHOWN, labels=LABELS, distractors=OTHERS,
                             attacks=["candidates", "ggl", "rmle"])  # fmt: skip
-    bound, prior, other = leak.attempts
+    prior, other, bound = leak.attempts
     assert bound.bound and bound.found == 4 and leak.strongest is None and leak.found is None
     assert prior.outcome is other.outcome is Outcome.NOT_APPLICABLE
     assert "auxiliary" in prior.reason and "smashed" in other.reason

@@ -27,7 +27,7 @@ def made(count: int = 330, *, shape: tuple[int, ...] = (28, 20), seed: int = 0) 
     return {"images": pixels, "labels": np.arange(count) % 3}
 
 
-def built(folder: Path, arrays: Made, **parameters: int) -> Dataset:
+def built(folder: Path, arrays: Made, **parameters: int | str) -> Dataset:
     np.savez_compressed(folder / "mine.npz", **arrays)
     return build_dataset("arrays", {"path": str(folder / "mine.npz"), **parameters})
 
@@ -127,6 +127,25 @@ def test_torn_and_absent_files_and_too_few_images_are_refused(tmp_path: Path) ->
     (tmp_path / "mine.npz").write_bytes(b"PK\x03\x04torn")
     with pytest.raises(UsageError, match=r"mine\.npz"):
         build_dataset("arrays", {"path": str(tmp_path / "mine.npz")})
+
+
+def test_a_digest_is_of_the_rows_and_not_of_the_file(tmp_path: Path) -> None:
+    from bench.api import BenchError, DataMissing
+
+    with pytest.raises(BenchError, match="expected 000000000000") as error:
+        parts(built(tmp_path, made(), digest="0" * 12))
+    right = re.findall(r"[0-9a-f]{64}", str(error.value))[0]
+    arrays, order = made(), np.random.default_rng(1).permutation(330)
+    assert parts(built(tmp_path, {name: held[order] for name, held in arrays.items()}, digest=right[:20]))
+    other = {**arrays, "labels": (arrays["labels"] + 1) % 3}
+    with pytest.raises(BenchError, match=right[:12]):
+        parts(built(tmp_path, other, digest=right))
+    with pytest.raises(UsageError, match="digest"):
+        built(tmp_path, arrays, digest="0123")
+    gone = build_dataset("arrays", {"path": str(tmp_path / "gone.npz"), "digest": right})
+    assert "gone.npz" in gone.missing() and right in gone.missing()
+    with pytest.raises(DataMissing):
+        gone.splits(seed=0)
 
 
 def zipped(path: Path, patch: dict[int, int]) -> None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextCol
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from bench.execute.progress.display import Progress, counted, duration
+from bench.execute.progress.display import Progress, counted, duration, trainings
 from bench.text import clean, clean_lines
 
 _SHOWN = 8
@@ -49,8 +49,8 @@ class Bar:
             eta=duration(progress.eta),
             failed=failed,
         )
-        titles = [f"  {clean(title)}" for title in progress.running[:_SHOWN]]
-        running = [Text(title, style="dim", no_wrap=True) for title in titles]
+        titles = trainings(progress)[:_SHOWN]
+        running = [Text(f"  {title}", style="dim", no_wrap=True) for title in titles]
         self._live.update(Group(self._bar, *running))
 
     def finished(self, title: str, status: str, reason: str, seconds: float, progress: Progress) -> None:

@@ -7,11 +7,14 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any, Protocol
 
 from bench.text import clean, clean_lines
 
 _PLAIN_INTERVAL = 2.0
+_TRAINING_INTERVAL = 15.0
+"""Seconds without a line after which a log says how far the trainings have come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +22,11 @@ class Progress:
     """Where a run stands.
 
     Attributes:
-        total: cells that this run has to settle.
+        total: cells that this run has to measure; what is n/a is no work.
         done: of them, those that are completed, failed ones included.
         failed: of them, those without a result.
         running: titles of the tasks under way.
+        rounds: how far the training of each of them has come, as (round, rounds); None where none is known.
         eta: seconds to the end; None while unknown.
     """
 
@@ -30,7 +34,17 @@ class Progress:
     done: int = 0
     failed: int = 0
     running: tuple[str, ...] = ()
+    rounds: tuple[tuple[int, int] | None, ...] = ()
     eta: float | None = None
+
+
+def trainings(progress: Progress) -> list[str]:
+    """The tasks under way, with their rounds where a training says them."""
+    found = []
+    for title, rounds in zip_longest(progress.running, progress.rounds):
+        place = f": round {rounds[0]} of {rounds[1]} ({rounds[0] / rounds[1]:.0%})" if rounds else ""
+        found.append(f"{clean(title)}{place}")
+    return found
 
 
 class Display(Protocol):
@@ -70,28 +84,39 @@ def counted(counts: Mapping[str, int]) -> str:
 
 
 class Plain:
-    """Lines for logs: every failure, and of the other cells at most one line in two seconds."""
+    """Lines for logs: every failure, long trainings, and at most one other cell in two seconds."""
 
     def __init__(self) -> None:
         self._last = 0.0
+        self._trained = time.monotonic()
 
     def start(self, counts: Mapping[str, int], progress: Progress) -> None:
         """Says what there is and what has to be run."""
         self._print(f"{counted(counts)}; {progress.total} to run")
 
     def update(self, progress: Progress) -> None:
-        """Nothing: a log is not a screen."""
+        """A line for every training, unless there was a line just now: a log is not a screen."""
+        now = time.monotonic()
+        if not any(progress.rounds) or now - max(self._last, self._trained) < _TRAINING_INTERVAL:
+            return
+        self._trained = now
+        for text, rounds in zip(trainings(progress), progress.rounds, strict=True):
+            if rounds:
+                self._print(
+                    f"[{progress.done}/{progress.total}] training {text}, ETA {duration(progress.eta)}"
+                )
 
     def finished(self, title: str, status: str, reason: str, seconds: float, progress: Progress) -> None:
         """One line, unless there was one just now."""
         now = time.monotonic()
         problem = status not in ("done", "incompatible")
-        if not problem and now - self._last < _PLAIN_INTERVAL and progress.done < progress.total:
+        more = progress.done < progress.total or status == "incompatible"
+        if not problem and now - self._last < _PLAIN_INTERVAL and more:
             return
         self._last = now
-        place = f"[{progress.done}/{progress.total}]"
+        place = "n/a" if status == "incompatible" else f"[{progress.done}/{progress.total}] {status:7}"
         why = f": {clean(reason)}" if reason else ""
-        self._print(f"{place} {status:7} {clean(title)} ({seconds:.1f} s, ETA {duration(progress.eta)}){why}")
+        self._print(f"{place} {clean(title)} ({seconds:.1f} s, ETA {duration(progress.eta)}){why}")
 
     def message(self, text: str) -> None:
         """To stderr, so that it is not lost in the log."""

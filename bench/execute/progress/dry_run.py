@@ -6,13 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
 
 from bench.cache.store import Store
+from bench.execute.devices import device_class
 from bench.execute.folder.matrix_status import MatrixStatus, counts
-from bench.execute.plan import State
+from bench.execute.plan import PROBLEMS, State
 from bench.execute.progress.display import counted, duration
 from bench.execute.progress.forecast import Estimate, Forecast
+from bench.execute.progress.timed import training_seconds
 from bench.matrix.cells import Cell
+from bench.models.spec import parse_model
 from bench.records.files import default_cache
 from bench.records.results import Results
 from bench.text import clean
@@ -30,26 +36,30 @@ def show_dry_run(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Prints one line per cell that would run, and the sum.
+    """Prints one line per cell that would run, a table of all settings, and the sum.
 
     Predictions come from the records of the folder, and where it has none of this device class, from the
-    published ones of ``results/<name of the folder>``.
+    published ones of ``results/<name of the folder>``. Of networks of the user's that no record knows two
+    rounds of the training are timed.
 
     Args:
         standing: matrix and folder.
         chosen: the cells that would run, in that order.
         states: of all cells.
-        device: class of the device.
+        device: that computes: ``cpu`` or ``cuda:0``.
         workers: how many would share the work.
         force: nothing that is cached would be used.
         as_json: one JSON object a line.
     """
-    forecast = Forecast(standing.results.records().values(), device=device)
+    kind = device_class([device])
+    forecast = Forecast(standing.results.records().values(), device=kind)
     if not forecast.records:
         published = Results(PUBLISHED / standing.results.folder.resolve().name)
-        forecast = Forecast(published.records().values(), device=device)
+        forecast = Forecast(published.records().values(), device=kind)
     store = Store(default_cache())
     possible = [cell for cell in chosen if not cell.incompatible]
+    wanted = [cell for cell in possible if force or not store.has("victim", standing.keys[cell.id].victim)]
+    timed = _timed(wanted, forecast, store, device)
     estimates = forecast.estimate(
         [(cell, standing.keys[cell.id]) for cell in possible],
         (lambda stage, key: False) if force else store.has,
@@ -58,13 +68,70 @@ def show_dry_run(
     for cell in chosen:
         print(_line(cell, states[cell.id], costs.get(cell.id), as_json=as_json))
     sums = _sums(list(costs.values()), workers)
+    settings = _settings(standing.cells, states, costs, workers)
     if as_json:
         numbers = {"counts": counts(states), "to_run": len(chosen), "records": forecast.records, **sums}
-        print(json.dumps({"event": "plan", **numbers}))
-    else:
-        print(f"{counted(counts(states))}; {len(chosen)} to run")
-        if possible:
-            print(_words(sums, forecast.records, workers, len(possible)))
+        print(json.dumps({"event": "plan", **numbers, "settings": settings, "timed": timed}))
+        return
+    print(f"\n{_table(settings)}\n\n{counted(counts(states))}; {len(possible)} to run")
+    for title, found in timed.items():
+        text = found if isinstance(found, str) else f"{duration(found)}, by two timed rounds"
+        print(f"training of {clean(title)}: {clean(text)}")
+    if possible:
+        print(_words(sums, forecast.records, workers, len(possible)))
+
+
+def _timed(cells: Sequence[Cell], forecast: Forecast, store: Store, device: str) -> dict[str, float | str]:
+    """Seconds of every training of a network of the user's that no record knows, or why there are none."""
+    found: dict[str, float | str] = {}
+    for cell in cells:
+        title = f"{cell.model} on {cell.dataset.label}, {cell.channel}, B={cell.batch_size}"
+        if title in found or parse_model(cell.model).plain or forecast.knows("victim", cell):
+            continue
+        try:
+            found[title] = round(training_seconds(cell, device=device, store=store), 1)
+        except Exception as error:  # of the user's code: the run will say so in its record
+            found[title] = f"{type(error).__name__}: {error}"
+        else:
+            forecast.learn_training(cell, float(found[title]))
+    return found
+
+
+def _settings(
+    cells: Sequence[Cell], states: Mapping[str, State], costs: Mapping[str, Estimate], workers: int
+) -> list[dict[str, Any]]:
+    """How far each setting is: its cells by state, and the seconds that are still to come."""
+    found: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        place = (str(cell.channel), cell.dataset.label, cell.model, str(cell.checkpoint), cell.batch_size)
+        found.setdefault(place, []).append(cell)
+    rows = []
+    for place, members in found.items():
+        able = [states[cell.id] for cell in members if not cell.incompatible]
+        coming = [costs[cell.id] for cell in members if cell.id in costs]
+        known = sum(cost.known for cost in coming) / max(1, workers)
+        rows.append(
+            {
+                **dict(zip(("channel", "dataset", "model", "checkpoint", "B"), place, strict=True)),
+                "cells": len(members),
+                "done": sum(state is State.DONE for state in able),
+                "failed": sum(state in PROBLEMS for state in able),
+                "missing": sum(state in (State.MISSING, State.STALE) for state in able),
+                "n/a": len(members) - sum(state is not State.INCOMPATIBLE for state in able),
+                "seconds": round(known, 1) if known or not coming else None,
+                "at_least": any(cost.seconds is None for cost in coming),
+            }
+        )
+    return rows
+
+
+def _table(settings: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for row in settings:
+        shown = {key: clean(value) for key, value in row.items() if key not in ("seconds", "at_least")}
+        shorter = "at least " if row["at_least"] and row["seconds"] is not None else ""
+        rows.append({**shown, "time": f"{shorter}{duration(row['seconds'])}"})
+    return tabulate(rows, headers="keys", tablefmt="plain", disable_numparse=True)
 
 
 def _line(cell: Cell, state: State, cost: Estimate | None, *, as_json: bool) -> str:

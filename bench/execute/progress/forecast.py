@@ -71,6 +71,15 @@ class Forecast:
         paid: set[tuple[str, str]] = set()
         return [self._cell(cell, keys, has, paid) for cell, keys in cells]
 
+    def knows(self, stage: str, cell: Cell) -> bool:
+        """Whether the seconds of a stage of this cell can be predicted."""
+        return _nearest(self._seconds, stage, cell)[0] is not None
+
+    def learn_training(self, cell: Cell, seconds: float) -> None:
+        """Takes what a victim was timed to need."""
+        for features, scale in _ladder("victim", cell):
+            self._seconds[features].append(seconds / scale)
+
     def _cell(
         self, cell: Cell, keys: Keys, has: Callable[[str, str], bool], paid: set[tuple[str, str]]
     ) -> Estimate:
