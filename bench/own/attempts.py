@@ -129,8 +129,10 @@ class Campaign:
         attempts, frames = list[Attempt](), list[pd.DataFrame]()
         pictures = dict[str, tuple[Tensor, Tensor | None]]()
         # Bounds last: they try a whole list, whatever the budget.
-        for number, item in enumerate(sorted(chosen, key=lambda item: item.bound), 1):
-            budget = self.clock.budget(self.budget, len(chosen) - number + 1) if item.attack else self.budget
+        ordered = sorted(chosen, key=lambda item: item.bound)
+        for number, item in enumerate(ordered, 1):
+            left = sum(1 for other in ordered[number - 1 :] if other.attack and not other.bound)
+            budget = self.clock.budget(self.budget, left) if item.attack and left else self.budget
             with alive(self.tell, item.name):
                 attempt, found = self._attempt(item, budget)
             if found is not None and self.truth is not None:

@@ -10,7 +10,7 @@ import pytest
 from bench.api.errors import UsageError
 from bench.matrix import Filters, expand, load_matrix
 from bench.matrix.absent import without_data
-from bench.matrix.user_inputs import build_user_inputs
+from bench.matrix.user_inputs import within_data
 from bench.plugins import build_dataset, discover
 
 PINNED = [
@@ -46,7 +46,7 @@ def test_a_file_with_a_named_digest_may_be_absent(tmp_path: Path, monkeypatch: p
     assert cells and all(cell.incompatible for cell in cells)
     reasons = {cell.incompatible for cell in cells if "mine.npz" in cell.incompatible}
     assert len(reasons) == 1 and str(tmp_path) not in reasons.pop(), "the same on every machine"
-    build_user_inputs(cells, named)
+    within_data(cells, named)
 
     (tmp_path / "sub").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (330, 16, 16), dtype=np.uint8)
@@ -54,7 +54,7 @@ def test_a_file_with_a_named_digest_may_be_absent(tmp_path: Path, monkeypatch: p
     cells = without_data(expand(asked, named))
     assert not all(cell.incompatible for cell in cells)
     with pytest.raises(UsageError, match=r"mine\.npz is [0-9a-f]{64}, expected 0123456789ab") as refused:
-        build_user_inputs(cells, named)
+        within_data(cells, named)
     right = str(refused.value).partition("mine.npz is ")[2][:16]
     found = Filters(datasets=(f"arrays[path=sub/mine.npz,digest={right}]",))
-    build_user_inputs(without_data(expand(asked, found)), found)
+    within_data(without_data(expand(asked, found)), found)
