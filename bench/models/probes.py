@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bench.api.errors import NetworkError
+from bench.api.gradients import rows_of_each
 from bench.engine.gradients import gradient_map
 from bench.models.base import VictimModel, trainable
 
@@ -209,7 +210,7 @@ def derivatives(
     gradients = gradient_map(model, weights, per_victim_weights=False, names=trainable(model), alone=alone)
     shown = images.clone().requires_grad_()
     try:
-        rows = torch.cat([value.flatten(1) for value in gradients(shown, targets).values()], dim=1)
+        rows = torch.cat([rows_of_each(value) for value in gradients(shown, targets).values()], dim=1)
         (further,) = torch.autograd.grad(rows.square().sum(), shown)
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]
