@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,12 +32,30 @@ class Findings:
         written: attributes that its layers write while they compute, as hooks of ``weight_norm`` do.
         overwrites: it changes its images in place.
         one_by_one: ``vmap`` cannot batch it.
+        rebuilt: pickle cannot write it, as it cannot parametrized layers and classes inside functions.
     """
 
     attends: bool = False
     written: Written = ()
     overwrites: bool = False
     one_by_one: bool = False
+    rebuilt: bool = False
+
+
+class _Structure(pickle.Pickler):
+    """Writes all but tensors."""
+
+    def persistent_id(self, value: object) -> str | None:
+        return "tensor" if isinstance(value, Tensor) else None
+
+
+def pickles(network: nn.Module) -> bool:
+    """Whether pickle can write a network."""
+    try:
+        _Structure(io.BytesIO()).dump(network)
+    except Exception:  # layers say it by errors of many kinds
+        return False
+    return True
 
 
 def computed(value: object) -> bool:
