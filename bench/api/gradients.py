@@ -14,3 +14,8 @@ BatchLoss = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor, Tensor
 
 ``weights`` are those to be differentiated; ``still`` holds all weights, as constants.
 """
+
+
+def rows_of_each(value: Tensor) -> Tensor:
+    """A gradient ``[N, ...]`` as a row ``[N, P]`` of each release; that of a scalar weight has one number."""
+    return value.flatten(1) if value.dim() > 1 else value[:, None]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.api.dataset import Data
+from bench.api.gradients import rows_of_each
 from bench.cache.store import Stored
 from bench.cells.attacks import job, run_attack
 from bench.cells.generators import fidelity
@@ -206,7 +207,7 @@ def _loaded(stored: Stored, data: Data) -> ImageGenerator:
 
 def _release_health(result: Release) -> dict[str, Any]:
     """How many releases carry nothing or nothing finite, and the mean norm of the others."""
-    flat = torch.cat([value.flatten(1) for value in result.sent.values()], dim=1).double()
+    flat = torch.cat([rows_of_each(value) for value in result.sent.values()], dim=1).double()
     sound = flat.isfinite().all(1)
     norms = flat[sound].norm(dim=1)
     return {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bench.api.gradients import Gradients
+from bench.api.gradients import Gradients, rows_of_each
 from bench.api.observation import GradientObservation
 from bench.engine.priors import Weighted, total_variation
 
@@ -30,7 +30,7 @@ _BLOCK = 2**16
 
 def flat(gradients: Gradients) -> Tensor:
     """All layers of each victim in one row: ``[N, P]``."""
-    return torch.cat([value.flatten(1) for value in gradients.values()], dim=1)
+    return torch.cat([rows_of_each(value) for value in gradients.values()], dim=1)
 
 
 def rows_of(gradients: Gradients) -> list[Tensor]:
@@ -38,7 +38,7 @@ def rows_of(gradients: Gradients) -> list[Tensor]:
 
     Joining the layers makes few operations of many; of a large network it costs as much as all that follows.
     """
-    rows = [value.flatten(1) for value in gradients.values()]
+    rows = [rows_of_each(value) for value in gradients.values()]
     return rows if sum(row.shape[1] for row in rows) > LONG else [flat(gradients)]
 
 
@@ -58,7 +58,7 @@ def _long_product(left: Tensor, right: Tensor) -> Tensor:
 
 def energy(gradients: Gradients) -> Tensor:
     """Squared norm of all layers of each victim together: ``[N]``."""
-    rows = (value.flatten(1) for value in gradients.values())
+    rows = (rows_of_each(value) for value in gradients.values())
     return torch.stack([products(row, row) for row in rows]).sum(0)
 
 
@@ -72,7 +72,7 @@ class _SquaredGap(torch.autograd.Function):
         if mask is not None:
             gap = gap * mask
         ctx.save_for_backward(gap)
-        row = gap.flatten(1)
+        row = rows_of_each(gap)
         return products(row, row)
 
     @staticmethod
@@ -219,7 +219,7 @@ class TensorCosine:
         unit, mask, shares = self._of(observed)
         losses = []
         for name, right in unit.items():
-            left = candidate[name].flatten(1)
+            left = rows_of_each(candidate[name])
             left = left * mask[name] if mask else left
             losses.append(_OneMinusCosine.apply(torch.ones_like(right[:, 0]), left, right))
         return (torch.stack(losses, dim=1) * shares).sum(1)
@@ -227,10 +227,10 @@ class TensorCosine:
     def _of(self, observed: Gradients) -> tuple[Gradients, Gradients, Tensor]:
         """Unit rows ``[N, P]`` and mask of each tensor, and each one's share ``[N, T]`` of the mean."""
         if not self._last or self._last[0][0] is not observed:
-            rows = {name: value.flatten(1) for name, value in observed.items()}
+            rows = {name: rows_of_each(value) for name, value in observed.items()}
             mask: dict[str, Tensor] = {}
             if self.transmitted is not None:
-                mask = {name: value.flatten(1) for name, value in self.transmitted(observed).items()}
+                mask = {name: rows_of_each(value) for name, value in self.transmitted(observed).items()}
                 rows = {name: row * mask[name] for name, row in rows.items()}
             norms = torch.stack([row.norm(dim=1) for row in rows.values()], dim=1)
             seen = (norms > 0).to(norms)

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import is_parametrized
 
 from bench.api.errors import NetworkError
 from bench.engine.normalisation import batch_norms, by_batch
 from bench.models.base import Shape, VictimModel
+from bench.models.exported import Exported
 from bench.models.probes import (
     Findings,
     batches,
@@ -25,6 +25,7 @@ from bench.models.probes import (
     constant,
     first_look,
     overwrites,
+    pickles,
     restore,
 )
 
@@ -41,7 +42,6 @@ class UserModel(VictimModel):
 
     Attributes:
         network: the user's module.
-        rebuild: makes it again in another process, where pickle cannot write it; None: pickle can.
     """
 
     def __init__(
@@ -51,14 +51,20 @@ class UserModel(VictimModel):
         redraw: Callable[[], nn.Module] | None = None,
         rebuild: Callable[[], UserModel] | None = None,
     ) -> None:
-        """Wraps a network that is ready; ``redraw`` builds it anew, None keeps its weights at round 0."""
+        """Wraps a network that is ready.
+
+        Args:
+            network: the user's module.
+            redraw: builds it anew; None keeps its weights at round 0.
+            rebuild: makes all of this again in another process.
+        """
         super().__init__()
         self.network, self._redraw = network, redraw
-        self.rebuild = rebuild if any(map(is_parametrized, network.modules())) else None
+        self._rebuild = rebuild
         self.draws_buffers = redraw is not None
         self.shares_statistics = isinstance(network, VictimModel) and network.shares_statistics
         self._modes = {name: layer.training for name, layer in network.named_modules()}
-        self.training = self._attends = self._overwrites = False
+        self.training = self._attends = self._overwrites = self._rebuilt = False
         self._written: list[tuple[nn.Module, str, tuple[object, ...]]] = []
         self._recurs = any(isinstance(layer, nn.RNNBase) for layer in network.modules())
 
@@ -110,11 +116,13 @@ class UserModel(VictimModel):
         found = Findings(attends=attends, written=written)
         found = replace(found, overwrites=overwrites(self.knowing(found), images[0], name))
         check_scores(self.knowing(found), images[0], num_classes, name)
+        found = replace(found, rebuilt=not isinstance(self.network, Exported) and not pickles(self.network))
         return replace(found, one_by_one=not batches(self, images, num_classes, name))
 
     def knowing(self, found: Findings) -> Self:
         """The network itself, which from now on computes as it needs."""
         self._attends, self._overwrites = found.attends, found.overwrites
+        self._rebuilt = found.rebuilt
         self.one_by_one, self._written = found.one_by_one, []
         for name, key, was_there in found.written:
             layer = self.get_submodule(name)
@@ -125,10 +133,10 @@ class UserModel(VictimModel):
 
     def reduced(self) -> tuple[Any, ...] | None:
         """How pickle may write it, where it cannot by itself: it is built again."""
-        if self.rebuild is None:
+        if self._rebuild is None or not self._rebuilt:
             return None
         tracked = {name: value.requires_grad for name, value in self.named_parameters()}
-        return _rebuilt, (self.rebuild, dict(self.state_dict()), tracked)
+        return _rebuilt, (self._rebuild, dict(self.state_dict()), tracked)
 
     def _clean(self) -> None:
         for layer, key, before in self._written:

@@ -40,7 +40,7 @@ def compare_named(name: str, *, num_classes: int, image_shape: Shape, images: Te
         name: what ``-m`` takes.
         num_classes: K.
         image_shape: (C, H, W).
-        images: at least four, ``[M, C, H, W]``; None: random ones.
+        images: ``[M, C, H, W]``, of which four are used; None, or fewer: random ones.
 
     Raises:
         UsageError: it cannot be built, or see there.
@@ -75,7 +75,7 @@ def compare(
         author: the module itself, in the modes that its layers have in a client; it is not changed.
         num_classes: K.
         image_shape: (C, H, W).
-        images: at least four, ``[M, C, H, W]``; None: random ones.
+        images: ``[M, C, H, W]``, of which four are used; None, or fewer: random ones.
         name: of the network, for the message.
 
     Returns:
@@ -86,7 +86,7 @@ def compare(
     """
     device = next(model.parameters()).device
     chance = torch.Generator().manual_seed(0)
-    shown = torch.rand(4, *image_shape, generator=chance) if images is None else images[:4]
+    shown = torch.rand(4, *image_shape, generator=chance) if images is None or len(images) < 4 else images[:4]
     shown = shown.to(device).view(2, 2, *image_shape)
     dummies = torch.rand(shown.shape, generator=chance).to(device)
     labels = torch.arange(4, device=device).remainder(num_classes).view(2, 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bench.api.errors import NetworkError
+from bench.api.gradients import rows_of_each
 from bench.engine.gradients import gradient_map
 from bench.models.base import VictimModel, trainable
 
@@ -29,12 +32,30 @@ class Findings:
         written: attributes that its layers write while they compute, as hooks of ``weight_norm`` do.
         overwrites: it changes its images in place.
         one_by_one: ``vmap`` cannot batch it.
+        rebuilt: pickle cannot write it, as it cannot parametrized layers and classes inside functions.
     """
 
     attends: bool = False
     written: Written = ()
     overwrites: bool = False
     one_by_one: bool = False
+    rebuilt: bool = False
+
+
+class _Structure(pickle.Pickler):
+    """Writes all but tensors."""
+
+    def persistent_id(self, value: object) -> str | None:
+        return "tensor" if isinstance(value, Tensor) else None
+
+
+def pickles(network: nn.Module) -> bool:
+    """Whether pickle can write a network."""
+    try:
+        _Structure(io.BytesIO()).dump(network)
+    except Exception:  # layers say it by errors of many kinds
+        return False
+    return True
 
 
 def computed(value: object) -> bool:
@@ -209,7 +230,7 @@ def derivatives(
     gradients = gradient_map(model, weights, per_victim_weights=False, names=trainable(model), alone=alone)
     shown = images.clone().requires_grad_()
     try:
-        rows = torch.cat([value.flatten(1) for value in gradients(shown, targets).values()], dim=1)
+        rows = torch.cat([rows_of_each(value) for value in gradients(shown, targets).values()], dim=1)
         (further,) = torch.autograd.grad(rows.square().sum(), shown)
     except Exception as error:
         first = (str(error).splitlines() or [""])[0]

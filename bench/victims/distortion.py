@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
 from bench.api.defense import Defense, DefenseView, HookContext
-from bench.api.gradients import Gradients
+from bench.api.gradients import Gradients, rows_of_each
 
 Signal = tuple[float | None, ...]
 
@@ -105,4 +105,4 @@ def digits(value: float) -> float | None:
 
 def _flat(sent: Gradients) -> Tensor:
     """All that left, ``[N, D]``."""
-    return torch.cat([sent[name].detach().flatten(1) for name in sorted(sent)], dim=1).double()
+    return torch.cat([rows_of_each(sent[name].detach()) for name in sorted(sent)], dim=1).double()

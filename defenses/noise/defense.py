@@ -50,5 +50,6 @@ class Noise(Defense):
 
 def _sum_of(candidate: Gradients, observed: Gradients, penalty: Callable[[Tensor], Tensor]) -> Tensor:
     """Sum of a penalty of the errors over all entries of each victim, ``[N]``."""
-    parts = [penalty(candidate[name] - observed[name]).flatten(1).sum(1) for name in candidate]
+    errors = (penalty(candidate[name] - observed[name]) for name in candidate)
+    parts = [error.reshape(len(error), -1).sum(1) for error in errors]
     return torch.stack(parts).sum(0)

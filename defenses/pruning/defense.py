@@ -31,7 +31,7 @@ class Pruning(Defense):
         )
 
     def _largest(self, value: Tensor) -> Tensor:
-        rows = value.flatten(1)
+        rows = value.reshape(len(value), -1)  # a scalar weight has one entry
         kept = max(1, round((1 - self.ratio) * rows.shape[1]))
         plain = rows.device.type == "cpu" and rows.dtype in _EXACT and not rows.requires_grad
         sent = largest(rows, kept) if plain else None

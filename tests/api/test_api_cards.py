@@ -105,6 +105,11 @@ def test_a_file_that_is_no_toml_is_one_error_that_names_it(tmp_path: Path, conte
     assert str(error.value).startswith(f"{file}: ")
 
 
+def test_a_byte_order_mark_in_front_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_bytes(b"\xef\xbb\xbfname = 'marked'\n")
+    assert read_toml(tmp_path / "card.toml") == {"name": "marked"}
+
+
 def test_a_path_that_cannot_be_read_is_an_error_of_the_kind_asked_for(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.toml: "):
         read_toml(tmp_path / "gone.toml", UsageError)

@@ -134,6 +134,17 @@ class Derived(nn.BatchNorm2d):
         return super().forward(input).sigmoid()
 
 
+class Scaled(Net):
+    """A scalar weight, as of a learned temperature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, images: Tensor) -> Any:
+        return self.scale * super().forward(images)
+
+
 class Fourier(Net):
     """A buffer that is drawn at random."""
 
@@ -209,6 +220,7 @@ ACCEPTED: dict[str, tuple[Callable[[], nn.Module], BatchNorm]] = {
     "positions": (Positions, BatchNorm.NONE),
     "logarithms": (Logarithms, BatchNorm.NONE),
     "unused": (Unused, BatchNorm.NONE),
+    "scaled": (Scaled, BatchNorm.NONE),
     "fourier": (Fourier, BatchNorm.NONE),
     "weight norm": (
         lambda: weight_norm(nn.utils.parametrizations.weight_norm), BatchNorm.NONE,

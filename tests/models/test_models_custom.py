@@ -14,7 +14,9 @@ from torch.func import functional_call
 from bench.api import UsageError
 from bench.cells.transfer import from_bytes, to_bytes
 from bench.engine.gradients import gradient_map, one_hot
+from bench.engine.normalisation import threat_of
 from bench.models.build import build_model, schedule_of
+from bench.models.compare import compare_named
 from bench.models.names import MODELS
 from bench.models.spec import parse_model
 
@@ -76,6 +78,14 @@ class Item(nn.Module):
 
 def stateful(*, num_classes, image_shape):
     return Item(Net(num_classes, image_shape))
+
+def lazy(*, num_classes, image_shape):
+    return nn.Sequential(nn.Conv2d(image_shape[0], 4, 3, stride=4), nn.Flatten(), nn.LazyLinear(num_classes))
+
+def parametrized(*, num_classes, image_shape):
+    net = Net(num_classes, image_shape)
+    nn.utils.parametrizations.weight_norm(net.fc)
+    return net
 
 class Counting(Net):
     def __init__(self, num_classes, image_shape):
@@ -211,6 +221,47 @@ def test_a_trained_batchnorm_is_frozen_at_its_statistics(folder: Path) -> None:
     torch.save(source.state_dict(), "normed.pth")
     model, images = build("nets:normed[weights=normed.pth]"), torch.rand(2, *GREY)
     assert torch.equal(model(images), source.eval()(images))
+
+
+@pytest.mark.parametrize(("option", "mode"), [("", "train"), ("[batch_norm=eval]", "eval")])
+def test_batchnorm_without_statistics_goes_by_the_clients_own_batch(
+    folder: Path, option: str, mode: str
+) -> None:
+    assert threat_of(build(f"nets:normed{option}"), shared=False) == mode
+    assert parse_model(f"nets:normed{option}").name == f"nets:normed{option}"
+    assert compare_named(f"nets:normed{option}", num_classes=10, image_shape=GREY)
+
+
+def test_old_statistics_without_their_counter_count(folder: Path) -> None:
+    state = build("nets:normed[batch_norm=eval]").state_dict()
+    old = {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    old["network.body.1.running_mean"] += 0.5
+    torch.save(old, "old.pt")
+    assert threat_of(build("nets:normed[weights=old.pt]"), shared=False) == "eval"
+
+
+@pytest.mark.parametrize("function", ["lazy", "parametrized", "normed", "stateful"])
+def test_networks_of_all_kinds_are_as_their_authors_have_them(folder: Path, function: str) -> None:
+    assert compare_named(f"nets:{function}", num_classes=10, image_shape=GREY)
+    model = build(f"nets:{function}")
+    model.initialise(torch.Generator().manual_seed(0))
+    assert travelled(model)(torch.ones(2, *GREY)).equal(model(torch.ones(2, *GREY)))
+
+
+def test_a_home_directory_is_written_with_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    torch.save(build("nets:small").network.state_dict(), "w.pt")
+    assert parse_model("nets:small[weights=~/w.pt]").files() == [folder / "w.pt"]
+    assert build("nets:small[weights=~/w.pt]")
+    with pytest.raises(UsageError, match=r"no file .*gone\.pt"):
+        parse_model("nets:small[weights=~/gone.pt]")
+
+
+def test_a_package_needs_no_init(folder: Path) -> None:
+    (folder / "research").mkdir()
+    (folder / "research" / "vision.py").write_text(NETS)
+    assert parse_model("research.vision:small").sources() == [folder / "research" / "vision.py"]
+    assert compare_named("research.vision:small", num_classes=10, image_shape=GREY)
 
 
 def test_the_schedule_is_ours_with_the_users_changes(folder: Path) -> None:

@@ -15,9 +15,9 @@ from bench.api.threat import BatchNorm
 from bench.channels.gradients import CHANNEL
 from bench.channels.shared.contract import Attacker
 from bench.check.materials.material import few as first_of
-from bench.plugins import attack_card
+from bench.plugins import attack_card, build_attack, build_defense
 from bench.victims.owner import release_classifier, released_network, train_owner
-from bench.victims.releases import release_gradients
+from bench.victims.releases import release_gradients, signal
 from bench.victims.training import Victim, train_victim
 from tests.engine.observations import DIGITS, digits
 from tests.victims.small import digits_source, few, same
@@ -34,10 +34,12 @@ class Net(nn.Module):
         self.middle = middle
         self.fc = nn.Linear(256, 10)
         self.register_buffer("mixing", torch.randn(8, 8) / 3)
+        self.scale = nn.Parameter(torch.tensor(1.5))
         self.conv.requires_grad_(not frozen)
+        self.scale.requires_grad_(not frozen)
 
     def forward(self, images):
-        return self.fc(torch.tanh(self.middle(self.conv(images)) @ self.mixing).flatten(1))
+        return self.fc(self.scale * torch.tanh(self.middle(self.conv(images)) @ self.mixing).flatten(1))
 
 def plain(*, num_classes, image_shape):
     return Net(nn.Identity())
@@ -97,7 +99,7 @@ def test_a_release_is_the_gradient_of_the_very_network_that_was_trained() -> Non
     released = release_gradients(source)
     weights = {name.removeprefix("network."): value for name, value in victim.trained.items()}
     hidden = torch.conv2d(released.images[0], weights["conv.weight"], weights["conv.bias"], 4, 1)
-    features = torch.tanh(hidden @ weights["mixing"]).flatten(1)
+    features = 1.5 * torch.tanh(hidden @ weights["mixing"]).flatten(1)
     errors = (features @ weights["fc.weight"].T + weights["fc.bias"]).softmax(1)
     errors[0, released.labels[0, 0]] -= 1
     torch.testing.assert_close(released.sent["network.fc.bias"][0], errors[0], rtol=1e-4, atol=1e-6)
@@ -139,6 +141,21 @@ def test_an_owner_trains_in_training_mode_and_releases_in_evaluation_mode() -> N
     )
     assert not _alike(trained("own_nets:dropping", train_owner), trained("own_nets:plain", train_owner))
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("defense", ["noise", "pruning"])
+@pytest.mark.parametrize("attack", ["dlg", "inverting_gradients"])
+def test_attacks_and_defenses_take_a_scalar_weight(attack: str, defense: str) -> None:
+    hooks = build_defense(defense, {})
+    victim = trained("own_nets:plain")
+    source = digits_source("own_nets:plain", victim.trained, defense=hooks)
+    released = release_gradients(source)
+    assert released.sent["network.scale"].shape == (4,) and signal(released, source, release_gradients)
+    attacker = Attacker(
+        card=attack_card(attack), adversary=Adversary.ADAPTIVE, auxiliary=first_of(digits().auxiliary, 4)
+    )
+    seen = CHANNEL.observe(source, released, attacker)
+    assert build_attack(attack, {}).reconstruct(seen, budget=6, seed=0).images.isfinite().all()
 
 
 def test_dropout_is_off_in_clients() -> None:
