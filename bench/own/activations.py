@@ -103,7 +103,7 @@ def attack_activations(
         network = own_halves(client, server, shape, place)
         split = Split(
             network=network,
-            defense=choose_defense(defense, known=knows_defense),
+            defense=choose_defense(defense, Channel.SMASHED, known=knows_defense),
             batch_size=batch_size,
             seed=seed,
         )

@@ -75,23 +75,40 @@ class ChosenDefense:
         return f"{self.name}, {'known' if self.known else 'not known'} to attackers who can adapt to it"
 
 
-def choose_defense(given: str | Defense | None, *, known: bool) -> ChosenDefense:
+def choose_defense(given: str | Defense | None, channel: Channel, *, known: bool) -> ChosenDefense:
     """The defense that was named, or brought.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none of that name, or it does nothing to what leaves on the channel.
     """
     if given is None:
         return ChosenDefense(name="none", defense=Defense(), known=False)
     if isinstance(given, Defense):
-        return ChosenDefense(name=type(given).__name__, defense=given, known=known)
-    named = variant("defense", *parse_named("defense", given))
-    strength = "" if named.strength is None else f"={named.strength:g}"
-    return ChosenDefense(
-        name=f"{named.label}{strength}",
-        defense=build_defense(named.name, named.arguments()),
-        known=known and defense_card(named.name).adaptive_view,
-    )
+        chosen = ChosenDefense(name=type(given).__name__, defense=given, known=known)
+    else:
+        named = variant("defense", *parse_named("defense", given))
+        strength = "" if named.strength is None else f"={named.strength:g}"
+        chosen = ChosenDefense(
+            name=f"{named.label}{strength}",
+            defense=build_defense(named.name, named.arguments()),
+            known=known and defense_card(named.name).adaptive_view,
+        )
+    if why := _without_effect(chosen.defense, channel):
+        raise UsageError(f"defense {chosen.name} {why}")
+    return chosen
+
+
+def _without_effect(defense: Defense, channel: Channel) -> str:
+    """Why a call cannot apply a defense; empty if it can."""
+    changed = {hook for hook in vars(Defense) if getattr(type(defense), hook) is not getattr(Defense, hook)}
+    if "model" in changed:
+        return "changes the network: bench run and bench audit train one with it"
+    if not changed & {"inputs", "smashed" if channel == Channel.SMASHED else "gradients"}:
+        return (
+            f"does nothing to what leaves on {channel}: if it acts in the training, give the model that was "
+            "trained with it, and no defense"
+        )
+    return ""
 
 
 def choose_attacks(

@@ -160,7 +160,7 @@ def attack_model(
                 "knows": f"architecture and weights, {network.num_classes} classes, image shape",
                 "images of its own": f"{len(own):,}, without labels",
             },
-            defense=choose_defense(None, known=False),
+            defense=choose_defense(None, Channel.MODEL, known=False),
             observe=_observer(network, targets, prior, images_each),
             explained=None,
             truth=_evaluated(network, owned, targets, images_each, seed),

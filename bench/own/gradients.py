@@ -114,7 +114,7 @@ def attack_gradients(
             network=network,
             loss=None if isinstance(loss, str) else loss,
             local=_local(local_steps, learning_rate),
-            defense=choose_defense(defense, known=knows_defense),
+            defense=choose_defense(defense, Channel.GRADIENTS, known=knows_defense),
             batch_size=batch_size,
             seed=seed,
         )

@@ -84,6 +84,9 @@ def test_a_defense_of_the_client_is_applied() -> None:
         ({"activations": torch.zeros(3, 6, 6, 5), "image_shape": IMAGE}, ["('M', 6, 6, 6)"]),
         ({**GOOD, "activations": torch.zeros(3, 6, 6, 6)}, ["3 releases"]),
         ({**GOOD, "batch_size": 0}, ["1 or more"]),
+        ({**GOOD, "defense": "nopeek"}, ["trained with it"]),
+        ({**GOOD, "defense": "noise"}, ["smashed"]),
+        ({**GOOD, "defense": "pgsl"}, ["changes the network"]),
     ],
 )
 def test_what_does_not_fit_is_said_in_words(given: dict[str, Any], named: list[str]) -> None:

@@ -121,7 +121,7 @@ def test_one_image_without_others_is_never_called_found() -> None:
 
 
 def test_a_defense_is_applied_and_known_unless_the_call_says_no() -> None:
-    options: dict[str, Any] = {"images": SHOWN, "labels": LABELS, "defense": "noise[sigma=0.5]",
+    options: dict[str, Any] = {"images": SHOWN, "labels": LABELS, "defense": "noise = 0.5",
                                "attacks": ["dlg", "analytic"], "budget": 100}  # fmt: skip
     known = attack_gradients(sigmoid_cnn(), **options)
     unknown = attack_gradients(sigmoid_cnn(), knows_defense=False, **options)
@@ -208,6 +208,7 @@ GOOD: dict[str, Any] = {"images": SHOWN, "labels": LABELS}
         (linear(), {**GOOD, "attacks": ["inverting_gradient"]}, ["inverting_gradients"]),
         (linear(), {**GOOD, "attacks": []}, ["auto"]),
         (linear(), {**GOOD, "defense": "noisy"}, ["noise"]),
+        (linear(), {**GOOD, "defense": "activation_noise"}, ["gradients"]),
         (linear(), {"images": SHOWN}, ["labels are missing"]),
         (linear(), {}, ["gradients"]),
         (linear(), {"gradients": [torch.zeros(4, 144)], "image_shape": IMAGE}, ["1 tensors"]),
