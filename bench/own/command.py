@@ -13,6 +13,8 @@ from bench.matrix.expand import variant
 from bench.matrix.filters import parse_named
 from bench.metrics.pool import POOL
 from bench.models.build import build_model
+from bench.models.compare import compare_named
+from bench.models.spec import parse_model
 from bench.own.gradients import attack_gradients
 from bench.own.leak import Leak
 from bench.own.pace import Tell
@@ -69,7 +71,7 @@ def answer(asked: Asked, *, tell: Tell) -> Leak:
     """
     _check(asked)
     splits, shape, classes = _data(asked, tell)
-    network = _network(asked, shape, classes)
+    network = _network(asked, shape, classes, tell)
     images, labels, others = _private(asked, splits)
     return attack_gradients(
         network,
@@ -127,12 +129,14 @@ def _data(asked: Asked, tell: Tell) -> tuple[Splits | None, tuple[int, int, int]
     return splits, data.image_shape, data.num_classes
 
 
-def _network(asked: Asked, shape: tuple[int, int, int], classes: int) -> nn.Module:
+def _network(asked: Asked, shape: tuple[int, int, int], classes: int, tell: Tell) -> nn.Module:
     text = asked.model
     listed = asked.weights is not None and asked.weights.suffix == ".npz"
     if asked.weights is not None and not listed:
         head, bracket, rest = text.partition("[")
         text = f"{head}[weights={asked.weights}{',' + rest if bracket else ']'}"
+    if not parse_model(text).plain:
+        tell(compare_named(text, num_classes=classes, image_shape=shape))
     network = build_model(text, num_classes=classes, image_shape=shape)
     network.initialise(stream(asked.seed, "weights", torch.device("cpu")))
     if asked.weights is not None and listed:
