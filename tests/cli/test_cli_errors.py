@@ -169,7 +169,11 @@ def test_records_that_may_not_be_read_are_not_taken_for_none(
     records = tmp_path / "records"
     records.mkdir()
 
+    there = os.listdir
+
     def listed(path: Path) -> list[str]:
+        if Path(path) != records:  # the patch reaches every module
+            return there(path)
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr("bench.records.results.os.listdir", listed)

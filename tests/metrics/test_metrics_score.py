@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bench.metrics import PSNR_CAP, ImageScores, Lpips, mse, psnr, score_releases, ssim
+from bench.metrics.identity import MIN_POOL
 
 N, B, SIDE, CLASSES = 3, 4, 32, 5
 
@@ -143,7 +144,8 @@ def test_mistakes_are_named() -> None:
         _score(ORIGINALS[:, :2])
     with pytest.raises(ValueError, match="recovered_labels"):
         _score(ORIGINALS, LABELS[:1])
-    with pytest.raises(ValueError, match="100"):
-        score_releases(ORIGINALS, ORIGINALS, LABELS, None, pool=POOL[:99], lpips=None, evaluator=None)
+    with pytest.raises(ValueError, match=str(MIN_POOL)):
+        few = POOL[: MIN_POOL - 1]
+        score_releases(ORIGINALS, ORIGINALS, LABELS, None, pool=few, lpips=None, evaluator=None)
     with pytest.raises(ValueError, match="finite"):
         score_releases(ORIGINALS / 0, ORIGINALS, LABELS, None, pool=POOL, lpips=None, evaluator=None)

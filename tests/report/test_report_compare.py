@@ -106,8 +106,8 @@ def test_attacks_and_defenses_of_one_folder(folders: dict[str, pd.DataFrame]) ->
     assert {item.keys["defense"] for item in attacks.differences} == {"none", "noise"}
     defenses = compare_entries(Path("a"), "none", "noise=0.1")
     assert {item.keys["attack"] for item in defenses.differences} == {"one", "two"}
-    with pytest.raises(UsageError, match=r"'onne'.*'one'"):
-        compare_entries(Path("a"), "onne", "two")
+    with pytest.raises(UsageError, match=r"'oone'.*'one'"):
+        compare_entries(Path("a"), "oone", "two")
     for first, second in (("one", "none"), ("none", "noise=x"), ("one", "two/adaptive")):
         with pytest.raises(UsageError, match=f"{first} and {second}"):
             compare_entries(Path("a"), first, second)
