@@ -57,14 +57,20 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--learn", is_flag=True, help="Also attacks that learn from the data set's other images (minutes)."
 )
-@click.option("--batch-norm", type=click.Choice(["auto", "train", "eval"]), default="auto", show_default=True)
+@click.option(
+    "--batch-norm",
+    type=click.Choice(["train", "eval"]),
+    default="train",
+    show_default=True,
+    help="Of your network: by the client's own batch, as in training, or by public statistics.",
+)
 @click.option(
     "--budget",
     type=click.IntRange(min=1),
     metavar="N",
     default=1000,
     show_default=True,
-    help="Evaluations each.",
+    help="Evaluations of each attack.",
 )
 @click.option(
     "--minutes",

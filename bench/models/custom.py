@@ -64,6 +64,21 @@ def build_author(spec: ModelSpec, *, num_classes: int, image_shape: Shape) -> nn
     return network
 
 
+def as_written(spec: ModelSpec, *, num_classes: int, image_shape: Shape, seed: int) -> nn.Module:
+    """The network of a specification with all of its layers and buffers, in evaluation mode.
+
+    Its weights are those of the file that the specification names, or drawn by its constructor.
+
+    Raises:
+        UsageError: it cannot be built.
+    """
+    build = _Builder(spec, num_classes, image_shape)
+    network = seeded(build, seed).eval()
+    if spec.weights_file:
+        load_weights(network, spec.weights_file, where=build.where)
+    return network
+
+
 def _measured(layer: nn.modules.batchnorm._BatchNorm) -> bool:
     mean, variance = layer.running_mean, layer.running_var
     if mean is None or variance is None:

@@ -22,6 +22,7 @@ from bench.own.pace import Clock, Tell
 from bench.own.reading import (
     check_fits,
     check_given,
+    check_whole,
     chosen_device,
     computing_with,
     read_images,
@@ -94,8 +95,7 @@ def attack_activations(
     check_given(images, labels, activations, "activations")
     if access not in GIVES:
         raise UsageError(f"access={access!r}: write {', '.join(GIVES)}")
-    if min(batch_size, budget) < 1:
-        raise UsageError("batch_size and budget are 1 or more")
+    check_whole(batch_size=batch_size, budget=budget)
     place, tell = chosen_device(device), tell or say
     with computing_with(threads):
         shown = None if images is None else read_images(images).to(place)
@@ -141,6 +141,7 @@ def _released(split: Split, activations: Tensor | None, truth: Truth | None) -> 
         assert truth is not None  # one of the two is given
         return split.release(truth.images, truth.labels)
     wanted = split.query(torch.zeros(1, *split.network.image_shape, device=split.network.device)).shape[1:]
+    activations = torch.as_tensor(activations)
     if activations.shape[1:] != wanted or not len(activations) or len(activations) % split.batch_size:
         raise UsageError(
             f"activations are {tuple(activations.shape)}: the client's are {('M', *wanted)}, M a multiple of "

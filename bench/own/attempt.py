@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -63,7 +64,11 @@ def strongest(attempts: tuple[Attempt, ...]) -> Attempt | None:
 
 def _strength(item: Attempt) -> tuple[float, ...]:
     """Larger is stronger, whatever is known."""
-    if item.found is None and item.psnr != item.psnr:
-        return (item.explained,)
-    nearness = -item.lpips if item.lpips == item.lpips else item.psnr
-    return (item.found or 0, nearness)
+    if item.found is None and math.isnan(item.psnr):
+        return (_or_least(item.explained),)
+    nearness = item.psnr if math.isnan(item.lpips) else -item.lpips
+    return (item.found or 0, _or_least(nearness))
+
+
+def _or_least(value: float) -> float:
+    return -math.inf if math.isnan(value) else value

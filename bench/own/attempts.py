@@ -23,6 +23,7 @@ from bench.own.pace import Clock, Tell, alive
 from bench.own.scoring import Judge, Truth
 from bench.victims.generator import load_generator, train_generator
 
+BLIND = "blind guess"
 UNKNOWN = "the originals are not given: nobody can say here whether an image is a private one"
 
 
@@ -107,6 +108,7 @@ class Campaign:
         seed: of the attacks.
         tell: is told of every attack.
         clock: how long all of them may take.
+        warnings: what limits the answer whatever is found.
     """
 
     channel: Channel
@@ -121,13 +123,14 @@ class Campaign:
     seed: int
     tell: Tell
     clock: Clock
+    warnings: tuple[str, ...] = ()
 
     def run(self, chosen: Sequence[Chosen]) -> Leak:
         """Runs all of them."""
         import pandas as pd
 
         attempts, frames = list[Attempt](), list[pd.DataFrame]()
-        pictures = dict[str, tuple[Tensor, Tensor | None]]()
+        pictures, labels = dict[str, tuple[Tensor, Tensor | None]](), dict[str, Tensor | None]()
         # Bounds last: they try a whole list, whatever the budget.
         ordered = sorted(chosen, key=lambda item: item.bound)
         for number, item in enumerate(ordered, 1):
@@ -135,13 +138,15 @@ class Campaign:
             budget = self.clock.budget(self.budget, left) if item.attack and left else self.budget
             with alive(self.tell, item.name):
                 attempt, found = self._attempt(item, budget)
+            if found is not None:
+                labels[attempt.name] = found.labels
             if found is not None and self.truth is not None:
                 scored = self.truth.score(attempt, found)
                 attempt = scored.attempt
                 frames.append(scored.frame)
                 pictures[attempt.name] = scored.images, scored.originals
             elif found is not None:
-                pictures[attempt.name] = found.images.clamp(0, 1), None
+                pictures[attempt.name] = found.images, None
             attempts.append(attempt)
             self.tell(f"[{number}/{len(chosen)}] {_line(attempt)}")
         best = strongest(tuple(attempts))
@@ -151,13 +156,13 @@ class Campaign:
             channel=str(self.channel),
             threat=self.threat,
             attempts=tuple(attempts),
-            floor=truth.blind(self.auxiliary) if truth else None,
-            chance=1 / truth.listed if truth and truth.listed else None,
+            floor=self._floor(labels.get(best.name) if best else None, images),
+            chance=truth.chance if truth else None,
             listed=truth.listed if truth else 0,
             images=None if images is None else images.cpu(),
             originals=None if originals is None else originals.cpu(),
             frame=pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
-            warnings=(*_cut(attempts), *(truth.limits if truth else [UNKNOWN])),
+            warnings=(*self.warnings, *_cut(attempts), *(truth.limits if truth else [UNKNOWN])),
         )
 
     def _attempt(self, item: Chosen, budget: int) -> tuple[Attempt, Reconstruction | None]:
@@ -168,9 +173,9 @@ class Campaign:
             reason = self.clock.too_long(self.truth.listed / self.releases)
         if item.attack is None or reason:
             return replace(attempt, outcome=Outcome.NOT_APPLICABLE, reason=reason), None
-        start = time.perf_counter()
         try:
             seen = self.observe(item, adversary)
+            start = time.perf_counter()  # what was learned for several attacks is not this one's time
             found = item.attack.reconstruct(seen, budget=budget, seed=self.seed)
         except IncompatibleError as error:
             return replace(attempt, outcome=Outcome.NOT_APPLICABLE, reason=str(error)), None
@@ -179,12 +184,32 @@ class Campaign:
             return replace(attempt, outcome=Outcome.FAILED, reason=reason), None
         seconds = time.perf_counter() - start
         self.clock.spent(int(found.evaluations.max()), seconds)
-        found = replace(found, images=found.images.detach().float())
+        found = replace(found, images=found.images.detach().float().clamp(0, 1))
         share = self.explained(found) if self.explained and not attempt.bound else float("nan")
         spent = found.evaluations.double().mean().item()
         cut = f"only {budget} of {self.budget} evaluations fit in the time" if budget < self.budget else ""
         done = replace(attempt, reason=cut, explained=share, evaluations=spent, seconds=seconds)
         return done, found
+
+    def _floor(self, labels: Tensor | None, images: Tensor | None) -> Attempt | None:
+        """The strongest guess that sees no release; how much it explains is asked with the labels found."""
+        if images is None:
+            return None
+        truth, blank = self.truth, Attempt(attack=BLIND, adversary="")
+        guesses = truth.guesses(self.auxiliary) if truth else [self._constant(images)]
+        nothing = torch.zeros(len(images), dtype=torch.int64)
+        found = []
+        for guess in guesses:
+            made = Reconstruction(images=guess, cost=nothing.double(), evaluations=nothing, labels=labels)
+            share = self.explained(made) if self.explained else float("nan")
+            scored = truth.score(blank, replace(made, labels=None)).attempt if truth else blank
+            found.append(replace(scored, explained=share))
+        return strongest(tuple(found))
+
+    def _constant(self, images: Tensor) -> Tensor:
+        if self.auxiliary is None:
+            return torch.full_like(images, 0.5)
+        return self.auxiliary.mean(0).expand_as(images).clone()
 
 
 def _cut(attempts: Sequence[Attempt]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,10 @@ def choose_defense(given: str | Defense | None, channel: Channel, *, known: bool
     """
     if given is None:
         return ChosenDefense(name="none", defense=Defense(), known=False)
+    if not isinstance(given, str | Defense):
+        raise UsageError(
+            f"defense={given!r}: give a name such as 'noise[sigma=0.01]', or a bench.api.Defense"
+        )
     if isinstance(given, Defense):
         chosen = ChosenDefense(name=type(given).__name__, defense=given, known=known)
     else:
@@ -129,7 +133,10 @@ def choose_attacks(
         given = [
             name for name, card in sorted(cards.items()) if channel in card.channels and card.observes_release
         ]
-    items = [given] if isinstance(given, str | BaseAttack) else list(given)
+    alone = isinstance(given, str | BaseAttack) or not isinstance(given, Iterable)
+    items: list[Any] = [given] if alone else list(given)
+    if wrong := [item for item in items if not isinstance(item, str | BaseAttack)]:
+        raise UsageError(f"attacks: {wrong[0]!r} is neither a name nor a bench.api attack")
     if not items:
         raise UsageError(
             "attacks: there is none; leave it at 'auto', or name one, such as 'inverting_gradients'"

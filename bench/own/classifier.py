@@ -20,9 +20,17 @@ from bench.own.attempt import Attempt
 from bench.own.attempts import Campaign, Prior
 from bench.own.choose import Chosen, choose_attacks, choose_defense
 from bench.own.leak import Leak
-from bench.own.network import OwnNetwork, own_network
+from bench.own.network import OwnNetwork, learning, own_network
 from bench.own.pace import Clock, Tell
-from bench.own.reading import chosen_device, computing_with, read_images, read_labels, say, shape_of
+from bench.own.reading import (
+    check_whole,
+    chosen_device,
+    computing_with,
+    read_images,
+    read_labels,
+    say,
+    shape_of,
+)
 from bench.own.scoring import Scored, lpips_of
 from bench.victims.evaluator import Scores, load_evaluator, load_features, train_evaluator
 from bench.victims.training import stream
@@ -51,6 +59,7 @@ class Evaluated:
     seed: int
 
     listed: int = 0
+    chance: float | None = None
 
     @property
     def limits(self) -> list[str]:
@@ -78,14 +87,12 @@ class Evaluated:
         )
         return Scored(scored, self._frame(scored, scores), images, self.private.images[scores.nearest])
 
-    def blind(self, known: Tensor | None) -> Attempt:
+    def guesses(self, known: Tensor | None) -> list[Tensor]:
         """Images of the attacker, drawn for each class without a look at the model."""
         assert known is not None  # an attacker on a classifier always has some
         shape = (len(self.targets), self.images_each)
         rows = torch.randint(len(known), shape, generator=stream(self.seed, "blind", torch.device("cpu")))
-        nothing = torch.zeros(len(self.targets), dtype=torch.int64)
-        drawn = Reconstruction(images=known[rows], cost=nothing.double(), evaluations=nothing)
-        return self.score(Attempt(attack="images drawn blindly", adversary=""), drawn).attempt
+        return [known[rows.to(known.device)]]
 
     def _frame(self, attempt: Attempt, scores: ClassScores) -> Any:
         import pandas as pd
@@ -142,12 +149,13 @@ def attack_model(
     Raises:
         UsageError: something that was given does not fit, with what helps.
     """
-    if min(images_each, budget) < 1:
-        raise UsageError("images_each and budget are 1 or more")
+    check_whole(images_each=images_each, budget=budget)
     place, tell = chosen_device(device), tell or say
     with computing_with(threads):
         shown = read_images(images).to(place)
-        network = own_network(model, image_shape=shape_of(shown, None), batch_norm="eval", device=place)
+        network = own_network(
+            learning(model), image_shape=shape_of(shown, None), batch_norm="eval", device=place
+        )
         owned = ImageSet(shown, read_labels(labels, len(shown), network.num_classes).to(place))
         own = network.labelled(read_images(auxiliary, "auxiliary"))
         targets = _targets(classes, owned, network)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from bench.api.errors import UsageError
+from bench.engine.normalisation import batch_norms
 from bench.matrix.expand import variant
 from bench.matrix.filters import parse_named
 from bench.metrics.pool import POOL
+from bench.models.adopted import adopt
+from bench.models.base import VictimModel
 from bench.models.build import build_model
-from bench.models.compare import compare_named
+from bench.models.compare import compare
+from bench.models.custom import as_written
 from bench.models.spec import parse_model
+from bench.models.states import load_weights
 from bench.own.gradients import attack_gradients
 from bench.own.leak import Leak
 from bench.own.pace import Tell
 from bench.own.recorded import (
-    Arrays,
-    difference,
     load_listed,
     of_weights,
     read_arrays,
@@ -55,7 +59,7 @@ class Asked:
     ignore_defense: bool
     attacks: tuple[str, ...]
     learn: bool
-    batch_norm: Literal["auto", "train", "eval"]
+    batch_norm: Literal["train", "eval"]
     budget: int
     minutes: float
     seed: int
@@ -87,7 +91,6 @@ def answer(asked: Asked, *, tell: Tell) -> Leak:
         attacks=asked.attacks or "auto",
         local_steps=asked.local_steps,
         learning_rate=asked.learning_rate,
-        batch_norm=asked.batch_norm,
         budget=asked.budget,
         minutes=asked.minutes,
         seed=asked.seed,
@@ -130,18 +133,30 @@ def _data(asked: Asked, tell: Tell) -> tuple[Splits | None, tuple[int, int, int]
 
 
 def _network(asked: Asked, shape: tuple[int, int, int], classes: int, tell: Tell) -> nn.Module:
-    text = asked.model
-    listed = asked.weights is not None and asked.weights.suffix == ".npz"
-    if asked.weights is not None and not listed:
-        head, bracket, rest = text.partition("[")
-        text = f"{head}[weights={asked.weights}{',' + rest if bracket else ']'}"
-    if not parse_model(text).plain:
-        tell(compare_named(text, num_classes=classes, image_shape=shape))
-    network = build_model(text, num_classes=classes, image_shape=shape)
-    network.initialise(stream(asked.seed, "weights", torch.device("cpu")))
-    if asked.weights is not None and listed:
-        load_listed(network, read_arrays(asked.weights), str(asked.weights))
+    """The network with the weights that the server sent, its layers in the modes of a client."""
+    spec = parse_model(asked.model)
+    if spec.plain:
+        network: nn.Module = build_model(asked.model, num_classes=classes, image_shape=shape)
+    else:
+        network = as_written(spec, num_classes=classes, image_shape=shape, seed=asked.seed)
+    if isinstance(network, VictimModel) and not spec.weights_file:
+        network.initialise(stream(asked.seed, "weights", torch.device("cpu")))
+    if asked.weights is not None:
+        _load(network, asked.weights, "--weights")
+    if isinstance(network, VictimModel):
+        return network
+    for layer in batch_norms(network).values():
+        layer.train(asked.batch_norm == "train")
+    mine = adopt(network, image_shape=shape, num_classes=classes, name=f"model {asked.model!r}")
+    tell(compare(mine, network, num_classes=classes, image_shape=shape, name=f"model {asked.model!r}"))
     return network
+
+
+def _load(network: nn.Module, path: Path, where: str) -> None:
+    if path.suffix == ".npz":
+        load_listed(network, read_arrays(path), f"{where} {path}")
+    else:
+        load_weights(network, path, where=where)
 
 
 def _private(asked: Asked, splits: Splits | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -155,22 +170,24 @@ def _private(asked: Asked, splits: Splits | None) -> tuple[Tensor | None, Tensor
     wanted = -(-asked.images // asked.batch_size) * asked.batch_size
     if wanted > len(known):
         raise UsageError(f"--images {wanted}: the data set's private split has {len(known)}")
-    return known.images[:wanted], known.labels[:wanted], known.images[wanted:POOL]
+    others = known.images[wanted : wanted + POOL]
+    return known.images[:wanted], known.labels[:wanted], others if len(others) else None
 
 
-def _update(asked: Asked, network: nn.Module) -> Any:
+def _update(asked: Asked, network: nn.Module) -> dict[str, Tensor] | list[Tensor] | None:
     """What was recorded, by the network's names or in its order; None for what is to be computed."""
-    where, found = asked.update or asked.after, None
-    if asked.update is not None:
-        found = read_arrays(asked.update)
-    elif asked.after is not None and asked.weights is not None:
-        found = _changed(asked.weights, asked.after)
-    if found is None or where is None:
-        return None
     trained = [name for name, value in network.named_parameters() if value.requires_grad]
+    before = dict(network.named_parameters())
+    if asked.after is not None:
+        returned = copy.deepcopy(network)
+        _load(returned, asked.after, "--after")
+        after = dict(returned.named_parameters())
+        return {name: before[name].detach() - after[name].detach() for name in trained}
+    if asked.update is None:
+        return None
     state = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
-    return of_weights(found, state, trained, str(where))
-
-
-def _changed(before: Path, after: Path) -> Arrays:
-    return difference(read_arrays(before), read_arrays(after))
+    found = of_weights(read_arrays(asked.update), state, trained, str(asked.update))
+    named = found if isinstance(found, dict) else dict(zip(trained, found, strict=True))
+    if all(before[name].shape == value.shape and before[name].equal(value) for name, value in named.items()):
+        raise UsageError(f"--update {asked.update}: these are the weights themselves; give them as --after")
+    return named

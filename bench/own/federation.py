@@ -15,9 +15,10 @@ from bench.api.gradients import BatchLoss, Gradients
 from bench.api.threat import BatchNorm, LocalTraining
 from bench.engine.gradients import GradientMap, gradient_map, one_hot
 from bench.engine.normalisation import evaluating, own_statistics, running_statistics, threat_of
+from bench.engine.transforms.local import MOST_STEPS
 from bench.own.attempts import explained_share
 from bench.own.choose import ChosenDefense
-from bench.own.network import OwnNetwork
+from bench.own.network import OwnNetwork, gives_probabilities
 from bench.victims.training import soft_cross_entropy, stream
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -48,6 +49,22 @@ class Federation:
     def batch_norm(self) -> BatchNorm:
         """What the network normalises by."""
         return threat_of(self.network.model, shared=False)
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What makes its attackers weaker than they could be, or its numbers odd."""
+        limits = []
+        if self.local is not None and self.local.steps(self.batch_size) > MOST_STEPS:
+            limits.append(
+                f"attackers simulate up to {MOST_STEPS} local steps; more, as here, are taken for one "
+                "gradient, so that less is found than could be"
+            )
+        if self.loss is None and gives_probabilities(self.network):
+            limits.append(
+                "the model returns probabilities, of which the cross-entropy takes a softmax again: return "
+                "the scores before it, or give the loss that clients use"
+            )
+        return tuple(limits)
 
     @property
     def statistics(self) -> dict[str, Tensor] | None:

@@ -24,6 +24,7 @@ from bench.own.pace import Clock, Tell
 from bench.own.reading import (
     check_fits,
     check_given,
+    check_whole,
     chosen_device,
     computing_with,
     read_gradients,
@@ -101,8 +102,7 @@ def attack_gradients(
         UsageError: something that was given does not fit, with what helps.
     """
     check_given(images, labels, gradients, "gradients")
-    if min(batch_size, budget, local_steps) < 1:
-        raise UsageError("batch_size, budget and local_steps are 1 or more")
+    check_whole(batch_size=batch_size, budget=budget, local_steps=local_steps)
     if isinstance(loss, str) and loss != "cross_entropy":
         raise UsageError(f"loss={loss!r}: write 'cross_entropy', or give a function of scores and targets")
     place, tell = chosen_device(device), tell or say
@@ -140,6 +140,7 @@ def attack_gradients(
             seed=seed,
             tell=tell,
             clock=Clock(minutes, federation.evaluation(releases)),
+            warnings=federation.limits,
         )
         reasons = prior.given_up(truth)
         reasons["needs_labels"] = "it needs the labels, and the protocol gives them to nobody"

@@ -14,12 +14,12 @@ from bench.api.defense import HookContext
 from bench.api.errors import IncompatibleError, NetworkError
 from bench.engine.normalisation import batch_norms
 from bench.engine.transforms.transmission import ACTIVATIONS
-from bench.models.adopted import check_dropout, unwrapped
+from bench.models.adopted import adopt, check_dropout, copied, unwrapped
 from bench.models.base import Shape
 from bench.models.split import ClientHalf, SplitModel
 from bench.own.attempts import explained_share
 from bench.own.choose import ChosenDefense
-from bench.own.network import OwnNetwork, own_network
+from bench.own.network import OwnNetwork, number_of_classes, own_network
 from bench.victims.training import stream
 
 
@@ -133,4 +133,6 @@ def own_halves(client: nn.Module, server: nn.Module, shape: Shape, device: torch
             raise NetworkError(
                 f"{name} is BatchNorm in training mode, where images of a batch mix: call .eval() on both"
             )
+    whole = copied(halves, "the network").requires_grad_(True)
+    adopt(whole, image_shape=shape, num_classes=number_of_classes(whole, shape), name="the network")
     return own_network(halves, image_shape=shape, batch_norm="auto", device=device)

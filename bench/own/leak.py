@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment
 
+from bench.api.errors import UsageError
 from bench.channels import terms
 from bench.own.attempt import Attempt, Outcome, strongest
 from bench.plugins import defense_card, discover
@@ -35,7 +36,7 @@ class Leak:
         threat: what the attacker knows, in words, by subject.
         attempts: every attack, also those that do not apply.
         floor: what a blind guess reaches that never sees the release; None where no original is known.
-        chance: probability that a blind guess from the list is the right image; None where none is known.
+        chance: at most so probable is it that a blind guess counts as found; None where no list is known.
         listed: images in the list of which a reconstruction must be nearest to its original.
         images: ``[N, B, C, H, W]``, what the strongest attack rebuilt, in the originals' order; None if no
             attack applied.
@@ -76,9 +77,10 @@ class Leak:
         if best.found is None and self.originals is not None:
             return f"{best.name} comes to {best.psnr:.1f} dB of the one image ({guess})."
         if best.found is None:
+            blind = f" (a blind guess {self.floor.explained:.1%})" if self.floor else ""
             return (
                 f"The originals are not known here; {best.name} explains {best.explained:.1%} of what was "
-                "released: look at its images."
+                f"released{blind}: look at its images."
             )
         count = self.images.shape[0] * self.images.shape[1]
         names = ", ".join(item.name for item in tried if not item.bound)
@@ -112,7 +114,10 @@ class Leak:
             UsageError: the file cannot be written.
         """
         place = Path(path).expanduser()
-        write_atomic(place, _render(self, "leak.html.j2").encode())
+        try:
+            write_atomic(place, _render(self, "leak.html.j2").encode())
+        except OSError as error:
+            raise UsageError(f"{place} cannot be written ({error.strerror}): name another file") from None
         return place
 
 

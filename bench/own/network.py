@@ -98,6 +98,17 @@ def _names(network: VictimModel) -> dict[str, str]:
     return {name: name for name, _ in network.named_parameters()}
 
 
+def learning(model: nn.Module) -> nn.Module:
+    """A copy all of whose weights are trained: on the channel ``model`` it matters to nobody which ones were.
+
+    Raises:
+        NetworkError: it cannot be copied.
+    """
+    if not isinstance(model, nn.Module):
+        raise NetworkError(f"the model is a {type(model).__name__}, not a torch.nn.Module")
+    return copied(unwrapped(model), "the model").eval().requires_grad_(True)
+
+
 def number_of_classes(model: nn.Module, image_shape: Shape) -> int:
     """K, from the scores of two images.
 
@@ -124,4 +135,20 @@ def number_of_classes(model: nn.Module, image_shape: Shape) -> int:
     if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != len(images):
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise NetworkError(f"the model returns {shape} for {len(images)} images: expected scores [B, K]")
+    if scores.shape[1] < 2:
+        raise NetworkError(
+            "the model has one score, over which a softmax is always one: return two, such as "
+            "torch.cat([torch.zeros_like(score), score], 1), whose softmax is the sigmoid"
+        )
     return int(scores.shape[1])
+
+
+def gives_probabilities(network: OwnNetwork) -> bool:
+    """Whether the scores of some images are probabilities, of which a second softmax would be taken."""
+    chance = torch.Generator().manual_seed(0)
+    images = torch.rand(4, *network.image_shape, generator=chance).to(network.device)
+    with torch.no_grad():
+        scores = network.model(images)
+    return bool((scores >= 0).all()) and torch.allclose(
+        scores.sum(1), torch.ones_like(scores[:, 0]), atol=1e-4
+    )

@@ -86,7 +86,10 @@ def read_labels(labels: Tensor | Sequence[int], images: int, num_classes: int) -
     Raises:
         UsageError: another number than there are images, or no class of the model.
     """
-    found = torch.as_tensor(labels)
+    try:
+        found = torch.as_tensor(labels)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"labels cannot be read ({error}): give a whole number for each image") from None
     if found.is_floating_point() or tuple(found.shape) != (images,):
         raise UsageError(
             f"labels are {found.dtype} {tuple(found.shape)}: give a whole number for each of {images} images"
@@ -128,17 +131,47 @@ def read_gradients(
                 "its parameters with requires_grad, in their order, or a mapping of names"
             )
         named = dict(zip(shapes, given, strict=True))
-    alone = all(tuple(named[name].shape) == shape for name, shape in shapes.items())
-    result = {}
+    values = {name: _tensor(named[name], name) for name in shapes}
+    alone = all(tuple(values[name].shape) == shape for name, shape in shapes.items())
+    result = {name: value.unsqueeze(0) if alone else value for name, value in values.items()}
+    releases = len(next(iter(result.values())))
     for name, shape in shapes.items():
-        value = named[name].detach().float()
-        result[name] = value.unsqueeze(0) if alone else value
-        if tuple(result[name].shape[1:]) != shape or len(result[name]) != len(next(iter(result.values()))):
+        if tuple(result[name].shape[1:]) != shape or len(result[name]) != releases:
             raise UsageError(
-                f"gradients: {name} has shape {tuple(named[name].shape)}, the parameter's is {shape}: give "
+                f"gradients: {name} has shape {tuple(values[name].shape)}, the parameter's is {shape}: give "
                 "this shape, or N of them, stacked, for N releases"
             )
+    if not any(bool(value.any()) for value in result.values()):
+        raise UsageError("gradients are zero in all entries: nothing was released")
     return result
+
+
+def _tensor(value: object, name: str) -> Tensor:
+    """Float32, from a tensor or an array.
+
+    Raises:
+        UsageError: it is neither, or not finite.
+    """
+    if value is None:
+        raise UsageError(f"gradients: that of {name} is None: give zeros where a weight is not used")
+    try:
+        found = torch.as_tensor(value).detach().float()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"gradients: {name} is no tensor ({error})") from None
+    if not bool(found.isfinite().all()):
+        raise UsageError(f"gradients: {name} is not finite: a release of this kind holds nothing to search")
+    return found
+
+
+def check_whole(**numbers: object) -> None:
+    """Refuses arguments that are no whole numbers of one or more.
+
+    Raises:
+        UsageError: naming the argument.
+    """
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UsageError(f"{name}={value!r}: give a whole number, 1 or more")
 
 
 def check_given(images: object, labels: object, recorded: object, what: str) -> None:

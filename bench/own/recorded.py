@@ -58,34 +58,6 @@ def _read(path: Path) -> Mapping[str, Tensor] | Sequence[Tensor]:
     return found
 
 
-def difference(before: Arrays, after: Arrays) -> Arrays:
-    """What a client has changed: the weights before less those after, of floating point alone.
-
-    Raises:
-        UsageError: the files hold other tensors.
-    """
-    if isinstance(before, dict) and isinstance(after, dict):
-        if missing := sorted(before.keys() ^ after.keys()):
-            raise UsageError(f"--weights and --after: {missing[0]} is in one of the two alone")
-        return {name: _minus(name, value, after[name]) for name, value in before.items() if _counts(value)}
-    if isinstance(before, dict) or isinstance(after, dict) or len(before) != len(after):
-        raise UsageError("--weights and --after: save both in the same way, of the same network")
-    pairs = zip(before, after, strict=True)
-    return [_minus(str(number), a, b) for number, (a, b) in enumerate(pairs) if _counts(a)]
-
-
-def _counts(value: Tensor) -> bool:
-    return value.is_floating_point()
-
-
-def _minus(name: str, before: Tensor, after: Tensor) -> Tensor:
-    if before.shape != after.shape:
-        raise UsageError(
-            f"--weights and --after: {name} is {tuple(before.shape)} before, {tuple(after.shape)} after"
-        )
-    return before.float() - after.float()
-
-
 def of_weights(arrays: Arrays, state: Mapping[str, Tensor], trained: Sequence[str], where: str) -> Arrays:
     """The tensors of an update that belong to the weights that are trained.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEW = 100
-"""Images in the list below which finding the right one says little."""
+"""Images in the list, for each image of a batch, below which finding the right one says little."""
 
 
 def lpips_of(images: Tensor) -> tuple[Lpips | None, str]:
@@ -67,8 +67,12 @@ class Judge(Protocol):
     def score(self, attempt: Attempt, found: Reconstruction) -> Scored:
         """Measures one."""
 
-    def blind(self, known: Tensor | None) -> Attempt:
-        """What a guess reaches that sees no release, from images ``[A, C, H, W]`` that the attacker has."""
+    @property
+    def chance(self) -> float | None:
+        """At most so probable is it that a blind guess counts as found; None without a list."""
+
+    def guesses(self, known: Tensor | None) -> list[Tensor]:
+        """What can be guessed ``[N, B, C, H, W]`` without a release, of images that the attacker has."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ class Truth:
             self.labels,
             found.labels,
             pool=self.distractors,
+            pool_emb=self._embedded,
             lpips=self.lpips[0],
             evaluator=None,
             min_pool=0,
@@ -148,7 +153,15 @@ class Truth:
             lpips=scores.lpips.nanmedian().item(),
             labels=scores.label_correct.nanmean().item(),
         )
-        return Scored(scored, _frame(scored, scores), found.images.gather(1, rows), self.images)
+        frame = _frame(scored, scores)
+        if sure is None:
+            frame["found"] = None
+        return Scored(scored, frame, found.images.gather(1, rows), self.images)
+
+    @property
+    def chance(self) -> float | None:
+        """One in as many images as the list has, for each of the B tries that a batch has."""
+        return min(1.0, self.images.shape[1] / self.listed)
 
     @property
     def limits(self) -> list[str]:
@@ -156,20 +169,30 @@ class Truth:
         limits = [self.lpips[1]] if self.lpips[1] else []
         if self.listed == 1:
             limits.append("one image and no others: whether it is found takes distractors=")
-        elif self.listed <= FEW:
+        elif self.listed <= FEW * (batch := self.images.shape[1]):
             limits.append(
-                f"the list has {self.listed} images, of which a guess is right by chance once in "
-                f"{self.listed}: give {FEW} or more distractors="
+                f"the list has {self.listed} images: a blind guess counts as found in up to "
+                f"{self.chance:.0%} of cases; give {FEW * batch} or more distractors="
             )
         return limits
 
-    def blind(self, known: Tensor | None) -> Attempt:
-        """What a guess reaches that sees no release: the mean of images that the attacker has, or grey."""
-        guess = self.images.new_full(self.images.shape[2:], 0.5) if known is None else known.mean(0)
-        shown = guess.expand_as(self.images).clone()
-        nothing = torch.zeros(len(shown), dtype=torch.int64)
-        guessed = Reconstruction(images=shown, cost=nothing.double(), evaluations=nothing)
-        return self.score(Attempt(attack="blind guess", adversary=""), guessed).attempt
+    def guesses(self, known: Tensor | None) -> list[Tensor]:
+        """Images ``[N, B, C, H, W]`` of guesses that see no release.
+
+        Of images that the attacker has the mean, and as many drawn ones; without any, black, grey and white.
+        """
+        shape = self.images.shape
+        if known is None:
+            return [torch.full_like(self.images, value) for value in (0.0, 0.5, 1.0)]
+        chance = torch.Generator().manual_seed(0)
+        rows = torch.randint(len(known), (shape[0], shape[1]), generator=chance)
+        return [known.mean(0).expand_as(self.images).clone(), known[rows.to(known.device)]]
+
+    @cached_property
+    def _embedded(self) -> Tensor | None:
+        """The distractors as the metric sees them, once for all attempts."""
+        lpips = self.lpips[0]
+        return None if lpips is None or not len(self.distractors) else lpips.embed(self.distractors)
 
 
 def _frame(attempt: Attempt, scores: ImageScores) -> pd.DataFrame:

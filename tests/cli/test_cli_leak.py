@@ -16,6 +16,10 @@ from tests.world import bench
 NETS = """
 from torch import nn
 
+def normed(*, num_classes, image_shape):
+    before = nn.Conv2d(1, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten()
+    return nn.Sequential(*before, nn.Linear(144, num_classes))
+
 def small(*, num_classes, image_shape):
     channels, height, width = image_shape
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, num_classes))
@@ -48,6 +52,7 @@ def client(network: nn.Module, *, steps: int, rate: float) -> tuple[nn.Module, t
     return trained, image, label
 
 
+SHAPED = ["--shape", f"1x{SIDE}x{SIDE}", "--classes"]
 RECORDED = ["leak", "-m", "leak_nets:small", "--shape", f"1x{SIDE}x{SIDE}", "--classes", str(CLASSES)]
 
 
@@ -77,6 +82,40 @@ def test_the_weights_before_and_after_a_round_give_the_image(nets: nn.Module, li
     assert float(result.stdout.split()[3]) > 40
 
 
+@pytest.mark.parametrize("form", ["npz", "listed.npz", "pt", "checkpoint.pt"])
+def test_a_round_of_a_network_with_batch_norm_is_read_in_the_mode_of_a_training_client(
+    nets: nn.Module, form: str
+) -> None:
+    torch.manual_seed(2)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, CLASSES)
+    )
+    network(torch.rand(16, 1, SIDE, SIDE))  # it has measured statistics, which a training client ignores
+    images, labels = torch.rand(2, 1, SIDE, SIDE), torch.tensor([0, 2])
+    trained = copy.deepcopy(network)
+    step = torch.autograd.grad(cross_entropy(trained(images), labels), list(trained.parameters()))
+    with torch.no_grad():
+        for value, change in zip(trained.parameters(), step, strict=True):
+            value -= 0.1 * change
+    for name, state in (("before", network.state_dict()), ("after", trained.state_dict())):
+        arrays = {key: value.numpy() for key, value in state.items()}
+        if form == "npz":
+            np.savez(f"{name}.{form}", **arrays)
+        elif form == "listed.npz":
+            np.savez(f"{name}.{form}", *arrays.values())
+        else:
+            torch.save(state if form == "pt" else {"epoch": 1, "state_dict": state}, f"{name}.{form}")
+    np.savez("o.npz", images=images.numpy(), labels=labels.numpy())
+    asked = ["leak", "-m", "leak_nets:normed", "--shape", f"1x{SIDE}x{SIDE}", "--classes", str(CLASSES)]
+    asked += ["--weights", f"before.{form}", "--after", f"after.{form}", "--learning-rate", "0.1", "-B", "2"]
+    result = bench(*asked, "--originals", "o.npz", "-a", "inverting_gradients", "--budget", "5")
+    assert result.exit_code == 0, result.output
+    page = Path("leak.html").read_text()
+    assert "<dt>BatchNorm</dt><dd>train</dd>" in page
+    frozen = bench(*asked, "--batch-norm", "eval", "-a", "inverting_gradients", "--budget", "5")
+    assert frozen.exit_code == 0 and "<dd>eval</dd>" in Path("leak.html").read_text()
+
+
 def test_images_of_a_data_set_are_attacked_among_the_others(nets: nn.Module) -> None:
     result = bench("leak", "-m", "leak_nets:small", "-D", "mnist5k", "--images", "3", "-a", "analytic")
     assert result.exit_code == 0, result.output
@@ -100,6 +139,7 @@ def test_images_of_a_data_set_are_attacked_among_the_others(nets: nn.Module) -> 
         (["--shape", "1x12x12", "--classes", "3", "--update", "w.pt", "--learn"], ["--learn"]),
         (["-D", "mnist5k", "--images", "100000"], ["100000"]),
         (["-D", "nowhere"], ["nowhere"]),
+        ([*SHAPED, "3", "--update", "w.pt", "--weights", "w.pt"], ["weights themselves"]),
         (["--shape", "1x12x12", "--classes", "4", "--update", "w.pt"], ["1.weight"]),
         (["--shape", "1x12x12", "--classes", "3", "--update", "w.pt", "--weights", "x.py"], ["x.py"]),
     ],

@@ -65,6 +65,19 @@ def test_what_the_attacker_has_decides_which_attacks_run(access: Any) -> None:
     assert not any(item.outcome is Outcome.FAILED for item in leak.attempts), leak.attempts
 
 
+class _Noise(nn.Module):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Another answer at every call."""
+        return values + torch.randn_like(values)
+
+
+@pytest.mark.parametrize("odd", [_Noise(), nn.BatchNorm2d(6), nn.Dropout(0.5)])
+def test_answers_that_depend_on_more_than_the_image_are_refused(odd: nn.Module) -> None:
+    client, server = halves()
+    with pytest.raises(UsageError):
+        attack_activations(nn.Sequential(client, odd), server, **GOOD, attacks=["rmle"])
+
+
 def test_a_defense_of_the_client_is_applied() -> None:
     plain = attack_activations(*halves(), **GOOD, distractors=OTHERS, attacks=["rmle"])
     noisy = attack_activations(

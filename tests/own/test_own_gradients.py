@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import bench
+from bench.api.attack import BaseAttack, Reconstruction
 from bench.api.errors import UsageError
 from bench.own.attempt import Outcome
 from bench.own.gradients import attack_gradients
+from bench.plugins import build_attack
 
 from .nets import IMAGE, blobs, linear, normalised, sigmoid_cnn
 
 SHOWN, LABELS = blobs(4)
 OTHERS, _ = blobs(120, seed=1)
+OWN, _ = blobs(120, seed=2)
 
 
 def plain_gradients(model: nn.Module, images: Tensor, labels: Tensor) -> list[Tensor]:
@@ -114,8 +117,76 @@ def test_batch_norm_follows_the_model_or_the_call() -> None:
     assert not any(layer.training for layer in model.modules())
 
 
+def _blind(observation: Any, *, budget: int, seed: int) -> Reconstruction:
+    """Other images, in no order."""
+    shape = (observation.victims, observation.batch_size, *IMAGE)
+    images = OWN[: shape[0] * shape[1]].view(shape)
+    zero = torch.zeros(shape[0], dtype=torch.int64)
+    return Reconstruction(images=images, cost=zero.double(), evaluations=zero)
+
+
+def _as_attack(monkeypatch: pytest.MonkeyPatch, rebuild: Any) -> BaseAttack[Any]:
+    attack = build_attack("dlg", {})
+    monkeypatch.setattr(attack, "reconstruct", rebuild)
+    return attack
+
+
+def test_chance_counts_the_tries_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = blobs(48, seed=5)
+    leak = attack_gradients(
+        linear(), images=images, labels=labels, batch_size=8, attacks=[_as_attack(monkeypatch, _blind)]
+    )
+    assert leak.chance == pytest.approx(8 / 48) and leak.found is not None
+    assert leak.found / 48 < 2 * leak.chance and any("blind guess" in text for text in leak.warnings)
+
+
+def test_what_diverged_is_never_the_strongest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(observation: Any, **options: Any) -> Reconstruction:
+        found = _blind(observation, **options)
+        return Reconstruction(images=found.images * math.nan, cost=found.cost, evaluations=found.evaluations)
+
+    attacks = [_as_attack(monkeypatch, diverge), _as_attack(monkeypatch, _blind)]
+    leak = attack_gradients(linear(), images=SHOWN, labels=LABELS, distractors=OTHERS, attacks=attacks)
+    assert leak.images is not None and leak.images.isfinite().all()
+
+
+def test_what_is_explained_is_asked_of_the_images_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outside(observation: Any, **options: Any) -> Reconstruction:
+        found = _blind(observation, **options)
+        return Reconstruction(images=found.images * 100 - 50, cost=found.cost, evaluations=found.evaluations)
+
+    model = linear()
+    one = plain_gradients(model, SHOWN[:1], LABELS[:1])
+    leak = attack_gradients(model, one, image_shape=IMAGE, attacks=[_as_attack(monkeypatch, outside)])
+    assert leak.images is not None and leak.images.min() >= 0 and leak.images.max() <= 1
+    assert leak.floor is not None and 0 <= leak.floor.explained <= 1
+    assert f"{leak.floor.explained:.1%}" in leak.sentence
+
+
+def test_arrays_are_taken_for_tensors() -> None:
+    model = linear()
+    arrays: Any = [value.numpy() for value in plain_gradients(model, SHOWN[:1], LABELS[:1])]
+    leak = attack_gradients(model, arrays, image_shape=IMAGE, attacks="analytic")
+    assert leak.images is not None and torch.allclose(leak.images[0], SHOWN[:1], atol=1e-3)
+
+
+def test_what_weakens_the_attackers_is_said() -> None:
+    good: dict[str, Any] = {
+        "images": SHOWN[:1],
+        "labels": LABELS[:1],
+        "attacks": ["inverting_gradients"],
+        "budget": 2,
+    }
+    many = attack_gradients(linear(), **good, local_steps=41, learning_rate=0.1)
+    assert any("40 local steps" in text for text in many.warnings)
+    probable = attack_gradients(nn.Sequential(linear(), nn.Softmax(1)), **good)
+    assert any("probabilities" in text for text in probable.warnings)
+    assert not any("probabilities" in text for text in attack_gradients(linear(), **good).warnings)
+
+
 def test_one_image_without_others_is_never_called_found() -> None:
     near = attack_gradients(linear(), images=SHOWN[:1], labels=LABELS[:1], attacks=["analytic"])
+    assert near.frame["found"].isna().all()
     assert near.found is None and near.strongest is not None and near.strongest.psnr > 60
     assert "distractors" in near.warnings[0] and "the one image" in near.sentence
 
@@ -140,8 +211,6 @@ def test_a_bound_is_no_attack_and_attacks_that_do_not_apply_say_why() -> None:
 
 
 def test_an_attack_that_fails_takes_nothing_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.plugins import build_attack
-
     broken = build_attack("dlg", {})
 
     def fail(*given: object, **options: object) -> None:
@@ -184,6 +253,7 @@ class _Named(nn.Module):
 
 
 GOOD: dict[str, Any] = {"images": SHOWN, "labels": LABELS}
+ZERO = torch.zeros(4, 144)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +277,14 @@ GOOD: dict[str, Any] = {"images": SHOWN, "labels": LABELS}
         (linear(), {**GOOD, "loss": "hinge"}, ["hinge"]),
         (linear(), {**GOOD, "attacks": ["inverting_gradient"]}, ["inverting_gradients"]),
         (linear(), {**GOOD, "attacks": []}, ["auto"]),
+        (linear(), {**GOOD, "attacks": 3}, ["neither"]),
+        (linear(), {**GOOD, "defense": 3}, ["defense=3"]),
+        (linear(), {**GOOD, "batch_size": 1.0}, ["batch_size=1.0"]),
+        (linear(), {**GOOD, "labels": ["a"] * 4}, ["whole number"]),
+        (linear(1), {**GOOD, "labels": LABELS * 0}, ["one score"]),
+        (linear(), {"gradients": [ZERO, ZERO[:, 0]], "image_shape": IMAGE}, ["zero in all"]),
+        (linear(), {"gradients": [ZERO / 0, ZERO[:, 0]], "image_shape": IMAGE}, ["not finite"]),
+        (linear(), {"gradients": [None, torch.zeros(4)], "image_shape": IMAGE}, ["None"]),
         (linear(), {**GOOD, "defense": "noisy"}, ["noise"]),
         (linear(), {**GOOD, "defense": "activation_noise"}, ["gradients"]),
         (linear(), {"images": SHOWN}, ["labels are missing"]),

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.api.errors import UsageError
-from bench.own.recorded import difference, load_listed, of_weights, read_arrays, read_originals
+from bench.own.recorded import load_listed, of_weights, read_arrays, read_originals
 
 from .nets import linear, normalised
 
@@ -48,22 +48,6 @@ def test_other_things_than_tensors_are_refused(tmp_path: Path) -> None:
     for name in ("x.pt", "y.pt"):
         with pytest.raises(UsageError, match=name):
             read_arrays(tmp_path / name)
-
-
-def test_a_change_is_before_less_after_of_what_is_trained() -> None:
-    before = {**NAMED, "1.num_batches_tracked": torch.tensor(3)}
-    after = {name: value - 1 for name, value in before.items()}
-    found = difference(before, after)
-    assert isinstance(found, dict) and found.keys() == NAMED.keys()
-    assert all(bool((value == 1).all()) for value in found.values())
-    listed = difference(list(before.values()), list(after.values()))
-    assert isinstance(listed, list) and len(listed) == 2
-    with pytest.raises(UsageError, match=r"1\.bias"):
-        difference({"1.weight": NAMED["1.weight"]}, NAMED)
-    with pytest.raises(UsageError, match="same way"):
-        difference(NAMED, list(NAMED.values()))
-    with pytest.raises(UsageError, match=r"1\.bias"):
-        difference(NAMED, {**NAMED, "1.bias": torch.ones(3)})
 
 
 def test_an_update_is_brought_to_the_names_of_what_is_trained() -> None:
