@@ -97,12 +97,12 @@ def choose_defense(given: str | Defense | None, channel: Channel, *, known: bool
             defense=build_defense(named.name, named.arguments()),
             known=known and defense_card(named.name).adaptive_view,
         )
-    if why := _without_effect(chosen.defense, channel):
+    if why := without_effect(chosen.defense, channel):
         raise UsageError(f"defense {chosen.name} {why}")
     return chosen
 
 
-def _without_effect(defense: Defense, channel: Channel) -> str:
+def without_effect(defense: Defense, channel: Channel) -> str:
     """Why a call cannot apply a defense; empty if it can."""
     changed = {hook for hook in vars(Defense) if getattr(type(defense), hook) is not getattr(Defense, hook)}
     if "model" in changed:

@@ -11,15 +11,19 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment
 
 from bench.api.errors import UsageError
+from bench.api.threat import Channel
 from bench.channels import terms
 from bench.own.attempt import Attempt, Outcome, strongest
-from bench.plugins import defense_card, discover
+from bench.own.choose import without_effect
+from bench.plugins import build_defense, defense_card, discover
 from bench.records.files import write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+LUCK = 0.05
+"""Probability up to which luck explains nothing."""
 SHOWN = 16
 """Images of the page: the first ones, never the best ones."""
 _TEMPLATES = Path(__file__).parent
@@ -68,6 +72,16 @@ class Leak:
         return self.strongest.found if self.strongest else None
 
     @property
+    def beyond_chance(self) -> bool:
+        """Whether so many are found that blind guesses would be so lucky in one of twenty cases or fewer."""
+        if not self.found or self.images is None or self.chance is None:
+            return False
+        from scipy.stats import binom
+
+        count = self.images.shape[0] * self.images.shape[1]
+        return bool(binom.sf(self.found - 1, count, self.chance) <= LUCK)
+
+    @property
     def sentence(self) -> str:
         """The answer, never more than was tried."""
         best, tried = self.strongest, [item for item in self.attempts if item.outcome is Outcome.DONE]
@@ -90,7 +104,13 @@ class Leak:
                 f"{best.found} of {count} images of {best.name} show their class to another network (images "
                 f"drawn blindly: {control})."
             )
-        if best.found:
+        if best.found and not self.beyond_chance:
+            text = (
+                f"{best.found} of {count} reconstructions ({best.name}) are nearest to their original, which "
+                f"guesses in a list of {self.listed} can be, too: not found by these attacks: {names}. Not "
+                "found is not hidden."
+            )
+        elif best.found:
             text = f"{best.found} of {count} private images were found, by {best.name}"
             text += f" (median {best.psnr:.1f} dB; {guess})."
         else:
@@ -161,11 +181,11 @@ def _number(value: float, form: str) -> str:
 
 
 def _defenses(channel: str) -> list[tuple[str, str]]:
-    """Defenses of the channel that can be tried, with how the call is written."""
+    """Defenses that a call can apply, with how it is written."""
     found = []
     for name in sorted(discover("defense").plugins):
         card = defense_card(name)
-        if channel in card.channels and card.strength:
+        if card.strength and not without_effect(build_defense(name, {}), Channel(channel)):
             usual = card.parameters[card.strength].default
             found.append((card.title, f"{name}[{card.strength}={usual}]"))
     return found

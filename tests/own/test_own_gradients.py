@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,6 +139,10 @@ def test_chance_counts_the_tries_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> 
     )
     assert leak.chance == pytest.approx(8 / 48) and leak.found is not None
     assert leak.found / 48 < 2 * leak.chance and any("blind guess" in text for text in leak.warnings)
+    sure = attack_gradients(linear(), images=images, labels=labels, attacks=["analytic"])
+    assert sure.beyond_chance and sure.sentence.startswith("48 of 48 private images were found")
+    lucky = replace(leak, attempts=tuple(replace(item, found=9) for item in leak.attempts))
+    assert not lucky.beyond_chance and "9 of 48 reconstructions" in lucky.sentence
 
 
 def test_what_diverged_is_never_the_strongest(monkeypatch: pytest.MonkeyPatch) -> None:
