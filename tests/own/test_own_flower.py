@@ -45,8 +45,9 @@ def test_a_round_of_two_clients_is_recorded_and_attacked(
         assert result.exit_code == 0, result.output
         said = result.stdout.splitlines()[0]
         assert "inverting_gradients" in said
-        near = float(said.partition(" dB")[0].rpartition(" ")[2])
-        assert near > 20 or batch > 1, said  # eight images of four classes are not found by this network
+        if batch == 1:  # eight images of four classes are not found by this network
+            assert float(said.partition(" dB")[0].rpartition(" ")[2]) > 20, said
+        assert "<table>" in Path(f"{node}.html").read_text(encoding="utf-8")
 
 
 class _Arrays:
