@@ -128,7 +128,7 @@ class _System:
         self,
         step: Step,
         parameters: dict[str, Tensor],
-        gradients: dict[str, Tensor],
+        gradients: Gradients,
         output: Tensor,
         error: Tensor,
     ) -> None:

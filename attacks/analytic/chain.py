@@ -101,9 +101,10 @@ def first_layer(
     uneven = torch.arange(size).mul(0.618034).remainder(1)  # no two pixels of a neighbourhood alike
     probes = torch.stack([torch.zeros(size), torch.ones(size), uneven])
     images = probes.view(-1, *image_shape).to(some)
-    seen: list[tuple[nn.Module, Tensor]] = []
+    seen: list[tuple[nn.Linear, Tensor]] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, nn.Linear)  # hooks are on these alone
         seen.append((layer, inputs[0]))
 
     hooks = [layer.register_forward_pre_hook(note) for layer in named]

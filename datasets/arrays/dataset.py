@@ -138,7 +138,7 @@ def _shape(path: Path) -> tuple[int, int, int, int]:
         raise _wrong(
             f"{path}: images are {shape} {kind}, expected uint8 [N, H, W] for grey or [N, H, W, 3] for colour"
         )
-    return cast("tuple[int, int, int, int]", full)
+    return full
 
 
 def _labels(path: Path, count: int) -> tuple[list[int], list[str]]:
