@@ -13,15 +13,15 @@ from torch import Tensor
 from bench.api.attack import Reconstruction
 from bench.api.dataset import ImageSet
 from bench.api.defense import DefenseView
-from bench.api.errors import IncompatibleError
+from bench.api.errors import BenchError, IncompatibleError, UsageError
 from bench.api.generator import ImageGenerator
 from bench.api.threat import Adversary, Channel
 from bench.own.attempt import Attempt, Outcome, strongest
 from bench.own.choose import Chosen, ChosenDefense
 from bench.own.leak import Leak
 from bench.own.pace import Clock, Tell, alive
-from bench.own.scoring import Judge, Truth
-from bench.victims.generator import load_generator, train_generator
+from bench.own.scoring import Scorer, Truth
+from bench.victims.generator import assert_disjoint, load_generator, train_generator
 
 BLIND = "blind guess"
 UNKNOWN = "the originals are not given: nobody can say here whether an image is a private one"
@@ -43,6 +43,19 @@ class Prior:
     seed: int
     tell: Tell
     _trained: dict[str, ImageGenerator] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses private images among the attacker's own, whatever attacks learn from them.
+
+        Raises:
+            UsageError: naming how many, and the first.
+        """
+        if self.auxiliary is None:
+            return
+        try:
+            assert_disjoint(self.auxiliary, *self.private)
+        except BenchError as error:
+            raise UsageError(f"auxiliary: {error}") from None
 
     def given_up(self, truth: Truth | None) -> dict[str, str]:
         """Why attacks cannot be run, by the field of the card that says what they need."""
@@ -116,7 +129,7 @@ class Campaign:
     defense: ChosenDefense
     observe: Callable[[Chosen, Adversary], Any]
     explained: Callable[[Reconstruction], float] | None
-    truth: Judge | None
+    truth: Scorer | None
     auxiliary: Tensor | None
     releases: int
     budget: int

@@ -76,7 +76,7 @@ class ChosenDefense:
 
 
 def choose_defense(given: str | Defense | None, channel: Channel, *, known: bool) -> ChosenDefense:
-    """The defense that was named, or brought.
+    """The defense that was named or given.
 
     Raises:
         UsageError: there is none of that name, or it does nothing to what leaves on the channel.

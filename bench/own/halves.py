@@ -73,6 +73,9 @@ class Split:
         """The architecture; with weights of its own, if an attack is to draw them."""
         # A copy whatever the access: its weights are the victim's, which only access to the weights gives.
         halves = copy.deepcopy(self.halves)
+        for layer in halves.modules():
+            if callable(reset := getattr(layer, "reset_running_stats", None)):
+                reset()  # the statistics are the victim's, like the weights
         if drawn:
             halves.initialise(stream(self.seed, "blank weights", torch.device("cpu")))
         else:

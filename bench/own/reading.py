@@ -1,4 +1,4 @@
-"""What the caller hands over, checked and brought into the form of the harness."""
+"""What the caller hands over, checked and converted to the form of the harness."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Scored:
     originals: Tensor
 
 
-class Judge(Protocol):
+class Scorer(Protocol):
     """Who knows the truth, and measures attempts by it."""
 
     @property

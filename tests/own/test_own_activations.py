@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench.api.errors import UsageError
+from bench.api.attack import Reconstruction, SmashedAttack
+from bench.api.errors import IncompatibleError, UsageError
+from bench.api.smashed import SmashedObservation
 from bench.own.activations import attack_activations
 from bench.own.attempt import Outcome
 
@@ -63,6 +65,40 @@ def test_what_the_attacker_has_decides_which_attacks_run(access: Any) -> None:
     order = ["weights", "query", "architecture"]
     assert done == set().union(*(needs[name] for name in order[order.index(access) :]))
     assert not any(item.outcome is Outcome.FAILED for item in leak.attempts), leak.attempts
+
+
+class _Looks(SmashedAttack):
+    """Keeps what it was given."""
+
+    seen: SmashedObservation
+
+    def reconstruct(self, observation: SmashedObservation, *, budget: int, seed: int) -> Reconstruction:
+        """Nothing."""
+        self.seen = observation
+        raise IncompatibleError("it only looks")
+
+
+@pytest.mark.parametrize("access", ["weights", "query", "architecture"])
+def test_an_architecture_holds_nothing_of_the_victim(access: Any) -> None:
+    client, server = halves()
+    client = nn.Sequential(client, nn.BatchNorm2d(6, affine=False))
+    client(SHOWN)
+    attack = _Looks()
+    attack_activations(client.eval(), server, **GOOD, access=access, attacks=[attack])
+    given = attack.seen.model.state_dict()
+    own = {
+        f"client.{name}": value for name, value in client.state_dict().items() if value.is_floating_point()
+    }
+    assert own and not any(given[name].equal(value) for name, value in own.items())
+    assert attack.seen.labels is None and attack.seen.pool is None
+    assert (attack.seen.client is not None) == (access == "weights")
+
+
+def test_private_images_among_the_attackers_are_refused() -> None:
+    with pytest.raises(UsageError, match="auxiliary"):
+        attack_activations(
+            *halves(), **GOOD, auxiliary=torch.cat([OWN, SHOWN[:1]]), attacks=["inverse_network"]
+        )
 
 
 class _Noise(nn.Module):
