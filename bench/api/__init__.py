@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         SmashedAttack,
         per_victim,
     )
-    from bench.api.data import data_folder, files_below, find_data, searched
+    from bench.api.data import data_folder, files_below, find_data, is_hidden, searched
     from bench.api.dataset import Dataset, ImageSet, Splits
     from bench.api.defense import Defense, DefenseView, HookContext, Phase
     from bench.api.errors import BenchError, DataMissing, IncompatibleError, PluginError, UsageError
@@ -52,6 +52,7 @@ _HOME = {
     "data_folder": "data",
     "files_below": "data",
     "find_data": "data",
+    "is_hidden": "data",
     "searched": "data",
     "Dataset": "dataset",
     "ImageSet": "dataset",
@@ -130,6 +131,7 @@ __all__ = [
     "data_folder",
     "files_below",
     "find_data",
+    "is_hidden",
     "ordered_rows",
     "padded",
     "parts_by_class",

@@ -49,6 +49,15 @@ def searched() -> str:
     return f"seen from {Path.cwd()}" + (f" and from ${ENVIRONMENT_VARIABLE}, {folder}" if folder else "")
 
 
+OF_SYSTEMS = frozenset({"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+"""Folders that programs leave among files: archives of macOS, Python, network drives, Windows."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is none of the user's data: hidden, or one that systems leave."""
+    return name.startswith(".") or name in OF_SYSTEMS
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """All files in a folder and in those below it, in the order of their names.
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from bench.api.data import files_below
+from bench.api.data import files_below, is_hidden
 from bench.api.errors import UsageError
 from bench.cache.code import Entry, code_of, imports_of, parsed
 from bench.search_path import channel_folders, search_path
@@ -85,9 +85,9 @@ def content_digest(path: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files below a folder; links are followed."""
+    """All files below a folder but hidden ones, which no data set reads; links are followed."""
     for path in files_below(folder):
-        if path.is_file() and "__pycache__" not in path.relative_to(folder).parts:
+        if path.is_file() and not any(map(is_hidden, path.relative_to(folder).parts)):
             yield path
 
 

@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.api import files_below
+from bench.api import files_below, is_hidden
 from bench.datasets.folder.reader import ENDINGS
-
-OF_SYSTEMS = frozenset({"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
-"""Folders that programs leave among files: archives of macOS, Python, network drives, Windows."""
 
 
 class Listing(NamedTuple):
@@ -37,7 +34,7 @@ def class_folders(root: Path) -> list[str]:
     return sorted(
         item.name
         for item in os.scandir(root)
-        if not _hidden(item.name) and item.is_dir() and not here.is_relative_to(os.path.realpath(item.path))
+        if not is_hidden(item.name) and item.is_dir() and not here.is_relative_to(os.path.realpath(item.path))
     )
 
 
@@ -58,13 +55,9 @@ def list_images(root: Path) -> Listing:
     return Listing(files, skipped)
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in OF_SYSTEMS
-
-
 def _why_skipped(path: Path, parts: tuple[str, ...]) -> str:
     """In words; empty for an image of a class."""
-    if any(map(_hidden, parts)):
+    if any(map(is_hidden, parts)):
         return "hidden"
     if path.is_dir():
         return "links to a folder above them"
