@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     )
     from bench.api.data import data_folder, files_below, find_data, is_hidden, searched
     from bench.api.dataset import Dataset, ImageSet, Splits
-    from bench.api.defense import Defense, DefenseView, HookContext, Phase
+    from bench.api.defense import Clients, Defense, DefenseView, HookContext, Phase
     from bench.api.errors import BenchError, DataMissing, IncompatibleError, PluginError, UsageError
     from bench.api.generator import ImageGenerator
     from bench.api.gradients import Gradients
@@ -57,6 +57,7 @@ _HOME = {
     "Dataset": "dataset",
     "ImageSet": "dataset",
     "Splits": "dataset",
+    "Clients": "defense",
     "Defense": "defense",
     "DefenseView": "defense",
     "HookContext": "defense",
@@ -100,6 +101,7 @@ __all__ = [
     "Bytes",
     "Channel",
     "Checkpoint",
+    "Clients",
     "DataMissing",
     "Dataset",
     "Defense",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import torch
@@ -25,6 +25,32 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clients:
+    """What N clients of a federation have at hand when they send; each has its own rows alone.
+
+    Attributes:
+        model: the defended architecture.
+        weights: the global weights by name.
+        images: ``[N, B, ...]``, what ``inputs`` made of the private batches.
+        labels: int64 ``[N, B]``.
+        gradients: ``(images [M, B', ...], labels [M, B']) -> [M, ...]`` per weight: what the loss of other
+            batches would give at the global weights, undefended.
+    """
+
+    model: nn.Module
+    weights: Mapping[str, Tensor]
+    images: Tensor
+    labels: Tensor
+    gradients: Callable[[Tensor, Tensor], Gradients]
+
+    def of_examples(self) -> Gradients:
+        """The gradient of every image alone, ``[N, B, ...]`` per weight."""
+        size = self.labels.shape
+        found = self.gradients(self.images.flatten(0, 1)[:, None], self.labels.flatten()[:, None])
+        return {name: value.unflatten(0, size) for name, value in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class HookContext:
     """What a hook may use besides its tensors.
 
@@ -34,6 +60,7 @@ class HookContext:
         phase: what the hook is called for.
         model: the client's network as it stands; None in federated learning.
         progress: share of the training that is over, in [0, 1].
+        clients: only for ``gradients``: whose they are.
         plain: only for ``details``, and only if the defense asks for it: the undefended victim of the same
             architecture, images and seed, trained in the same way.
     """
@@ -43,6 +70,7 @@ class HookContext:
     phase: Phase = Phase.TRAIN
     model: nn.Module | None = None
     progress: float = 1.0
+    clients: Clients | None = None
     plain: nn.Module | None = None
 
 
@@ -60,6 +88,11 @@ class DefenseView:
         release: ``(activations, generator) -> activations``: what leaves in split learning, for an attacker
             who makes releases of its own to learn from; None where activations leave as they are.
         transform: how clients change images before their first layer; None where they do not.
+        transmit: ``(candidate, observed) -> gradients``: what clients would send of a candidate, as far as it
+            is known and differentiable, before it is compared with what was observed (clipped, say); None
+            where candidates are compared as they are.
+        hooks: the defense itself, whose hooks an attacker may call on images of its own, with randomness of
+            its own. Not for ``view`` to set: :meth:`Defense.known` does.
 
     On the channel ``smashed`` the two functions above get ``{"activations": [N, B, *Z]}``.
     """
@@ -69,6 +102,8 @@ class DefenseView:
     transmitted: Callable[[Gradients], Gradients] | None = None
     release: Callable[[Tensor, torch.Generator], Tensor] | None = None
     transform: InputTransform | None = None
+    transmit: Callable[[Gradients, Gradients], Gradients] | None = None
+    hooks: Defense | None = None
 
 
 class Defense(ABC):  # noqa: B024 - every hook has a default, a defense overrides those it needs
@@ -168,3 +203,8 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
     def view(self) -> DefenseView | None:
         """What an adaptive attacker knows; None if there is nothing to adapt to."""
         return None
+
+    def known(self) -> DefenseView | None:
+        """The view with the defense itself in it."""
+        seen = self.view()
+        return None if seen is None else replace(seen, hooks=self)

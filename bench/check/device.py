@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bench.api import (
     Defense,
     GradientObservation,
+    Gradients,
     HookContext,
     ImageGenerator,
     ImageSet,
@@ -24,6 +25,7 @@ from bench.api import (
     Session,
     SmashedObservation,
 )
+from bench.api.defense import Clients as FederatedClients
 from bench.check.card import build
 from bench.check.elsewhere import FIX, Far, OneGenerator, elsewhere, far_network
 from bench.check.findings import Broken
@@ -149,16 +151,30 @@ def defense_stays(subject: Subject) -> str:
     generator = torch.Generator().manual_seed(0)
     with OneGenerator(generator):
         context = HookContext(generator=generator, batch_size=1)
-        shown, _ = hooks.inputs(Far(released.images), Far(released.labels), context)
+        shown, named = hooks.inputs(Far(released.images), Far(released.labels), context)
+        context = replace(context, clients=_far_clients(shown, named))
         sent = hooks.gradients({name: Far(value) for name, value in released.sent.items()}, context)
     _check_all([shown, *sent.values()])
     if not torch.cuda.is_available():
         return "stays on the gradients' device (a pretended accelerator)"
-    context = HookContext(generator=torch.Generator("cuda").manual_seed(0), batch_size=1)
+    own = material.clients(released.images.cuda(), released.labels.cuda())
+    context = HookContext(generator=torch.Generator("cuda").manual_seed(0), batch_size=1, clients=own)
     moved = hooks.gradients({name: value.cuda() for name, value in released.sent.items()}, context)
     if any(value.device.type != "cuda" for value in moved.values()):
         raise Broken("gradients: returns tensors of the CPU for gradients on CUDA", FIX)
     return "stays on the gradients' device (a pretended accelerator and CUDA)"
+
+
+def _far_clients(images: Tensor, labels: Tensor) -> FederatedClients:
+    """The clients whose batches these are, on the pretended accelerator."""
+    near = material.clients(_near(images), _near(labels))
+
+    def gradients(rows: Tensor, named: Tensor) -> Gradients:
+        return {name: Far(value) for name, value in near.gradients(_near(rows), _near(named)).items()}
+
+    weights = {name: Far(value) for name, value in near.weights.items()}
+    model = far_network(near.model)
+    return FederatedClients(model=model, weights=weights, images=images, labels=labels, gradients=gradients)
 
 
 def _check_all(values: Iterable[Any]) -> None:

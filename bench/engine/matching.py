@@ -264,7 +264,8 @@ def adaptive_loss(observation: GradientObservation, default: Loss) -> Matching:
     """The matching loss of an attacker who uses all that it knows about the defense.
 
     Balunovic et al. (ICLR 2022): the optimal objective is the likelihood of the observation under the known
-    defense. Without a density, the attack's own loss is kept and looks only at transmitted entries.
+    defense. Without a density, the attack's own loss is kept and looks only at transmitted entries. What is
+    known of how clients change a gradient before they send it is done to the candidate first.
 
     Args:
         observation: a naive attacker's has no view of the defense.
@@ -273,7 +274,10 @@ def adaptive_loss(observation: GradientObservation, default: Loss) -> Matching:
     view = observation.defense
     if view is None:
         return default(None)
-    return view.negative_log_likelihood or default(view.transmitted)
+    loss, transmit = view.negative_log_likelihood or default(view.transmitted), view.transmit
+    if transmit is None:
+        return loss
+    return lambda candidate, observed: loss(transmit(candidate, observed), observed)
 
 
 def smoothness(observation: GradientObservation, *, tv: float, tv_nats: float) -> Weighted:

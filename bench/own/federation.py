@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
 from bench.api.attack import Reconstruction
-from bench.api.defense import HookContext
+from bench.api.defense import Clients, HookContext
 from bench.api.gradients import BatchLoss, Gradients
 from bench.api.threat import BatchNorm, LocalTraining
 from bench.engine.gradients import GradientMap, gradient_map, one_hot
@@ -104,9 +104,17 @@ class Federation:
         context = HookContext(
             generator=stream(self.seed, "release noise", images.device), batch_size=self.batch_size
         )
-        seen, targets = hooks.inputs(images, labels, context)
-        sent = self.gradient_map()(seen, one_hot(targets, self.network.num_classes))
-        return {name: value.detach() for name, value in hooks.gradients(sent, context).items()}
+        seen, named = hooks.inputs(images, labels, context)
+        clients = Clients(
+            model=self.network.model, weights=self.network.parameters, images=seen, labels=named,
+            gradients=self._gradients,
+        )  # fmt: skip
+        sent = hooks.gradients(self._gradients(seen, named), replace(context, clients=clients))
+        return {name: value.detach() for name, value in sent.items()}
+
+    def _gradients(self, images: Tensor, labels: Tensor) -> Gradients:
+        """What clients would send of batches ``[N, B, ...]`` without a defense's last hook."""
+        return self.gradient_map()(images, one_hot(labels, self.network.num_classes))
 
     def evaluation(self, releases: int) -> Callable[[], object]:
         """One evaluation of a search for all releases: the gradient of a distance of gradients."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from bench.api.dataset import Splits
-from bench.api.defense import Defense, HookContext
+from bench.api.defense import Clients, Defense, HookContext
 from bench.api.gradients import Gradients
 from bench.engine.convolution import blocked
 from bench.models.base import Shape
@@ -75,16 +75,28 @@ def client_updates(
         What the clients' networks took, ``[N, B, ...]``, and updates ``[N, ...]`` by weight of either half.
     """
     inputs, labels = defense.inputs(images, labels, context)
+    clients = Clients(
+        model=network, weights=global_weights(network), images=inputs, labels=labels,
+        gradients=lambda rows, named: _gradients(network, rows, named, defense=Defense(), context=context),
+    )  # fmt: skip
+    found = _gradients(network, inputs, labels, defense=defense, context=context)
+    return inputs, defense.gradients(found, replace(context, clients=clients))
+
+
+def _gradients(
+    network: SplitModel, inputs: Tensor, labels: Tensor, *, defense: Defense, context: HookContext
+) -> Gradients:
+    """The gradients ``[N, ...]`` of both halves' weights, as they are before the defense's last hook."""
     copies = {
-        name: value.detach().expand(len(images), *value.shape).requires_grad_()
+        name: value.detach().expand(len(inputs), *value.shape).requires_grad_()
         for name, value in global_weights(network).items()
     }
     with torch.enable_grad():
         sent = defense.smashed(_through_client(network, copies, inputs), context)
         losses = _server_losses(network, copies, sent, labels)
-        own = [defense.loss(inputs[n, None], sent[n, None], context) for n in range(len(images))]
+        own = [defense.loss(inputs[n, None], sent[n, None], context) for n in range(len(inputs))]
         found = torch.autograd.grad(losses.sum() + torch.stack(own).sum(), list(copies.values()))
-    return inputs, defense.gradients(dict(zip(copies, found, strict=True)), context)
+    return dict(zip(copies, found, strict=True))
 
 
 def _through_client(network: SplitModel, copies: Gradients, inputs: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.api.dataset import ImageSet, Splits
-from bench.api.defense import Defense, HookContext
+from bench.api.defense import Clients, Defense, HookContext
 from bench.api.errors import UsageError
 from bench.api.gradients import Gradients
 from bench.api.threat import LocalTraining
@@ -102,13 +103,33 @@ def client_releases(
         ``[N, ...]`` per weight that is trained.
     """
     images, labels = defense.inputs(images, labels, context)
-    targets = one_hot(labels, num_classes, images.dtype)
+    clients = clients_of(model, parameters, images, labels, num_classes=num_classes)
+    own = replace(context, clients=clients)
     if local is None:
-        gradients = gradient_map(
-            model, parameters, per_victim_weights=False, loss=soft_cross_entropy, names=trainable(model)
-        )
-        return defense.gradients(gradients(images, targets), context)
-    return defense.gradients(_local_update(model, parameters, images, targets, local), context)
+        return defense.gradients(clients.gradients(images, labels), own)
+    targets = one_hot(labels, num_classes, images.dtype)
+    return defense.gradients(_local_update(model, parameters, images, targets, local), own)
+
+
+def clients_of(
+    model: nn.Module, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor, *, num_classes: int
+) -> Clients:
+    """The clients of one round, as their hook ``gradients`` sees them.
+
+    Args:
+        model: the defended architecture.
+        parameters: the global weights.
+        images: ``[N, B, ...]``, what the defense made of the private batches.
+        labels: ``[N, B]``.
+        num_classes: K.
+    """
+    found = gradient_map(
+        model, parameters, per_victim_weights=False, loss=soft_cross_entropy, names=trainable(model)
+    )
+    return Clients(
+        model=model, weights=parameters, images=images, labels=labels,
+        gradients=lambda rows, named: found(rows, one_hot(named, num_classes, rows.dtype)),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -231,6 +231,19 @@ def test_the_adaptive_loss_uses_all_that_is_known_of_the_defense() -> None:
         assert smoothness(known, tv=2.0, tv_nats=3.0) == prior
 
 
+def test_what_clients_do_to_a_gradient_is_done_to_the_candidate_first() -> None:
+    seen = observation("lenet", *batches(2, 1))
+
+    def doubled(candidate: Gradients, observed: Gradients) -> Gradients:
+        return {name: 2 * value for name, value in candidate.items()}
+
+    adaptive = replace(seen.threat, adversary=Adversary.ADAPTIVE)
+    known = replace(seen, threat=adaptive, defense=DefenseView(transmit=doubled))
+    half = {name: value / 2 for name, value in seen.gradients.items()}
+    assert torch.all(adaptive_loss(known, Euclidean)(half, seen.gradients) < 1e-12)
+    assert torch.all(adaptive_loss(seen, Euclidean)(half, seen.gradients) > 0.2)
+
+
 def test_unknowns_decode_to_images_and_probabilities() -> None:
     images, labels = batches(3, 4)
     seen = observation("lenet", images, labels)

@@ -6,8 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.api import HookContext
+from bench.api import Channel, Defense, Gradients, HookContext
+from bench.channels import channel as channel_of
+from bench.models.build import build_model
 from bench.plugins import build_defense
+from bench.victims.split import build_split
+from tests.engine.observations import DIGITS
+
+from .small import digits_source
 
 CLIENTS = 3
 
@@ -148,3 +154,35 @@ def test_the_view_is_differentiable_in_the_candidate() -> None:
 @pytest.mark.parametrize("distribution", ["gaussian", "laplace"])
 def test_noise_without_strength_has_no_view(distribution: str) -> None:
     assert build_defense("noise", {"sigma": 0.0, "distribution": distribution}).view() is None
+
+
+class OfExamples(Defense):
+    """Sends the mean of the gradients of single images in place of the batch's."""
+
+    def gradients(self, gradients: Gradients, context: HookContext) -> Gradients:
+        assert context.clients is not None
+        return {name: value.mean(1) for name, value in context.clients.of_examples().items()}
+
+
+@pytest.mark.parametrize("model", ["lenet", "split_lenet"])
+def test_the_hook_on_gradients_can_ask_for_those_of_single_images(model: str) -> None:
+    network = (
+        build_split(model, num_classes=10, image_shape=DIGITS, defense=Defense())
+        if model.startswith("split")
+        else build_model(model, num_classes=10, image_shape=DIGITS)
+    )
+    network.initialise(torch.Generator().manual_seed(0))
+    parameters = {name: value.detach() for name, value in network.named_parameters()}
+    channel = channel_of(Channel.GRADIENTS)
+    plain, mean = (
+        channel.release(digits_source(model, parameters, defense=hooks, batch_size=3)).sent
+        for hooks in (Defense(), OfExamples())
+    )
+    for name, value in plain.items():
+        assert torch.allclose(mean[name], value, atol=1e-6 * value.abs().max().item() + 1e-9)
+
+
+def test_an_adaptive_attacker_knows_the_hooks_themselves() -> None:
+    noise = build_defense("noise", {"sigma": 0.5})
+    seen = noise.known()
+    assert seen is not None and seen.hooks is noise and Defense().known() is None

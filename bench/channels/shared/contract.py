@@ -85,7 +85,7 @@ class Attacker:
 
     def view(self, defense: Defense) -> DefenseView | None:
         """What is known of the defense: nothing, to the naive attacker."""
-        return defense.view() if self.adversary is Adversary.ADAPTIVE else None
+        return defense.known() if self.adversary is Adversary.ADAPTIVE else None
 
     def receives_auxiliary(self, view: DefenseView | None) -> bool:
         """Whether the auxiliary images pass: to an attack that asks for them or for what was learned of them.

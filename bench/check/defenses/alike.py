@@ -45,7 +45,7 @@ def crowd(subject: Subject) -> str:
         def sent(rows: Tensor, seed: int, hooks: Defense = hooks) -> tuple[Gradients, Gradients]:
             own = {name: value[rows] for name, value in plain.sent.items()}
             shown, _ = hooks.inputs(plain.images[rows], plain.labels[rows], context(seed))
-            left = dict(hooks.gradients(own, context(seed)))
+            left = dict(hooks.gradients(own, context(seed, shown, plain.labels[rows])))
             return {**left, "inputs": shown}, {**own, "inputs": plain.images[rows]}
 
         _check(sent, strength)

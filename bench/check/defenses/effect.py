@@ -5,6 +5,7 @@ Each function returns what it found, or raises what is broken.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -70,7 +71,7 @@ def _distance(hooks: Defense, plain: Gradients) -> float:
 def view(subject: Subject) -> str:
     """The adaptive attacker's view is there if the card says so, complete and differentiable."""
     hooks, card = cast("Defense", build(subject)), card_of(subject)
-    seen = hooks.view()
+    seen = hooks.known()
     if (seen is not None) != card.adaptive_view:
         has = "returns None" if seen is None else "returns a view"
         raise Broken(
@@ -85,8 +86,8 @@ def view(subject: Subject) -> str:
             f"view() tells {sorted(seen.parameters)}, the card has {sorted(card.parameters)}",
             "Kerckhoffs: give every parameter away",
         )
-    plain, _, _ = raw()
-    sent = hooks.gradients(plain, context())
+    plain, images, labels = raw()
+    sent = hooks.gradients(plain, context(0, images, labels))
     if seen.negative_log_likelihood is not None:
         _check_likelihood(seen.negative_log_likelihood, sent)
     if seen.transmitted is not None:
@@ -97,8 +98,27 @@ def view(subject: Subject) -> str:
             raise Broken(
                 "view().transmitted gives other shapes or types than bool", "return value != 0, or alike"
             )
-    parts = [("density", seen.negative_log_likelihood), ("transmitted entries", seen.transmitted)]
+    if seen.transmit is not None:
+        _check_transmit(seen.transmit, sent)
+    parts = [
+        ("density", seen.negative_log_likelihood),
+        ("transmitted entries", seen.transmitted),
+        ("what is sent of a candidate", seen.transmit),
+    ]
     return "parameters" + "".join(f", {name}" for name, part in parts if part is not None)
+
+
+def _check_transmit(transmit: Callable[[Gradients, Gradients], Gradients], sent: Gradients) -> None:
+    leaf = {k: v.requires_grad_() for k, v in raw()[0].items()}
+    value = transmit(leaf, sent)
+    if {k: v.shape for k, v in value.items()} != {k: v.shape for k, v in sent.items()}:
+        raise Broken("view().transmit gives other names or shapes", "keep those of the candidate")
+    total = torch.stack([part.square().sum() for part in value.values()]).sum()
+    if not total.requires_grad:
+        raise Broken("view().transmit cannot be differentiated", "let it depend on the candidate")
+    found = torch.autograd.grad(total, list(leaf.values()), allow_unused=True)
+    if not all(grad.isfinite().all() for grad in found if grad is not None):
+        raise Broken("view().transmit has a gradient that is not finite", "avoid sqrt(0) and 1/0")
 
 
 def _check_likelihood(density: Any, sent: Gradients) -> None:

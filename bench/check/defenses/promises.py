@@ -41,9 +41,10 @@ def strengths(subject: Subject) -> Iterator[tuple[str, Defense]]:
                 )
 
 
-def context(seed: int = 0) -> HookContext:
-    """What a hook may use, fresh."""
-    return HookContext(generator=torch.Generator().manual_seed(seed), batch_size=1)
+def context(seed: int = 0, images: Tensor | None = None, labels: Tensor | None = None) -> HookContext:
+    """What a hook may use, fresh; beside gradients, whose images ``[N, B, ...]`` they are."""
+    known = None if images is None or labels is None else material.clients(images, labels)
+    return HookContext(generator=torch.Generator().manual_seed(seed), batch_size=1, clients=known)
 
 
 def raw() -> tuple[Gradients, Tensor, Tensor]:
@@ -58,8 +59,8 @@ def _through(
     """What leaves and what is trained on, from a known global random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(chance)
-        shown, _ = hooks.inputs(images, labels, context())
-        return hooks.gradients(gradients, context()), shown
+        shown, named = hooks.inputs(images, labels, context())
+        return hooks.gradients(gradients, context(0, shown, named)), shown
 
 
 def alike(left: Gradients, right: Gradients) -> bool:
@@ -72,7 +73,7 @@ def shapes(subject: Subject) -> str:
     for strength, hooks in strengths(subject):
         plain, images, labels = raw()
         kept = images.clone()
-        sent = hooks.gradients(plain, context())
+        sent = hooks.gradients(plain, context(0, images, labels))
         _check_sent(sent, plain, strength)
         if not alike(plain, raw()[0]):
             raise Broken(f"gradients: changes its argument in place ({strength})", "return new tensors")
@@ -130,7 +131,10 @@ def _declared_chance(subject: Subject) -> str:
     hooks, card = cast("Defense", build(subject)), card_of(subject)
     plain, images, labels = raw()
     (left, first), (right, second) = (
-        (hooks.gradients(plain, context(seed)), hooks.inputs(images, labels, context(seed))[0])
+        (
+            hooks.gradients(plain, context(seed, images, labels)),
+            hooks.inputs(images, labels, context(seed))[0],
+        )
         for seed in (0, 1)
     )
     drawn = not alike(left, right) or not torch.equal(first, second)
@@ -149,7 +153,7 @@ def global_state(subject: Subject) -> str:
     hooks = cast("Defense", build(subject))
     with no_global_randomness():
         hooks.inputs(images, labels, context())
-        hooks.gradients(plain, context())
+        hooks.gradients(plain, context(0, images, labels))
     return "torch, numpy and random stay where they were"
 
 

@@ -112,7 +112,7 @@ def clients_apart(subject: Subject) -> str:
 def view(subject: Subject) -> str:
     """The adaptive attacker's view is there if the card says so, and complete."""
     hooks, card = cast("Defense", build(subject)), card_of(subject)
-    seen = hooks.view()
+    seen = hooks.known()
     if (seen is not None) != card.adaptive_view:
         raise Broken(
             f"view() is {'there' if seen else 'None'}, the card says adaptive_view = "

@@ -13,6 +13,7 @@ from bench.api import (
     Adversary,
     Channel,
     Checkpoint,
+    Clients,
     Dataset,
     Defense,
     GradientObservation,
@@ -29,7 +30,7 @@ from bench.metrics.pool import by_digest
 from bench.models.build import build_model
 from bench.plugins import build_dataset
 from bench.victims.releases import Release, Source, batches, release_gradients
-from bench.victims.training import stream, train_victim
+from bench.victims.training import clients_of, stream, train_victim
 
 CPU = torch.device("cpu")
 VICTIMS = 3
@@ -139,6 +140,13 @@ def release(defense: Defense, *, decoys: bool = False, **place: Any) -> Release:
     """What clients send through a defense, and the images that must not be seen; see :func:`source`."""
     found = source(defense, **place)
     return release_gradients(with_decoys(found) if decoys else found)
+
+
+def clients(images: Tensor, labels: Tensor) -> Clients:
+    """The clients of round 0 whose batches ``[N, B, ...]`` these are."""
+    network = build_model(architecture(), **shape()).to(images.device)
+    weights = {name: value.to(images.device) for name, value in round_0(architecture()).items()}
+    return clients_of(network, weights, images, labels, num_classes=shape()["num_classes"])
 
 
 def with_decoys(place: Source) -> Source:

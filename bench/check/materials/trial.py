@@ -160,9 +160,12 @@ class GradientTrial(ReleaseTrial):
         """One for each kind of view that a defense can give."""
         kinds = set()
         for name in super().defenses():
-            view = build_defense(name, {}).view()
+            view = build_defense(name, {}).known()
             if view:
-                kind = (view.negative_log_likelihood is None, view.transmitted is None)
+                kind = tuple(
+                    getattr(view, part) is None
+                    for part in ("negative_log_likelihood", "transmitted", "transmit")
+                )
                 if kind not in kinds:
                     kinds.add(kind)
                     yield name
