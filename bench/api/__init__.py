@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         SmashedAttack,
         per_victim,
     )
+    from bench.api.broadcast import Broadcast
     from bench.api.data import data_folder, files_below, find_data, is_hidden, searched
     from bench.api.dataset import Dataset, ImageSet, Splits
     from bench.api.defense import Clients, Defense, DefenseView, HookContext, Phase
@@ -57,6 +58,7 @@ _HOME = {
     "Dataset": "dataset",
     "ImageSet": "dataset",
     "Splits": "dataset",
+    "Broadcast": "broadcast",
     "Clients": "defense",
     "Defense": "defense",
     "DefenseView": "defense",
@@ -98,6 +100,7 @@ __all__ = [
     "Attack",
     "BaseAttack",
     "BenchError",
+    "Broadcast",
     "Bytes",
     "Channel",
     "Checkpoint",

@@ -96,7 +96,8 @@ class AttackCard(_Configurable):
     receives_pool: bool = False
     """It is given a list that holds the private images: a bound beside the attacks, in no worst case."""
     access: Access | None = None
-    """What the attacker has of the client's half of a split network; attacks on ``smashed`` declare it."""
+    """What the attacker has of the client's half of a split network; attacks on ``smashed`` declare it, and
+    on ``malicious`` it is ``active``."""
     max_batch_size: int | None = Field(default=None, ge=1)
     """The most images in one release; larger releases are `n/a`. Together with `max_batch_reason`."""
     max_batch_reason: str = Field(default="", validate_default=True)
@@ -129,6 +130,8 @@ class AttackCard(_Configurable):
     def _split_learning_needs_an_access(self) -> AttackCard:
         if Channel.SMASHED in self.channels and self.observes_release and self.access is None:
             raise ValueError(f"access: channel smashed needs one of {', '.join(Access)}")
+        if Channel.MALICIOUS in self.channels and self.observes_release and self.access is not Access.ACTIVE:
+            raise ValueError("access: on channel malicious the attacker is the server: write active")
         return self
 
 

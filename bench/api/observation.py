@@ -12,6 +12,7 @@ from bench.api.gradients import BatchLoss, Gradients
 from bench.api.threat import BatchNorm
 
 if TYPE_CHECKING:
+    from bench.api.broadcast import Broadcast
     from bench.api.dataset import ImageSet
     from bench.api.defense import DefenseView
     from bench.api.generator import ImageGenerator
@@ -44,6 +45,7 @@ class GradientObservation:
         statistics: what the BatchNorm layers normalised by, by buffer name: ``[C]`` of all victims where
             ``threat.batch_norm`` is ``eval``, ``[N, C]`` of each where it is ``known``; else None.
         loss: how the loss depends on the weights, where it is not the cross-entropy of the model's scores.
+        session: the attacked clients, of an attacker who is a malicious server; else None.
         pool: ``[P, C, H, W]``, a list that holds the private images, without labels; only for a bound, whose
             card says ``receives_pool``.
     """
@@ -62,12 +64,13 @@ class GradientObservation:
     generator: ImageGenerator | None = None
     statistics: Mapping[str, Tensor] | None = None
     loss: BatchLoss | None = None
+    session: Broadcast | None = None
     pool: Tensor | None = None
 
     @property
     def victims(self) -> int:
         """N, the number of independent releases."""
-        return self.reference.shape[0]
+        return len(self.ids)
 
     @property
     def batch_size(self) -> int:
@@ -76,11 +79,11 @@ class GradientObservation:
 
     @property
     def reference(self) -> Tensor:
-        """Any tensor of the release: its dtype and device are those of the attack."""
-        return next(iter(self.gradients.values()))
+        """Any tensor of the release, or of the weights where there is none: the attack's dtype and device."""
+        return next(iter((self.gradients or self.parameters).values()))
 
     def select(self, victims: Tensor) -> GradientObservation:
-        """The observation of some of the victims, in the order given.
+        """The observation of some of the victims, in the order given; a session goes on with all of them.
 
         Args:
             victims: int64 ``[M]`` indices into N.

@@ -27,6 +27,8 @@ class Channel(str):
     """Split learning: the activations of the client's layers on one private batch."""
     CLIENT_GRADIENTS: ClassVar[Channel]
     """Split learning: the gradient of the client's weights on one private batch; all weights are known."""
+    MALICIOUS: ClassVar[Channel]
+    """Federated learning whose server is the attacker, and sends a model of its own: the update of it."""
     MODEL: ClassVar[Channel]
     """A released classifier: its weights, trained by their owner on all private images."""
 
@@ -49,13 +51,14 @@ class Channel(str):
 Channel.GRADIENTS = Channel("gradients")
 Channel.SMASHED = Channel("smashed")
 Channel.CLIENT_GRADIENTS = Channel("client_gradients")
+Channel.MALICIOUS = Channel("malicious")
 Channel.MODEL = Channel("model")
 
 
 class Access(StrEnum):
     """What an attacker on the channel ``smashed`` has of the client's half of the network.
 
-    The server's half is always the attacker's own.
+    The server's half is always the attacker's own. On the channel ``malicious`` every attack is ``active``.
     """
 
     WEIGHTS = "weights"
@@ -139,7 +142,7 @@ class ThreatModel:
         labels_known: the private labels are given. Shown in every table where it is true.
         auxiliary: the attacker owns images of the same distribution, disjoint from all private images.
         batch_norm: how the client normalised, and whether its statistics are known.
-        access: to the client's half of a split network; None on other channels.
+        access: to the client's half of a split network, or to the clients of a malicious server; else None.
         generator: the attacker has trained a generator on these images.
         local: the clients' steps before they send, where they are more than one; all but the order of their
             images is known.

@@ -150,12 +150,8 @@ def reconstruction(
         run_attack, given, stays=(session, getattr(seen, "query", None)), last=card.receives_pool
     )
     tensors, spent = found.value
-    task = session.task_accuracy if session else None
-    facts = {
-        "task_accuracy": finite(task) if task is not None else None,
-        "peak_memory_mb": found.peak_memory_mb,
-    }
-    return Stored(tensors, {**spent, **facts})
+    seen_by_clients = {name: finite(value) for name, value in session.facts().items()} if session else {}
+    return Stored(tensors, {**spent, **seen_by_clients, "peak_memory_mb": found.peak_memory_mb})
 
 
 def scores(

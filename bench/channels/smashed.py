@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from bench.channels.shared.contract import Attacker, ChannelKind, Scoring, Training
 from bench.channels.shared.terms import OF_IMAGES, Terms
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bench.api.cards import AttackCard
     from bench.api.dataset import Splits
-    from bench.api.smashed import Query, SmashedObservation
+    from bench.api.smashed import Query, Session, SmashedObservation
     from bench.models.split import ClientHalf, SplitModel
     from bench.victims.releases import Release, Source
     from bench.victims.session import HijackedTraining
@@ -106,7 +106,7 @@ class SmashedChannel(ChannelKind):
             server=copy.deepcopy(network.server),
             client=half if card.access is Access.WEIGHTS else None,
             query=_black_box(half) if card.access is Access.QUERY else None,
-            session=attacker.session if card.access is Access.ACTIVE else None,
+            session=cast("Session | None", attacker.session) if card.access is Access.ACTIVE else None,
             labels=release.labels.to(source.device) if card.needs_labels else None,
             **attacker.common(source, view),
         )

@@ -20,6 +20,7 @@ from bench.check.defenses import promises as defense
 from bench.check.defenses import released as released_defense
 from bench.check.defenses import split as split_defense
 from bench.check.materials.leaked_trial import LEAKED
+from bench.check.materials.malicious_trial import MALICIOUS
 from bench.check.materials.released_material import RELEASED
 from bench.check.materials.split_trial import SMASHED
 from bench.check.materials.trial import Trial
@@ -159,6 +160,20 @@ _RELEASED: dict[Kind, dict[str, Check]] = {
 """Promises on released classifiers."""
 
 
+_MALICIOUS: dict[str, Check] = {
+    "values": card.every_value,
+    "shapes": _on(MALICIOUS, attack.shapes),
+    "range": _on(MALICIOUS, attack.values),
+    "observation": _on(MALICIOUS, attack.observes_only),
+    "determinism": _on(MALICIOUS, attack.deterministic),
+    "randomness": _on(MALICIOUS, attack.global_state),
+    "budget": _on(MALICIOUS, attack_limits.budget),
+    "incompatible": _on(MALICIOUS, attack_limits.incompatibilities),
+    "floor": _on(MALICIOUS, attack_limits.floor),
+}
+"""Promises of a malicious server."""
+
+
 def promises(kind: Kind, card: Card | None = None) -> dict[str, Check]:
     """All promises of a plug-in by name, in the order in which they are tried.
 
@@ -191,10 +206,12 @@ def _served(kind: Kind, card: Card | None) -> dict[str, dict[str, Check]]:
     channels = getattr(card, "channels", (Channel.GRADIENTS,))
     leaked = kind == "attack" and Channel.CLIENT_GRADIENTS in channels
     federal = leaked or (Channel.GRADIENTS in channels and not getattr(card, "needs_split", False))
-    split = Channel.SMASHED in channels or not (federal or Channel.MODEL in channels)
+    active = Channel.MALICIOUS in channels and getattr(card, "observes_release", False)
+    split = Channel.SMASHED in channels or not (federal or active or Channel.MODEL in channels)
     served = {
         Channel.GRADIENTS: _PROMISES[kind] if federal else {},
         Channel.CLIENT_GRADIENTS: _LEAKED[kind] if leaked else {},
+        Channel.MALICIOUS: _MALICIOUS if active else {},
         Channel.SMASHED: _SPLIT[kind] if split else {},
         Channel.MODEL: _RELEASED[kind] if Channel.MODEL in channels else {},
     }

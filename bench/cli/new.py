@@ -88,6 +88,10 @@ def _check_name(kind: Kind, name: str, folder: Path) -> None:
 def _templates(kind: Kind, channel: str) -> tuple[str, str]:
     """Code and card; attacks on all gradients have one card but for their channel."""
     leaked = channel == "client_gradients"
+    if kind != "dataset" and channel == "malicious":
+        raise UsageError(
+            "--channel malicious: begin with a copy of attacks/imprint; defenses are those of gradients"
+        )
     if kind == "defense" and leaked:
         raise UsageError(
             "--channel client_gradients: a defense of split learning is one set of hooks for all that its "

@@ -158,8 +158,8 @@ def run(
     print it, -d noise=0.01; -a dlg@published is an attack with those of its paper. What the matrix has is
     restricted to what you name; what it does not have takes the place of the matrix's own, so that -a mine
     measures a new attack under the protocol.
-    --channel (gradients, smashed, client_gradients, model) and --checkpoint (initial, trained) can be given
-    several times, too, and only restrict.
+    --channel (gradients, smashed, client_gradients, malicious, model) and --checkpoint (initial, trained)
+    can be given several times, too, and only restrict.
 
     With --shard the folder is runs/<matrix>.shard-<i>-of-<n> unless --out is given; bench merge makes one
     of them.

@@ -125,7 +125,8 @@ def _attack(card: AttackCard) -> Pairs:
     yield "adversaries", "; ".join(_KNOWLEDGE[adversary] for adversary in card.adversaries)
     yield "always", "; ".join(channel(name).public for name in card.channels)
     if card.access:
-        yield "client's half", card.access.words
+        half = any(channel(name).needs_cut for name in card.channels)
+        yield "client's half" if half else "clients", card.access.words
     ignorant = "a control" if _only_classes(card) else "a prior that ignores it"
     yield "release", "yes" if card.observes_release else f"no: {ignorant}"
     yield "private labels", _LABELS if card.needs_labels else "no"

@@ -42,6 +42,11 @@ class AttackCost(Part):
     """Mean of the attacker's own cost over the releases where it is finite; None if it is nowhere."""
     task_accuracy: float | None = None
     """Of the victim's task under an active attack; None for passive attacks."""
+    single_share: float | None = None
+    """On channel ``malicious``, how much of a batch's gradient can come from one image, in the layer where
+    that is most, as a client sees who computes those of its images apart (median of the releases)."""
+    honest_share: float | None = None
+    """The same of the network that an honest server would have sent."""
 
 
 class ReleaseHealth(Part):

@@ -15,7 +15,14 @@ QUALITY = ["frechet", "frechet_real", "confident", "confident_real", "classes", 
 """What a record says of the generator that its attack searched."""
 _NUMBERS = {
     "utility": ["accuracy", "initial_accuracy", "converged", "rounds"],
-    "attack": ["evaluations_mean", "evaluations_max", "cost_mean", "task_accuracy"],
+    "attack": [
+        "evaluations_mean",
+        "evaluations_max",
+        "cost_mean",
+        "task_accuracy",
+        "single_share",
+        "honest_share",
+    ],
     "release": ["zero", "nonfinite", "norm_mean", "shared_labels"],
     "means": METRICS,
     "perturbed": ["psnr", "ssim", "lpips"],
@@ -64,6 +71,7 @@ OPTIONAL = [
     "release_shared_labels",
     "pool",
     "lpips_side",
+    *("single_share", "honest_share"),
 ]
 """Columns that a folder does without where no record has anything in them."""
 

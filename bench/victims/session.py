@@ -86,6 +86,10 @@ class HijackedTraining:
             right += int((classify(released[:, 0]).argmax(1) == labels[part, 0]).sum().item())
         self.task_accuracy = right / len(labels)
 
+    def facts(self) -> dict[str, float]:
+        """What the attack did to the clients."""
+        return {} if self.task_accuracy is None else {"task_accuracy": self.task_accuracy}
+
     def _context(self, phase: Phase) -> HookContext:
         generator = stream(self._seed, "release noise", self._device)
         return HookContext(generator=generator, batch_size=1, phase=phase, model=self._network)

@@ -24,7 +24,7 @@ def test_every_suite_that_ships_is_read() -> None:
 
 def test_the_newest_suites_judge_every_channel_once() -> None:
     found = by_channel(newest())
-    assert set(found) == {"gradients", "client_gradients", "smashed", "model"}
+    assert set(found) == {"gradients", "client_gradients", "malicious", "smashed", "model"}
 
 
 def test_an_unknown_suite_is_named_with_the_nearest() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.api.generator import ImageGenerator
     from bench.channels.shared.terms import Terms
     from bench.metrics.perceptual import Lpips
+    from bench.victims.broadcast import ObedientClients
     from bench.victims.releases import Release, Source
     from bench.victims.session import HijackedTraining
     from bench.victims.training import Victim
@@ -80,7 +81,7 @@ class Attacker:
     adversary: Adversary
     auxiliary: ImageSet
     generator: ImageGenerator | None = None
-    session: HijackedTraining | None = None
+    session: HijackedTraining | ObedientClients | None = None
     pool: Tensor | None = None
 
     def view(self, defense: Defense) -> DefenseView | None:
@@ -190,8 +191,8 @@ class ChannelKind(ABC):
         *,
         initial: dict[str, Tensor],
         splits: Splits,
-    ) -> HijackedTraining | None:
-        """The clients of an active attacker, at round 0; None where an attacker cannot be one.
+    ) -> HijackedTraining | ObedientClients | None:
+        """The clients of an active attacker; None where an attacker cannot be one.
 
         Args:
             source: where the release comes from.

@@ -139,12 +139,12 @@ def _must_refuse(subject: Subject, seen: Seen, what: str, field: str) -> None:
     raise Broken(f"{what}: works, though {field} in the card says that it cannot", fix)
 
 
-def floor(subject: Subject) -> str:
+def floor(subject: Subject, trial: Trial = GRADIENTS) -> str:
     """It reaches its card's floor on the undefended victim, or its implementation is broken."""
     card = card_of(subject)
     declared = card.floor
     model, checkpoint = (declared.model, declared.checkpoint) if declared else _default_floor()
-    seen, released = material.at_floor(card, model, checkpoint)
+    seen, released = trial.at_floor(subject, model, checkpoint)
     found = run_apart(subject, seen, budget=material.FLOOR_BUDGET)
     reached = psnr(found.images.flatten(0, 1), released.images.flatten(0, 1)).mean().item()
     where = f"{reached:.1f} dB PSNR on the undefended {model}@{checkpoint}"

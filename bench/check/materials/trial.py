@@ -15,6 +15,7 @@ from bench.api import (
     Adversary,
     BaseAttack,
     Channel,
+    Checkpoint,
     Defense,
     GradientObservation,
     ModelObservation,
@@ -32,6 +33,7 @@ from bench.check.materials.generator import in_double as generator_in_double
 from bench.check.place import Subject
 from bench.engine.precision import in_double
 from bench.plugins import attack_card, build_attack, build_defense, defense_card, discover
+from bench.victims.releases import Release
 
 Seen = GradientObservation | ModelObservation | SmashedObservation
 _LARGER_BATCH = 4
@@ -113,6 +115,10 @@ class Trial(ABC):
     @abstractmethod
     def counter(self, seen: Any) -> Counter:
         """Counts the evaluations of this observation's victim."""
+
+    def at_floor(self, subject: Subject, model: str, checkpoint: Checkpoint) -> tuple[Any, Release]:
+        """What it sees of the undefended victim of its card's floor, and what was released."""
+        return material.at_floor(card_of(subject), model, checkpoint)
 
     def plain(self, subject: Subject, size: int = 1) -> Any:
         """The first admitted attacker's observation."""

@@ -36,7 +36,7 @@ _USED = [
     *["evaluations_mean", "evaluations_max", "release_zero", "release_nonfinite", "releases"],
     *["generator_kind", "generator_frechet", "generator_frechet_real"],
     *["generator_confident", "generator_confident_real", "row", "entry", "badge"],
-    "lpips_side",
+    *["lpips_side", "single_share", "honest_share"],
 ]  # fmt: skip
 """The columns that decide a table; to copy the others hundreds of times would take most of the time."""
 
@@ -186,6 +186,7 @@ def _entry(cells: pd.DataFrame, context: _Context) -> AttackEntry:
         scores=NO_SCORES if images is None else scores(images, context.key),
         evaluations=float(done["evaluations_mean"].median()) if len(done) else math.nan,
         generator=str(done["generator_kind"].iloc[0]) if len(done) else "",
+        shares=(float(done["single_share"].median()), float(done["honest_share"].median())),
         badge=least(done["badge"]),
     )
 

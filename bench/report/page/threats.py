@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.api.cards import AttackCard
 from bench.channels import channel
-from bench.channels.shared.terms import Terms
+from bench.channels.shared.contract import ChannelKind
 from bench.report.analysis.entries import AttackEntry, Group, Row
 from bench.report.text import number, percent
 
@@ -36,7 +36,7 @@ def threat_lines(
         ["budget", f"{int(cell['budget']):,} gradient evaluations per {words.per}"],
     ]
     if card is not None:
-        lines += _owned(words, entry, card)
+        lines += _owned(channel(group.channel), entry, card)
     if cell["generator_kind"] or (card is not None and card.needs_generator):
         lines.append(["generator", _generator(cell)])
     return lines
@@ -50,17 +50,20 @@ def _size(group: Group, cell: Mapping[str, Any]) -> str:
     return f"{group.batch_size}; {percent(shared, 0)} % of them with the label of another"
 
 
-def _owned(words: Terms, entry: AttackEntry, card: AttackCard) -> list[list[str]]:
+def _owned(kind: ChannelKind, entry: AttackEntry, card: AttackCard) -> list[list[str]]:
     """What the attacker has beside the release."""
     images = card.needs_auxiliary or card.needs_generator
-    if words.by_class:
+    if kind.terms.by_class:
         return [["auxiliary data", "images without labels" if images else "none"]]
     auxiliary = "other images of the same distribution" if images else "none"
     if entry.adversary == "adaptive" and not images:
         auxiliary = "none, but to undo a change of the clients' images if the defense makes one"
     given = "given: the server has them by the protocol, since it computes the loss"
     lines = [["private labels", given if card.needs_labels else "not given"], ["auxiliary data", auxiliary]]
-    return [*lines, ["of the client's half", card.access.words]] if card.access is not None else lines
+    if card.access is None:
+        return lines
+    has = "of the client's half" if kind.needs_cut else "of the clients"
+    return [*lines, [has, card.access.words]]
 
 
 def _generator(cell: Mapping[str, Any]) -> str:

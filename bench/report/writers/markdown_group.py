@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from bench.report.analysis.entries import HYPERVOLUME_LIMIT, LIMITS, NO_SCORES, AttackEntry, Group, Place, Row
@@ -15,6 +16,7 @@ from bench.report.text import interval, loss, markdown, number, score, shorten, 
 from bench.report.writers.table import markdown_lines, markdown_table
 
 NORMALISED = "normalised leakage"
+SINGLE = "largest share of one image"
 OF_ATTACKS = (
     "One attack's normalised leakage is 0 at its own prior, the strongest attack here that searches the same "
     "kind of generator, or none, and never sees the release, and 1 where it leaks as much as the same attack "
@@ -150,9 +152,21 @@ def _attack(group: Group, row: Row, entry: AttackEntry) -> dict[str, object]:
         NORMALISED: "–" if entry.floor or not entry.done else interval(entry.normalised, 2),
         words.counted: counts(entry.scores["psnr"]) if entry.done else "–",
         "evaluations": number(entry.evaluations, 0) if entry.done else "–",
+        **({SINGLE: single(entry)} if active(group) else {}),
         "failures": (why or "0") if entry.done else str(failed(entry)),
         "flags": flags(entry.flags),
     }
+
+
+def active(group: Group) -> bool:
+    """Whether an attack here is that of a malicious server, which clients may see."""
+    return any(not math.isnan(entry.shares[0]) for row in group.rows for entry in row.attacks)
+
+
+def single(entry: AttackEntry) -> str:
+    """The largest share of one image, and that under an honest server."""
+    attacked, honest = entry.shares
+    return "–" if math.isnan(attacked) else f"{number(attacked, 2)} (honest {number(honest, 2)})"
 
 
 def flags(codes: Iterable[str]) -> str:
