@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 SHOWN = 64
 """Samples of a generator that are kept."""
+DONE_TO_CLIENTS = ("task_accuracy", "single_share", "honest_share")
+"""What is recorded of an active attacker's session; None for passive ones."""
 
 
 def victim(cell: Cell, data: Data, device: torch.device) -> Stored:
@@ -150,8 +152,9 @@ def reconstruction(
         run_attack, given, stays=(session, getattr(seen, "query", None)), last=card.receives_pool
     )
     tensors, spent = found.value
-    seen_by_clients = {name: finite(value) for name, value in session.facts().items()} if session else {}
-    return Stored(tensors, {**spent, **seen_by_clients, "peak_memory_mb": found.peak_memory_mb})
+    done = session.facts() if session else {}
+    facts = {name: finite(done[name]) if name in done else None for name in DONE_TO_CLIENTS}
+    return Stored(tensors, {**spent, **facts, "peak_memory_mb": found.peak_memory_mb})
 
 
 def scores(
