@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import Adversary, BaseAttack, GradientObservation, Reconstruction
+from bench.api import Adversary, BaseAttack, Defense, DefenseView, GradientObservation, Reconstruction
 from bench.api.cards import AttackCard, DefenseCard, Kind
 from bench.cells.reconstructions import check_reconstruction
 from bench.check.findings import Verdict
@@ -24,7 +24,7 @@ from bench.check.materials.trial import GRADIENTS, Seen, Trial
 from bench.check.place import Subject
 from bench.check.run import promises, try_promise
 from bench.engine.precision import in_double
-from bench.plugins import FOLDERS, Plugin, build_attack, discover
+from bench.plugins import FOLDERS, Plugin, build_attack, build_defense, discover
 from tests.victims.test_victims_folder import photographs
 
 PLUGINS: list[Plugin] = [plugin for kind in FOLDERS for plugin in discover(kind).plugins.values()]
@@ -80,14 +80,30 @@ def test_a_plugin_keeps_its_promise(plugin: Plugin, name: str, request: pytest.F
 
 # --------------------------------------------------------------------------- every attack meets every defense
 
+
+def _kind(name: str) -> tuple[bool, ...]:
+    """What a defense changes, and what an adaptive attacker has of it: attacks meet one of each kind."""
+    hooks = build_defense(name, {})
+    changed = (
+        getattr(type(hooks), hook) is getattr(Defense, hook) for hook in ("model", "inputs", "objective")
+    )
+    seen = hooks.view() or DefenseView()
+    parts = ("negative_log_likelihood", "transmitted", "transmit", "transform")
+    return (*changed, *(getattr(seen, part) is None for part in parts))
+
+
+KINDS = {
+    channel: {_kind(name): name for name in sorted(DEFENSES[channel], reverse=True)}.values()
+    for channel in DEFENSES
+}
 CASES = [
     pytest.param(
         channel, attack, adversary, defense, size, id=f"{attack}-{adversary}-{channel}-{defense}-B{size}"
     )
     for channel, attack in EVERY_ATTACK
     for adversary in ATTACKS[channel][attack].adversaries
-    for defense, defense_card in DEFENSES[channel].items()
-    if adversary is Adversary.NAIVE or defense_card.adaptive_view
+    for defense in KINDS[channel]
+    if adversary is Adversary.NAIVE or DEFENSES[channel][defense].adaptive_view
     for size in TRIALS[channel].sizes(ATTACKS[channel][attack])
 ]
 
