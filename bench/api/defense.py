@@ -64,18 +64,38 @@ class FederatedTraining:
         clients: of each round, whose releases the server averages.
         batch_size: B, images of a client and round.
         images: that are trained on; complete passes over them, each in a new order, fill the rounds.
+        releases_of_one: in how many clients' releases one image is, at most; where a pass ends and the next
+            begins in one release it may be there twice, which counts as four.
+        rounds_of_one: the same of rounds.
     """
 
     rounds: int
     clients: int
     batch_size: int
     images: int
+    releases_of_one: int
+    rounds_of_one: int
 
     @classmethod
     def on(cls, batches: Tensor, images: int) -> Self:
-        """Training on the batches ``[rounds, clients, B]`` of so many private images."""
+        """Training on the batches ``[rounds, clients, B]``, indices of so many private images."""
         rounds, clients, batch_size = batches.shape
-        return cls(rounds=rounds, clients=clients, batch_size=batch_size, images=images)
+        return cls(
+            rounds=rounds,
+            clients=clients,
+            batch_size=batch_size,
+            images=images,
+            releases_of_one=_most_squares(batches.flatten(0, 1), images),
+            rounds_of_one=_most_squares(batches.flatten(1), images),
+        )
+
+
+def _most_squares(groups: Tensor, images: int) -> int:
+    """Over the images, the largest sum of the squares of how often one is in each group ``[G, S]``."""
+    offsets = images * torch.arange(len(groups), device=groups.device)[:, None]
+    found, times = (groups + offsets).flatten().unique(return_counts=True)
+    squares = times.new_zeros(images).index_add_(0, found % images, times.square())
+    return int(squares.max())
 
 
 @dataclass(frozen=True, kw_only=True)

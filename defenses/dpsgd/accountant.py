@@ -13,7 +13,7 @@ _ORDERS = [1.01, 1.02, 1.05, *(1 + 0.1 * x for x in range(1, 100)), *range(11, 6
 def epsilon(noise_multiplier: float, *, steps: int, rate: float = 1.0, delta: float = DELTA) -> float:
     """An epsilon for which so many steps are (epsilon, delta)-differentially private; an upper bound.
 
-    One image more or less changes a step's sum by at most C (add or remove one), beside noise of deviation
+    An image whose gradient is there or zero changes a step's sum by at most C, beside noise of deviation
     ``noise_multiplier * C`` on every entry.
 
     Args:

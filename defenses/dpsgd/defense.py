@@ -82,12 +82,11 @@ class DPSGD(Defense):
         if (done := context.federated) is None or not self.noise_multiplier:
             return {}
         z, per_round = self.noise_multiplier, done.clients * done.batch_size
-        passes = math.ceil(done.rounds * per_round / done.images)
         averaged = z * math.sqrt(done.clients)
         return {
-            "epsilon_server": epsilon(z, steps=passes),
+            "epsilon_server": epsilon(z, steps=done.releases_of_one),
             "epsilon_model": epsilon(averaged, steps=done.rounds, rate=per_round / done.images),
-            "epsilon_model_in_passes": epsilon(averaged, steps=passes),
+            "epsilon_model_in_passes": epsilon(averaged, steps=done.rounds_of_one),
             "psnr_without_prior": psnr_without_prior(test.images[:SHOWN], z).mean().item(),
             "recovered_at_most": recovered_at_most(z, pool=done.images),
         }

@@ -14,6 +14,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from bench.api import (
+    Adversary,
     Clients,
     Defense,
     FederatedTraining,
@@ -31,11 +32,12 @@ from bench.defenses.dpsgd.bound import (
     success_without_prior,
 )
 from bench.defenses.dpsgd.defense import clipped
+from bench.metrics import psnr
 from bench.models.build import build_model
-from bench.plugins import build_defense
+from bench.plugins import build_attack, build_defense
 from bench.victims.releases import release_gradients
 from bench.victims.training import clients_of, train_victim
-from tests.engine.observations import DIGITS, batches, drawn, weights
+from tests.engine.observations import DIGITS, batches, drawn, observation, weights
 from tests.victims.small import digits_source, few
 
 SHAPES = {"weight": (12, 1, 5, 5), "bias": (12,), "scale": ()}
@@ -246,7 +248,7 @@ def test_without_the_accountant_no_epsilon_is_reported(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "opacus", None)
     for name in [name for name in sys.modules if name.startswith("opacus.")]:
         monkeypatch.delitem(sys.modules, name)
-    done = FederatedTraining(rounds=10, clients=4, batch_size=2, images=40)
+    done = FederatedTraining.on(torch.arange(80).view(10, 4, 2) % 40, 40)
     test = ImageSet(*(value.squeeze(1) for value in batches(2, 1)))
     with pytest.warns(UserWarning, match="opacus is not installed"):
         found = dpsgd(1.0).details(drawn("lenet", 0), test, replace(context(1), federated=done))
@@ -283,3 +285,22 @@ def test_nobody_finds_more_images_of_a_list_than_the_bound_allows() -> None:
         assert share <= bound + 0.01 and share > 1 / pool
         assert share > 0.5 * bound
     assert recovered_at_most(1.0, pool=2500) < 0.01 < recovered_at_most(1.0, pool=2500, releases=4)
+
+
+@pytest.mark.parametrize("z", [0.003, 0.01])
+def test_attacks_find_less_of_a_release_than_the_bound_without_a_prior(z: float) -> None:
+    """Adaptive ones, on digits and a network that shows its first layer the pixels: within its reach."""
+    images, labels = batches(3, 1, seed=21)
+    plain, hooks = observation("mlp[width=32]", images, labels), dpsgd(z)
+    threat = replace(plain.threat, adversary=Adversary.ADAPTIVE)
+    sent = hooks.gradients(plain.gradients, context(1, seed=5))
+    seen = replace(plain, gradients=sent, defense=hooks.known(), threat=threat)
+    bound = psnr_without_prior(images[:, 0], z)
+    numbers = images[0, 0].numel()
+    spread = 4 * 10 / math.log(10) * math.sqrt(2 / numbers)  # four deviations of a chi-squared error, in dB
+    found = {
+        name: psnr(build_attack(name, {}).reconstruct(seen, budget=60, seed=0).images[:, 0], images[:, 0])
+        for name in ("dlg", "idlg", "inverting_gradients")
+    }
+    assert all((level <= bound + spread).all() for level in found.values())
+    assert max(level.max().item() for level in found.values()) > bound.mean().item() - 12

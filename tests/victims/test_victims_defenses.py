@@ -219,10 +219,22 @@ def test_a_federation_tells_its_defense_how_it_was_trained(model: str) -> None:
         model=model, splits=few(40), num_classes=10, image_shape=DIGITS, defense=hooks, batch_size=4,
         epochs=2, seed=0, device=torch.device("cpu"),
     )  # fmt: skip
-    assert hooks.federated == FederatedTraining(rounds=2, clients=8, batch_size=4, images=40)
+    done = hooks.federated
+    assert done is not None
+    assert (done.rounds, done.clients, done.batch_size, done.images) == (2, 8, 4, 40)
     assert victim.details == {"images": 40.0} and victim.rounds == 2
     for name, value in hooks.state.items():
         assert torch.equal(value, victim.trained[name])
+
+
+def test_how_often_an_image_is_used_counts_squares_where_two_passes_meet() -> None:
+    passes = torch.tensor([0, 1, 2, 3, 4, 5, 5, 0, 1, 2, 3, 4])
+    apart = FederatedTraining.on(torch.arange(12).view(3, 2, 2) % 6, 6)
+    assert (apart.releases_of_one, apart.rounds_of_one) == (2, 2)
+    other_clients = FederatedTraining.on(passes.view(3, 2, 2), 6)
+    assert (other_clients.releases_of_one, other_clients.rounds_of_one) == (2, 4)
+    one_client = FederatedTraining.on(passes.view(3, 1, 4), 6)
+    assert (one_client.releases_of_one, one_client.rounds_of_one) == (4, 4)
 
 
 def test_clients_say_that_they_took_local_steps() -> None:
