@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.api.broadcast import Broadcast
     from bench.api.data import data_folder, files_below, find_data, is_hidden, searched
     from bench.api.dataset import Dataset, ImageSet, Splits
-    from bench.api.defense import Clients, Defense, DefenseView, HookContext, Phase
+    from bench.api.defense import Clients, Defense, DefenseView, FederatedTraining, HookContext, Phase
     from bench.api.errors import BenchError, DataMissing, IncompatibleError, PluginError, UsageError
     from bench.api.generator import ImageGenerator
     from bench.api.gradients import Gradients
@@ -62,6 +62,7 @@ _HOME = {
     "Clients": "defense",
     "Defense": "defense",
     "DefenseView": "defense",
+    "FederatedTraining": "defense",
     "HookContext": "defense",
     "Phase": "defense",
     "BenchError": "errors",
@@ -109,6 +110,7 @@ __all__ = [
     "Dataset",
     "Defense",
     "DefenseView",
+    "FederatedTraining",
     "GradientObservation",
     "Gradients",
     "HookContext",

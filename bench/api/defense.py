@@ -6,12 +6,14 @@ from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
 from bench.api.gradients import Gradients
+from bench.api.threat import LocalTraining
 from bench.api.transform import InputTransform
 
 
@@ -35,6 +37,8 @@ class Clients:
         labels: int64 ``[N, B]``.
         gradients: ``(images [M, B', ...], labels [M, B']) -> [M, ...]`` per weight: what the loss of other
             batches would give at the global weights, undefended.
+        local: the steps behind what the hook is given, where they are more than one; then it is an update,
+            and no gradient of these weights.
     """
 
     model: nn.Module
@@ -42,12 +46,56 @@ class Clients:
     images: Tensor
     labels: Tensor
     gradients: Callable[[Tensor, Tensor], Gradients]
+    local: LocalTraining | None = None
 
     def of_examples(self) -> Gradients:
         """The gradient of every image alone, ``[N, B, ...]`` per weight."""
         size = self.labels.shape
         found = self.gradients(self.images.flatten(0, 1)[:, None], self.labels.flatten()[:, None])
         return {name: value.unflatten(0, size) for name, value in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FederatedTraining:
+    """How often a federation has used its private images.
+
+    Attributes:
+        rounds: that were run.
+        clients: of each round, whose releases the server averages.
+        batch_size: B, images of a client and round.
+        images: that are trained on; complete passes over them, each in a new order, fill the rounds.
+        releases_of_one: in how many clients' releases one image is, at most; where a pass ends and the next
+            begins in one release it may be there twice, which counts as four.
+        rounds_of_one: the same of rounds.
+    """
+
+    rounds: int
+    clients: int
+    batch_size: int
+    images: int
+    releases_of_one: int
+    rounds_of_one: int
+
+    @classmethod
+    def on(cls, batches: Tensor, images: int) -> Self:
+        """Training on the batches ``[rounds, clients, B]``, indices of so many private images."""
+        rounds, clients, batch_size = batches.shape
+        return cls(
+            rounds=rounds,
+            clients=clients,
+            batch_size=batch_size,
+            images=images,
+            releases_of_one=_most_squares(batches.flatten(0, 1), images),
+            rounds_of_one=_most_squares(batches.flatten(1), images),
+        )
+
+
+def _most_squares(groups: Tensor, images: int) -> int:
+    """Over the images, the largest sum of the squares of how often one is in each group ``[G, S]``."""
+    offsets = images * torch.arange(len(groups), device=groups.device)[:, None]
+    found, times = (groups + offsets).flatten().unique(return_counts=True)
+    squares = times.new_zeros(images).index_add_(0, found % images, times.square())
+    return int(squares.max())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +111,7 @@ class HookContext:
         clients: only for ``gradients``: whose they are.
         plain: only for ``details``, and only if the defense asks for it: the undefended victim of the same
             architecture, images and seed, trained in the same way.
+        federated: only for ``details`` of federated training and SplitFed: what it was.
     """
 
     generator: torch.Generator
@@ -72,6 +121,7 @@ class HookContext:
     progress: float = 1.0
     clients: Clients | None = None
     plain: nn.Module | None = None
+    federated: FederatedTraining | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,12 +241,12 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
         return nn.functional.cross_entropy(model(images), labels)
 
     def details(self, model: nn.Module, test: ImageSet, context: HookContext) -> dict[str, float]:
-        """What else should be known of a trained split-learning victim, by name, at most 20 numbers.
+        """What else should be known of a trained victim, by name, at most 20 numbers; NaN: cannot be known.
 
         Args:
             model: the defended network with the trained weights.
             test: images that the victim was not trained on.
-            context: randomness.
+            context: randomness; of a federation, what its training was.
         """
         return {}
 
@@ -204,7 +254,11 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
         """What an adaptive attacker knows; None if there is nothing to adapt to."""
         return None
 
-    def known(self) -> DefenseView | None:
-        """The view with the defense itself in it."""
-        seen = self.view()
+    def view_of(self, batch_size: int) -> DefenseView | None:
+        """The view on releases of B images, where B decides what is sent, as with noise on a mean."""
+        return self.view()
+
+    def known(self, batch_size: int = 1) -> DefenseView | None:
+        """The view on releases of B images with the defense itself in it."""
+        seen = self.view_of(batch_size)
         return None if seen is None else replace(seen, hooks=self)

@@ -51,7 +51,8 @@ def run_attack(job: Job) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
     make_deterministic(job.device)
     seen, defense = job.observation, job.defense
     if defense is not None:
-        seen = replace(seen, defense=build_defense(defense.name, defense.arguments()).known())
+        hooks = build_defense(defense.name, defense.arguments())
+        seen = replace(seen, defense=hooks.known(seen.batch_size))
     attack = build_attack(job.attack.name, job.attack.arguments())
     result = attack.reconstruct(seen, budget=job.budget, seed=job.seed)
     check_reconstruction(result, job.shape, job.attack.label)

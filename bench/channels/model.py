@@ -131,7 +131,7 @@ class ModelChannel(ChannelKind):
             ids=classes,
             generator=attacker.generator,
             images=attacker.auxiliary.images.to(source.device) if owned else None,
-            defense=attacker.view(source.defense),
+            defense=attacker.view(source.defense, source.batch_size),
         )
 
     def score(self, scoring: Scoring) -> tuple[dict[str, Tensor], dict[str, Any]]:

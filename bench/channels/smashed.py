@@ -88,7 +88,7 @@ class SmashedChannel(ChannelKind):
         from bench.engine.transforms.transmission import ACTIVATIONS
         from bench.victims.split_releases import loaded
 
-        card, view = attacker.card, attacker.view(source.defense)
+        card, view = attacker.card, attacker.view(source.defense, source.batch_size)
         network = loaded(source).requires_grad_(False)
         half = _half(network, source)
         return SmashedObservation(

@@ -176,7 +176,7 @@ def _observer(
         if wanted is not None and wanted not in GIVES[access]:
             have = Access(access).words
             raise IncompatibleError(f"it needs of the client {wanted.words}; this attacker has {have}")
-        view = split.defense.defense.known() if adversary is Adversary.ADAPTIVE else None
+        view = split.defense.defense.known(split.batch_size) if adversary is Adversary.ADAPTIVE else None
         learns = prior.passes_to(chosen, view)
         generator = prior.generator(chosen.generator) if chosen.generator else None
         labelled = card is not None and card.needs_labels and truth is not None

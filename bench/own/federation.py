@@ -107,7 +107,7 @@ class Federation:
         seen, named = hooks.inputs(images, labels, context)
         clients = Clients(
             model=self.network.model, weights=self.network.parameters, images=seen, labels=named,
-            gradients=self._gradients,
+            gradients=self._gradients, local=self.local,
         )  # fmt: skip
         sent = hooks.gradients(self._gradients(seen, named), replace(context, clients=clients))
         return {name: value.detach() for name, value in sent.items()}

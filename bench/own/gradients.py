@@ -200,7 +200,7 @@ def _observer(
 
     def observe(chosen: Chosen, adversary: Adversary) -> GradientObservation:
         card = chosen.card
-        view = defense.defense.known() if adversary is Adversary.ADAPTIVE else None
+        view = defense.defense.known(federation.batch_size) if adversary is Adversary.ADAPTIVE else None
         learns = prior.passes_to(chosen, view)
         generator = prior.generator(chosen.generator) if chosen.generator else None
         return GradientObservation(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from bench.api.dataset import Splits
-from bench.api.defense import Clients, Defense, HookContext
+from bench.api.defense import Clients, Defense, FederatedTraining, HookContext
 from bench.api.gradients import Gradients
 from bench.engine.convolution import blocked
 from bench.models.base import Shape
@@ -183,6 +183,7 @@ def train_splitfed(
         _adopt(network, server.weights)
         if turn * CURVE_POINTS // rounds > (turn - 1) * CURVE_POINTS // rounds:
             curve.append({"round": float(turn)} | reached(network, test, defense, seed))
+    final = replace(testing_context(network, seed, device), federated=FederatedTraining.on(order, len(train)))
     return Victim(
         initial=initial,
         trained=state_of(network),
@@ -191,7 +192,7 @@ def train_splitfed(
         initial_accuracy=curve[0]["accuracy"],
         converged=converged(curve, state_of(network), test.labels),
         rounds=rounds,
-        details=defense.details(network, test, testing_context(network, seed, device)),
+        details=defense.details(network, test, final),
         signal=watch.signal,
     )
 

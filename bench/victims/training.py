@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.api.dataset import ImageSet, Splits
-from bench.api.defense import Clients, Defense, HookContext
+from bench.api.defense import Clients, Defense, FederatedTraining, HookContext, Phase
 from bench.api.errors import UsageError
 from bench.api.gradients import Gradients
 from bench.api.threat import LocalTraining
@@ -104,9 +104,10 @@ def client_releases(
     """
     images, labels = defense.inputs(images, labels, context)
     clients = clients_of(model, parameters, images, labels, num_classes=num_classes)
-    own = replace(context, clients=clients)
     if local is None:
+        own = replace(context, clients=clients)
         return defense.gradients(clients.gradients(images, labels), own)
+    own = replace(context, clients=replace(clients, local=local.training))
     targets = one_hot(labels, num_classes, images.dtype)
     return defense.gradients(_local_update(model, parameters, images, targets, local), own)
 
@@ -281,6 +282,11 @@ def train_victim(
             reached = accuracy(network, server.weights, test)
             loss = _loss(network, server.weights, train)
             curve.append({"round": float(turn), "loss": loss, "accuracy": reached})
+    network.load_state_dict(server.weights, strict=False)
+    final = HookContext(
+        generator=stream(seed, "test noise", device), batch_size=1, phase=Phase.TEST,
+        federated=FederatedTraining.on(batches, len(train)),
+    )  # fmt: skip
     return Victim(
         initial=initial,
         trained=server.weights,
@@ -289,6 +295,7 @@ def train_victim(
         initial_accuracy=first_accuracy,
         converged=converged(curve, server.weights, test.labels),
         rounds=rounds,
+        details=defense.details(network, test, final),
         signal=watch.signal,
     )
 

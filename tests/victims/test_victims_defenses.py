@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench.api import Channel, Defense, Gradients, HookContext
+from bench.api import Channel, Defense, DefenseView, FederatedTraining, Gradients, HookContext, ImageSet
+from bench.api.threat import LocalTraining
 from bench.channels import channel as channel_of
 from bench.models.build import build_model
 from bench.plugins import build_defense
 from bench.victims.split import build_split
+from bench.victims.splitfed import train_splitfed
+from bench.victims.training import train_victim
 from tests.engine.observations import DIGITS
 
-from .small import digits_source
+from .small import digits_source, few
 
 CLIENTS = 3
 
@@ -186,3 +189,66 @@ def test_an_adaptive_attacker_knows_the_hooks_themselves() -> None:
     noise = build_defense("noise", {"sigma": 0.5})
     seen = noise.known()
     assert seen is not None and seen.hooks is noise and Defense().known() is None
+
+
+class Notes(Defense):
+    """Keeps what its hooks are told."""
+
+    def __init__(self) -> None:
+        self.local: LocalTraining | None = None
+        self.federated: FederatedTraining | None = None
+        self.state: dict[str, Tensor] = {}
+
+    def gradients(self, gradients: Gradients, context: HookContext) -> Gradients:
+        assert context.clients is not None
+        self.local = context.clients.local
+        return gradients
+
+    def details(self, model: nn.Module, test: ImageSet, context: HookContext) -> dict[str, float]:
+        self.federated, self.state = context.federated, dict(model.named_parameters())
+        return {"images": float(len(test))}
+
+    def view_of(self, batch_size: int) -> DefenseView | None:
+        return DefenseView(parameters={"images": batch_size})
+
+
+@pytest.mark.parametrize("model", ["lenet", "lenet[cut=2]"])
+def test_a_federation_tells_its_defense_how_it_was_trained(model: str) -> None:
+    hooks, train = Notes(), train_splitfed if "cut" in model else train_victim
+    victim = train(
+        model=model, splits=few(40), num_classes=10, image_shape=DIGITS, defense=hooks, batch_size=4,
+        epochs=2, seed=0, device=torch.device("cpu"),
+    )  # fmt: skip
+    done = hooks.federated
+    assert done is not None
+    assert (done.rounds, done.clients, done.batch_size, done.images) == (2, 8, 4, 40)
+    assert victim.details == {"images": 40.0} and victim.rounds == 2
+    for name, value in hooks.state.items():
+        assert torch.equal(value, victim.trained[name])
+
+
+def test_how_often_an_image_is_used_counts_squares_where_two_passes_meet() -> None:
+    passes = torch.tensor([0, 1, 2, 3, 4, 5, 5, 0, 1, 2, 3, 4])
+    apart = FederatedTraining.on(torch.arange(12).view(3, 2, 2) % 6, 6)
+    assert (apart.releases_of_one, apart.rounds_of_one) == (2, 2)
+    other_clients = FederatedTraining.on(passes.view(3, 2, 2), 6)
+    assert (other_clients.releases_of_one, other_clients.rounds_of_one) == (2, 4)
+    one_client = FederatedTraining.on(passes.view(3, 1, 4), 6)
+    assert (one_client.releases_of_one, one_client.rounds_of_one) == (4, 4)
+
+
+def test_clients_say_that_they_took_local_steps() -> None:
+    network = build_model("lenet", num_classes=10, image_shape=DIGITS)
+    network.initialise(torch.Generator().manual_seed(0))
+    parameters = {name: value.detach() for name, value in network.named_parameters()}
+    hooks = Notes()
+    for model, steps in (("lenet", None), ("lenet[local_epochs=3]", 3)):
+        channel_of(Channel.GRADIENTS).release(digits_source(model, parameters, defense=hooks))
+        assert (None if hooks.local is None else hooks.local.epochs) == steps
+
+
+def test_what_is_known_of_a_defense_may_depend_on_the_batch_size() -> None:
+    seen = Notes().known(4)
+    assert seen is not None and seen.parameters == {"images": 4}
+    assert (known := build_defense("noise", {"sigma": 0.5}).known(4)) is not None
+    assert known.parameters["sigma"] == 0.5

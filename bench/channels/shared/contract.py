@@ -84,9 +84,9 @@ class Attacker:
     session: HijackedTraining | ObedientClients | None = None
     pool: Tensor | None = None
 
-    def view(self, defense: Defense) -> DefenseView | None:
-        """What is known of the defense: nothing, to the naive attacker."""
-        return defense.known() if self.adversary is Adversary.ADAPTIVE else None
+    def view(self, defense: Defense, batch_size: int) -> DefenseView | None:
+        """What is known of the defense of releases of B images: nothing, to the naive attacker."""
+        return defense.known(batch_size) if self.adversary is Adversary.ADAPTIVE else None
 
     def receives_auxiliary(self, view: DefenseView | None) -> bool:
         """Whether the auxiliary images pass: to an attack that asks for them or for what was learned of them.

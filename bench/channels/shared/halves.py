@@ -23,7 +23,7 @@ def observe_weight_gradients(
         attacker: see :class:`~bench.channels.shared.contract.Attacker`.
         channel: whose observation it is.
     """
-    view, network = attacker.view(source.defense), blank(source).requires_grad_(False)
+    view, network = attacker.view(source.defense, source.batch_size), blank(source).requires_grad_(False)
     known = {k: v.to(source.device) for k, v in source.parameters.items() if k.startswith((CLIENT, SERVER))}
     return GradientObservation(
         threat=ThreatModel(

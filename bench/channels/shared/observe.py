@@ -42,7 +42,7 @@ def observe_gradients(source: Source, release: Release, attacker: Attacker) -> G
         release: only what left passes: its gradients, and statistics that clients sent along.
         attacker: see :class:`~bench.channels.shared.contract.Attacker`.
     """
-    defense, device, view = source.defense, source.device, attacker.view(source.defense)
+    defense, device, view = source.defense, source.device, attacker.view(source.defense, source.batch_size)
     plain = build_model(source.model, num_classes=source.num_classes, image_shape=source.image_shape)
     network = defense.model(plain).to(device)
     sent = {name: value.to(device) for name, value in release.sent.items()}
