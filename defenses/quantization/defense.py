@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import logsigmoid, pad
 
 from bench.api import Defense, DefenseView, Gradients, HookContext
 
@@ -27,11 +27,11 @@ class Quantization(Defense):
         return {name: self._sent(value, context) for name, value in gradients.items()}
 
     def view(self) -> DefenseView | None:
-        """Scales are public. Rounding has a likelihood; of signs a soft version is compared."""
-        known: dict[str, object] = {"bits": self.bits, "norm": self.norm, "bucket": self.bucket}
-        if self.levels:
-            return DefenseView(parameters=known, negative_log_likelihood=self._rounding)
-        return DefenseView(parameters=known, transmit=_soft_signs)
+        """Levels and scales are public: rounding has a likelihood, and signs are given one."""
+        return DefenseView(
+            parameters={"bits": self.bits, "norm": self.norm, "bucket": self.bucket},
+            negative_log_likelihood=self._rounding if self.levels else _signs,
+        )
 
     def _split(self, value: Tensor) -> Tensor:
         """Buckets ``[N, K, D]`` of a tensor ``[N, ...]``, the last one filled up with zeros."""
@@ -70,13 +70,13 @@ class Quantization(Defense):
         return torch.stack(total).sum(0)
 
 
-def _soft_signs(candidate: Gradients, observed: Gradients) -> Gradients:
-    """``m tanh(v / m)`` of a candidate v, where the scale m is the magnitude of all that was sent."""
-    scales = {name: value.abs() for name, value in observed.items()}
-    return {
-        name: scale * (candidate[name] / scale.clamp_min(torch.finfo(scale.dtype).tiny)).tanh()
-        for name, scale in scales.items()
-    }
+def _signs(candidate: Gradients, observed: Gradients) -> Tensor:
+    """``-sum log (1 + s tanh(v / m)) / 2``: soft signs s of a candidate v, at the scale m that was sent."""
+    total = []
+    for name, value in observed.items():
+        scale = value.abs().clamp_min(torch.finfo(value.dtype).tiny)
+        total.append(-logsigmoid(2 * value.sign() * candidate[name] / scale).reshape(len(value), -1).sum(1))
+    return torch.stack(total).sum(0)
 
 
 def spacing(sent: Tensor) -> Tensor:
