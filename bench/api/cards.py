@@ -93,6 +93,8 @@ class AttackCard(_Configurable):
     gives them to nobody, and the cells are `n/a`."""
     needs_generator: bool = False
     """It searches a generator learned from auxiliary images; its parameter ``generator`` says which."""
+    needs_linear_input: bool = False
+    """It reads the images off a fully connected first layer; the cells of other networks are `n/a`."""
     receives_pool: bool = False
     """It is given a list that holds the private images: a bound beside the attacks, in no worst case."""
     access: Access | None = None

@@ -14,6 +14,7 @@ from bench.channels import terms
 from bench.matrix.cells import Cell, Variant
 from bench.matrix.files import Block, Entry, Matrix
 from bench.matrix.filters import Filters, narrowed, parse_named, unescaped
+from bench.models.names import LINEAR_INPUT, MODELS
 from bench.models.spec import parse_model
 from bench.plugins import PUBLISHED, attack_card, dataset_card, defense_card, find, preset, resolve
 
@@ -181,6 +182,8 @@ def incompatible(
         return card.max_batch_reason
     if adversary is Adversary.ADAPTIVE and not guard.adaptive_view:
         return "nothing to adapt to"
+    if card.needs_linear_input and spec.head in MODELS and spec.head not in LINEAR_INPUT:
+        return f"{model} does not begin with a fully connected layer, which {attack.name} reads"
     if card.needs_labels and not kind.gives_labels:
         return "needs the private labels, which the protocol does not give"
     return ""

@@ -15,6 +15,8 @@ MODELS: dict[str, str] = {
     "cnn": "three ReLU convolutions, of which the last two pool, and two linear layers",
     "cnn_pooled": "the same with a pooling after each convolution",
 }
+LINEAR_INPUT = ("mlp",)
+"""Those that begin with a fully connected layer; of a user's network its own code decides."""
 _WIDEST = 4096
 _WIDTH = "channels of the first stage; each later one has twice as many as the one before"
 _NORM = Parameter(

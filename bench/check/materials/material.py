@@ -28,6 +28,7 @@ from bench.check.materials.generator import briefly_trained
 from bench.matrix import load_matrix
 from bench.metrics.pool import by_digest
 from bench.models.build import build_model
+from bench.models.names import LINEAR_INPUT
 from bench.plugins import build_dataset
 from bench.victims.releases import Release, Source, batches, release_gradients
 from bench.victims.training import clients_of, stream, train_victim
@@ -66,6 +67,11 @@ def shape() -> dict[str, Any]:
 def architecture() -> str:
     """The network of the smallest matrix."""
     return load_matrix(_MATRIX).block[0].models[0]
+
+
+def network_of(card: AttackCard) -> str:
+    """The network on which an attack keeps its promises: one that it is made for."""
+    return LINEAR_INPUT[0] if card.needs_linear_input else architecture()
 
 
 def learner() -> str:

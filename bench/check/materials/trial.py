@@ -178,9 +178,10 @@ class GradientTrial(ReleaseTrial):
 
     def seen(self, subject: Subject, size: int, adversary: Adversary, defense: str) -> GradientObservation:
         """Through the default strength of the defense."""
-        hooks = build_defense(defense, {}) if defense else Defense()
-        released = material.release(hooks, batch_size=size)
-        return material.observation(card_of(subject), released, adversary=adversary, defense=hooks)
+        hooks, card = build_defense(defense, {}) if defense else Defense(), card_of(subject)
+        model = material.network_of(card)
+        released = material.release(hooks, batch_size=size, model=model)
+        return material.observation(card, released, adversary=adversary, defense=hooks, model=model)
 
     def exact(self, seen: GradientObservation) -> GradientObservation:
         """What the attacker brings is in float64 as well."""
