@@ -86,7 +86,7 @@ class LearningToInvert(Attack):
         steps: int,
         seed: int,
     ) -> tuple[Inverter, Tensor]:
-        """Minimises the squared error of the images in the order that suits best (Eq. 4), by Adam.
+        """Minimises the squared error of the images in the order that suits best, by Adam.
 
         Returns:
             The network, and its mean error on the last tenth of its steps: all that an attacker knows of how

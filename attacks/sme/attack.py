@@ -46,7 +46,7 @@ class SurrogateModelExtension(Attack):
         self.tv_end, self.tv_nats = tv_end, tv_nats
 
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
-        """Minimises 1 - cos(w_0 - w_S, grad L(w(a))) + tv TV(x) over the images and a (Eq. 6).
+        """Minimises 1 - cos(w_0 - w_S, grad L(w(a))) + tv TV(x) over the images and a.
 
         A client that takes one step sends the gradient at w_0, and a is 0.
         """

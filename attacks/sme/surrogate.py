@@ -49,7 +49,7 @@ class PixelsAndPlace(Pixels):
 
 @dataclass(frozen=True, kw_only=True)
 class SurrogateObjective(Objective):
-    """Matches the gradient at ``w(a) = (1 - a) w_0 + a w_S`` (Eq. 5), so that no local step is simulated.
+    """Matches the gradient at ``w(a) = (1 - a) w_0 + a w_S``, so that no local step is simulated.
 
     Attributes:
         last: the weights after the local steps, ``[N, ...]`` by name.

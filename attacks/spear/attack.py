@@ -77,7 +77,7 @@ class Spear(Attack):
         return batch.inputs(self._columns(search, batch, torch.Generator().manual_seed(seed)))
 
     def _columns(self, search: Candidates, batch: _Batch, generator: torch.Generator) -> Tensor:
-        """Q', ``[b, b]``: the directions whose zeros agree best with the ReLU (Algorithm 1)."""
+        """Q', ``[b, b]``: the directions whose zeros agree best with the ReLU."""
         size = batch.factors.rank
         pool, best, most = torch.eye(size).to(search.rows), torch.eye(size).to(search.rows), -1.0
         for _ in range(self.rounds if len(search.rows) >= size else 0):
@@ -123,13 +123,13 @@ class _Batch:
         return weights @ self.outputs + self.layer.bias
 
     def scales(self, inverse: Tensor) -> Tensor:
-        """Scale of each column, ``[..., b]``: ``U Q 1 = dL/db`` (Theorem 3.4)."""
+        """Scale of each column, ``[..., b]``: ``U Q 1 = dL/db``."""
         found = inverse @ self.bias
         least = 1e-12 * found.abs().amax(-1, keepdim=True).clamp_min(1e-30)
         return torch.where(found.abs() < least, least, found)
 
     def inputs(self, columns: Tensor) -> Tensor:
-        """X', ``[b, n]``: ``Q^-1 S V'`` (Theorem 3.2) for the directions ``[b, b]``, as rows."""
+        """X', ``[b, n]``: ``Q^-1 S V'`` for the directions ``[b, b]``, as rows."""
         inverse = torch.linalg.pinv(columns.T)
         solved = inverse @ (self.factors.right * self.factors.values).T
         return solved / self.scales(inverse)[:, None]
@@ -138,7 +138,7 @@ class _Batch:
         """How well the zeros of dL/dZ agree with the ReLU, for directions ``[..., b, b]`` as rows.
 
         Returns:
-            The share of all entries that are zero just where Z is not positive (Definition 3.5), and that of
+            The share of all entries that are zero just where Z is not positive, and that of
             the entries other than zero where Z is positive, ``[...]``. Only the second is one for the truth
             on a trained network: units whose outputs count for nothing have zeros where Z is positive.
         """

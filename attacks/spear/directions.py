@@ -1,4 +1,4 @@
-"""Directions q for which ``U q`` is a column of dL/dZ, found by their zeros (Section 4 of the paper)."""
+"""Directions q for which ``U q`` is a column of dL/dZ, found by their zeros."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Candidates:
         return values <= torch.maximum(noise, (growth * noise).minimum(SMALL * values.mean(-1, keepdim=True)))
 
     def drawn(self, count: int, generator: torch.Generator) -> Tensor:
-        """Null vectors of (b - 1) x b submatrices, ``[count, b]`` (Theorem 3.3).
+        """Null vectors of (b - 1) x b submatrices, ``[count, b]``.
 
         A submatrix gives a column where all of its rows are zero in it. Images have much in common, and so
         has what they activate: most rows are zero for few images or for most. A draw is uniform among the
@@ -101,7 +101,7 @@ class Candidates:
 
 
 def greedy(candidates: Tensor) -> Tensor:
-    """Numbers of the first directions that are independent, at most b (first stage of Section 4.3)."""
+    """Numbers of the first directions that are independent, at most b."""
     chosen: list[int] = []
     apart = candidates
     while len(chosen) < candidates.shape[1]:

@@ -19,7 +19,7 @@ GOLDEN = 0.6180339887498949
 
 @dataclass(frozen=True)
 class Factors:
-    """``dL/dW = diag(noise) (U diag(S) V' + E)`` with noise E of standard deviation one (Eq. 2).
+    """``dL/dW = diag(noise) (U diag(S) V' + E)`` with noise E of standard deviation one.
 
     The noise of ``U q`` then is ``|S^-1 q|`` in every row.
 
