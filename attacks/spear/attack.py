@@ -70,6 +70,8 @@ class Spear(Attack):
             if not entries.all():
                 weight = completed(weight, entries, seen.batch_size, steps=self.completion)
         factors = factorised(weight, seen.batch_size)
+        if not factors.rank:
+            return weight.new_zeros(0, weight.shape[1])
         batch = _Batch.of(factors, layer, bias, told)
         if factors.rank < 2:
             return batch.inputs(torch.ones(factors.rank, factors.rank).to(weight))
