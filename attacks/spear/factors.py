@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,13 @@ from torch import Tensor
 
 ROUNDING = 2.0**-24
 """Of a float32 number, relative to it: half of its last digit, as roundings of equal pixels are equal."""
-EDGE = 1.1
-"""How far above the largest singular value of the noise one must lie that holds a signal."""
+GAP = 3.0
+"""How far above the next singular value one must lie that holds a signal: roundings are alike where pixels
+are, so that of their singular values the first is larger than the others."""
+EDGE = 1.05
+"""The same where noise was added, above the largest singular value that it is expected to have."""
+ADDED = 2.0
+"""Noise so many times that of rounding was added: its entries are independent."""
 PASSES = 2
 """Over the noise of the rows, each with the factors of the last one."""
 RIDGE = 1e-9
@@ -57,13 +63,18 @@ def factorised(gradient: Tensor, most: int) -> Factors:
     """
     size = gradient.square().mean(1).sqrt()
     least = ROUNDING * size.clamp_min(1e-6 * size.max()).clamp_min(1e-30)
-    noise, most = least, min(most, *(side - 1 for side in gradient.shape))
+    noise, added, most = least, False, min(most, *(side - 1 for side in gradient.shape))
+    fitted = math.prod((1 - most / side) ** -0.5 for side in gradient.shape)  # components took their part
     for _ in range(PASSES):
         left, values, right = _components(gradient / noise[:, None], most)
         residual = gradient - noise[:, None] * (left * values) @ right.T
-        noise = torch.maximum(residual.square().mean(1).sqrt(), least)
+        left_over = fitted * residual.square().mean(1).sqrt()
+        added = bool(left_over.median() > ADDED * least.median())
+        noise = left_over.median().expand_as(least) if added else torch.maximum(left_over, least)
     left, values, right = _components(gradient / noise[:, None], most + 1)
-    rank = int((values[:most] > EDGE * values[most]).sum())
+    # The largest singular value of independent entries of variance one (Bai and Yin 1993).
+    edge = EDGE * sum(side**0.5 for side in gradient.shape) if added else GAP * float(values[most])
+    rank = int((values[:most] > edge).sum())
     return Factors(left[:, :rank], values[:rank], right[:, :rank], noise)
 
 
