@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.records.files import write_atomic
+from bench.records.results import CONFIRMATION
 from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
 from bench.report.findings.changes import compare
@@ -49,7 +50,8 @@ def write_report(
         from bench.report.writers import claims_page, findings_page, gains
 
         figures.write(directory / "figures", results, groups)
-        gallery.write(directory, results.cells, groups)
+        if directory.name != CONFIRMATION:  # whose pictures are like those of the folder around it
+            gallery.write(directory, results.cells, groups)
         gains.write(directory, results.cells, groups)
         judged = claims.judge(groups, results.images)
         write_atomic(directory / "claims.md", claims_page.render(judged).encode())
