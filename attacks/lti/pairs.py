@@ -92,6 +92,7 @@ class Imitated:
             weights=seen.parameters,
             images=batch,
             labels=labels,
+            local=seen.threat.local,
             gradients=lambda rows, named: plain(rows, one_hot(named, seen.num_classes, rows.dtype)),
         )
         with torch.no_grad():
