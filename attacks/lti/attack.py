@@ -104,7 +104,7 @@ class LearningToInvert(Attack):
             found, scores = network(learned[drawn, rows])
             with torch.no_grad():
                 order = nearest_order(found, images[index[rows]])
-            truth = index[rows].gather(1, order)
+            truth = index[rows].to(order.device).gather(1, order)
             error = mse_loss(found, images[truth])
             optimiser.zero_grad()
             (error + cross_entropy(scores.flatten(0, 1), owned.labels[truth].flatten())).backward()

@@ -183,7 +183,7 @@ def test_a_defense_of_leaked_gradients_begins_with_the_activations(
 def test_a_new_plugin_is_made_for_the_channel_that_was_asked_for(tmp_path: Path) -> None:
     kinds: tuple[Kind, ...] = ("attack", "defense")
     for kind, channel in product(kinds, map(Channel, channel_names())):
-        if (kind, channel) == ("defense", Channel.CLIENT_GRADIENTS):
+        if channel == Channel.MALICIOUS or (kind, channel) == ("defense", Channel.CLIENT_GRADIENTS):
             continue
         name = f"my_{channel}"
         assert bench("new", kind, name, "--channel", str(channel), "--path", str(tmp_path))[0] == 0
@@ -221,3 +221,10 @@ def test_a_plugin_is_written_into_the_checkout_only_from_inside_it(
     assert (tmp_path / "project" / "defenses" / "mine" / "card.toml").is_file()
     monkeypatch.undo()
     look_again()
+
+
+def test_there_is_no_template_of_a_malicious_server_but_an_example(tmp_path: Path) -> None:
+    code, _, err = bench("new", "attack", "mine", "--channel", "malicious", "--path", str(tmp_path))
+    assert (
+        code == 2 and "attacks/imprint" in err and not (tmp_path / "attacks" / "mine" / "card.toml").exists()
+    )
