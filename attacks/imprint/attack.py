@@ -60,7 +60,8 @@ class Imprint(Attack):
         if self.measure == "brightness":
             return owned.new_full((pixels,), 1 / pixels)
         drawn = torch.randn(pixels, generator=generator).to(owned)
-        return drawn / drawn.norm()
+        result: Tensor = drawn / drawn.norm()
+        return result
 
     def _read(
         self, observation: GradientObservation, sent: Gradients, blank: Tensor

@@ -78,11 +78,13 @@ def _components(rows: Tensor, number: int) -> Tensor:
     # Of equal releases nothing is left beside rounding.
     energy = (energy / energy[0].clamp_min(torch.finfo(energy.dtype).tiny)).clamp_min(LEAST)
     unit = torch.nn.functional.normalize(rows.T @ vectors, dim=0)
-    return unit * energy.pow(-WHITENING / 2)
+    found: Tensor = unit * energy.pow(-WHITENING / 2)
+    return found
 
 
 def _directions(releases: Tensor) -> Tensor:
     """Releases ``[..., P]`` at unit length: those of a trained network differ by orders of magnitude."""
     rows = releases.nan_to_num(0.0, 0.0, 0.0)
     rows = rows / rows.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-    return rows / rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    found: Tensor = rows / rows.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    return found

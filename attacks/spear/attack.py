@@ -134,7 +134,8 @@ class _Batch:
         """X', ``[b, n]``: ``Q^-1 S V'`` for the directions ``[b, b]``, as rows."""
         inverse = torch.linalg.pinv(columns.T)
         solved = inverse @ (self.factors.right * self.factors.values).T
-        return solved / self.scales(inverse)[:, None]
+        result: Tensor = solved / self.scales(inverse)[:, None]
+        return result
 
     def compared(self, columns: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
         """How well the zeros of dL/dZ agree with the ReLU, for directions ``[..., b, b]`` as rows.

@@ -48,7 +48,8 @@ class Factors:
 
     def spread(self, directions: Tensor) -> Tensor:
         """Standard deviation of the noise of ``U q``, ``[...]`` for directions ``[..., b]``."""
-        return (directions / self.values).norm(dim=-1)
+        found: Tensor = (directions / self.values).norm(dim=-1)
+        return found
 
 
 def factorised(gradient: Tensor, most: int) -> Factors:

@@ -102,4 +102,5 @@ def labels_of(observation: GradientObservation, images: Tensor) -> Tensor:
     finally:
         handle.remove()
     errors = sent[0].double() @ torch.linalg.pinv(features[0].double())
-    return (scores.double().softmax(1) - len(scores) * errors.T).argmax(1)[None]
+    result: Tensor = (scores.double().softmax(1) - len(scores) * errors.T).argmax(1)[None]
+    return result

@@ -37,7 +37,8 @@ class Quantization(Defense):
         """Buckets ``[N, K, D]`` of a tensor ``[N, ...]``, the last one filled up with zeros."""
         rows = value.reshape(len(value), -1)
         size = self.bucket or rows.shape[1]
-        return pad(rows, (0, -rows.shape[1] % size)).unflatten(1, (-1, size))
+        found: Tensor = pad(rows, (0, -rows.shape[1] % size)).unflatten(1, (-1, size))
+        return found
 
     def _sent(self, value: Tensor, context: HookContext) -> Tensor:
         buckets = self._split(value)
@@ -51,7 +52,8 @@ class Quantization(Defense):
         else:
             mean = size.sum(2, keepdim=True) / self._split(torch.ones_like(value)).sum(2, keepdim=True)
             sent = torch.where(buckets < 0, -mean, mean)
-        return sent.flatten(1)[:, : value[0].numel()].reshape(value.shape)
+        found: Tensor = sent.flatten(1)[:, : value[0].numel()].reshape(value.shape)
+        return found
 
     def _rounding(self, candidate: Gradients, observed: Gradients) -> Tensor:
         """``-sum log p(sent | v)``, where p is 1 - d for an entry that was sent as a level d steps from v.
