@@ -75,7 +75,7 @@ def trained(model: str) -> dict[str, str]:
     import torch
 
     from bench.engine.gradients import gradient_map, one_hot
-    from bench.victims.training import soft_cross_entropy
+    from bench.victims.clients import soft_cross_entropy
 
     torch.set_num_threads(1)
     cells = [victims(model, CLIENTS, seed=turn) for turn in range(CELLS)]

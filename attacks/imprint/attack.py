@@ -113,8 +113,8 @@ def _labels(observation: GradientObservation, images: Tensor, block: Gradients, 
         inside = (block["offset"] + units @ block["back"].T).requires_grad_()
         seen = inside.unflatten(1, shape)
         answers: Tensor = functional_call(observation.model, dict(observation.parameters), (seen,))
-        slopes = [torch.autograd.grad(score.sum(), inside, retain_graph=True)[0] for score in answers.T]
-    along = torch.stack([slope @ column for slope in slopes], dim=1)
+        gradients = [torch.autograd.grad(score.sum(), inside, retain_graph=True)[0] for score in answers.T]
+    along = torch.stack([gradient @ column for gradient in gradients], dim=1)
     predicted = ((answers.softmax(1) * along).sum(1, keepdim=True) - along) / observation.batch_size
     nearest: Tensor = (predicted - signal.flatten()[:, None]).abs().argmin(1)
     return nearest.view(signal.shape)

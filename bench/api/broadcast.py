@@ -10,7 +10,7 @@ from bench.api.gradients import Gradients
 
 
 class Broadcast(Protocol):
-    """The clients of the attacked batches, who compute on the model that the server sends."""
+    """The clients of the attacked batches, who compute on the model that the server sends, once."""
 
     def release(self, *, weight: Tensor, bias: Tensor, back: Tensor, offset: Tensor) -> Gradients:
         """Sends the network with two layers in front: ``network(offset + back relu(weight x + bias))``.

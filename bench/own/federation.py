@@ -19,7 +19,8 @@ from bench.engine.transforms.local import MOST_STEPS
 from bench.own.attempts import explained_share
 from bench.own.choose import ChosenDefense
 from bench.own.network import OwnNetwork, gives_probabilities
-from bench.victims.training import soft_cross_entropy, stream
+from bench.victims.clients import soft_cross_entropy
+from bench.victims.training import stream
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """``(scores [B, K], targets [B, K] probabilities) -> scalar``: what clients minimise."""

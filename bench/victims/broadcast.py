@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
@@ -11,8 +9,8 @@ from torch.nn.utils import skip_init
 from bench.api.errors import IncompatibleError, PluginError
 from bench.api.gradients import Gradients
 from bench.models.build import build_model, schedule_of
+from bench.victims.clients import client_releases, clients_of
 from bench.victims.releases import Source
-from bench.victims.training import client_releases, clients_of
 
 FRONT = ("front.in.weight", "front.in.bias", "front.out.weight", "front.out.bias")
 _MOST_UNITS = 4096
@@ -37,65 +35,68 @@ class Fronted(nn.Module):
         return scores
 
 
-@dataclass
 class ObedientClients:
-    """The clients whose batches are attacked; what they compute leaves through their defense.
+    """The clients whose batches are attacked; what they compute leaves through their defense, and no more.
 
-    Attributes:
-        source: the victim, and where its defense's randomness comes from.
-        images: ``[N, B, C, H, W]``, the attacked private batches.
-        labels: ``[N, B]``.
-        single_share: how much a client that looks at the gradients of its images one by one sees of what was
-            sent last, see :func:`largest_share`; None while nothing was sent.
+    They answer once: the noise of a second answer would be the same, and vanish in the difference.
     """
 
-    source: Source
-    images: Tensor
-    labels: Tensor
-    single_share: float | None = None
+    def __init__(self, source: Source, images: Tensor, labels: Tensor) -> None:
+        """Gathers them.
+
+        Args:
+            source: the victim, and where its defense's randomness comes from.
+            images: ``[N, B, C, H, W]``, the attacked private batches.
+            labels: ``[N, B]``.
+        """
+        self._source, self._images, self._labels = source, images, labels
+        self._single_share: float | None = None
 
     def release(self, *, weight: Tensor, bias: Tensor, back: Tensor, offset: Tensor) -> Gradients:
         """See :class:`~bench.api.broadcast.Broadcast`.
 
         Raises:
-            PluginError: the layers do not fit the images.
+            PluginError: the layers do not fit the images, or this is a second question.
         """
-        if schedule_of(self.source.model).local.steps(self.labels.shape[1]) > 1:
+        if self._single_share is not None:
+            raise PluginError("the clients of a malicious server answer once, and are asked again")
+        if schedule_of(self._source.model).local.steps(self._labels.shape[1]) > 1:
             raise IncompatibleError(
                 "clients of a malicious server send gradients, no updates of several steps"
             )
         network, weights = self._defended()
-        units, pixels = len(bias), self.images[0, 0].numel()
+        units, pixels = len(bias), self._images[0, 0].numel()
         shapes = [tuple(value.shape) for value in (weight, bias, back, offset)]
         if shapes != [(units, pixels), (units,), (pixels, units), (pixels,)] or units > _MOST_UNITS:
             raise PluginError(f"the layers in front have shapes {shapes}; there are {pixels} pixels")
-        model = Fronted(network, units, pixels).to(self.source.device)
+        model = Fronted(network, units, pixels).to(self._source.device)
         sent = dict(zip(FRONT, (weight, bias, back, offset), strict=True))
-        sent = {name: value.to(self.source.device, torch.float32) for name, value in sent.items()}
+        sent = {name: value.to(self._source.device, torch.float32) for name, value in sent.items()}
         sent |= {f"network.{name}": value for name, value in weights.items()}
-        self.single_share = self._largest_share(model, sent)
+        self._single_share = self._largest_share(model, sent)
         gradients = client_releases(
-            model, sent, self.images, self.labels,
-            defense=self.source.defense, context=self.source.context(), num_classes=self.source.num_classes,
+            model, sent, self._images, self._labels,
+            defense=self._source.defense, context=self._source.context(),
+            num_classes=self._source.num_classes,
         )  # fmt: skip
         return {name: value.detach() for name, value in gradients.items()}
 
     def facts(self) -> dict[str, float]:
         """What clients could notice, beside the same under an honest server; empty if nothing was sent."""
-        if self.single_share is None:
+        if self._single_share is None:
             return {}
-        return {"single_share": self.single_share, "honest_share": self._largest_share(*self._defended())}
+        return {"single_share": self._single_share, "honest_share": self._largest_share(*self._defended())}
 
     def _defended(self) -> tuple[nn.Module, dict[str, Tensor]]:
         plain = build_model(
-            self.source.model, num_classes=self.source.num_classes, image_shape=self.source.image_shape
+            self._source.model, num_classes=self._source.num_classes, image_shape=self._source.image_shape
         )
-        network = self.source.defense.model(plain).to(self.source.device)
-        return network, {k: v.to(self.source.device) for k, v in self.source.parameters.items()}
+        network = self._source.defense.model(plain).to(self._source.device)
+        return network, {k: v.to(self._source.device) for k, v in self._source.parameters.items()}
 
     def _largest_share(self, model: nn.Module, weights: dict[str, Tensor]) -> float:
-        images, labels = self.source.defense.inputs(self.images, self.labels, self.source.context())
-        clients = clients_of(model, weights, images, labels, num_classes=self.source.num_classes)
+        images, labels = self._source.defense.inputs(self._images, self._labels, self._source.context())
+        clients = clients_of(model, weights, images, labels, num_classes=self._source.num_classes)
         size = sum(value.numel() for value in weights.values())
         rows, named = images.flatten(0, 1), labels.flatten()
         norms: dict[str, list[Tensor]] = {}

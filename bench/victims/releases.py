@@ -13,8 +13,9 @@ from bench.api.defense import Defense, HookContext
 from bench.engine.normalisation import batch_statistics
 from bench.models.base import Shape
 from bench.models.build import build_model, schedule_of
+from bench.victims.clients import Local, client_releases
 from bench.victims.distortion import Undistorted, digits, distorts, ratios
-from bench.victims.training import Local, client_releases, stream
+from bench.victims.training import stream
 
 
 @dataclass(frozen=True, kw_only=True)

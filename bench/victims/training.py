@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Self
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.api.dataset import ImageSet, Splits
-from bench.api.defense import Clients, Defense, FederatedTraining, HookContext, Phase
+from bench.api.defense import Defense, FederatedTraining, HookContext, Phase
 from bench.api.errors import UsageError
-from bench.api.gradients import Gradients
-from bench.api.threat import LocalTraining
-from bench.engine.gradients import gradient_map, one_hot
 from bench.models.base import Shape, public_state, trainable
 from bench.models.build import build_model, schedule_of
 from bench.models.victims import Schedule
+from bench.victims.clients import Local, client_releases
 from bench.victims.distortion import Signal, Watch
 from bench.victims.rounds import in_rounds
 from bench.victims.server import Server
@@ -69,110 +65,6 @@ def stream(seed: int, purpose: str, device: torch.device) -> torch.Generator:
     # A CPU generator looks at the lower 32 bits of its seed only, so they must depend on everything.
     digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
     return torch.Generator(device=device).manual_seed(int.from_bytes(digest[:4], "little"))
-
-
-def soft_cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
-    """The clients' loss: PyTorch's own cross-entropy, with the rounding that a real client has."""
-    return nn.functional.cross_entropy(scores, targets)
-
-
-def client_releases(
-    model: nn.Module,
-    parameters: dict[str, Tensor],
-    images: Tensor,
-    labels: Tensor,
-    *,
-    defense: Defense,
-    context: HookContext,
-    num_classes: int,
-    local: Local | None = None,
-) -> Gradients:
-    """What N clients release: this one function serves every training round and every attacked release.
-
-    Args:
-        model: the defended architecture.
-        parameters: the global weights.
-        images: ``[N, B, C, H, W]`` private batches.
-        labels: ``[N, B]``.
-        defense: its hooks are applied.
-        context: the defense's randomness.
-        num_classes: K.
-        local: the steps that clients take before they send; None: they send a gradient.
-
-    Returns:
-        ``[N, ...]`` per weight that is trained.
-    """
-    images, labels = defense.inputs(images, labels, context)
-    clients = clients_of(model, parameters, images, labels, num_classes=num_classes)
-    if local is None:
-        own = replace(context, clients=clients)
-        return defense.gradients(clients.gradients(images, labels), own)
-    own = replace(context, clients=replace(clients, local=local.training))
-    targets = one_hot(labels, num_classes, images.dtype)
-    return defense.gradients(_local_update(model, parameters, images, targets, local), own)
-
-
-def clients_of(
-    model: nn.Module, parameters: Mapping[str, Tensor], images: Tensor, labels: Tensor, *, num_classes: int
-) -> Clients:
-    """The clients of one round, as their hook ``gradients`` sees them.
-
-    Args:
-        model: the defended architecture.
-        parameters: the global weights.
-        images: ``[N, B, ...]``, what the defense made of the private batches.
-        labels: ``[N, B]``.
-        num_classes: K.
-    """
-    found = gradient_map(
-        model, parameters, per_victim_weights=False, loss=soft_cross_entropy, names=trainable(model)
-    )
-    return Clients(
-        model=model, weights=parameters, images=images, labels=labels,
-        gradients=lambda rows, named: found(rows, one_hot(named, num_classes, rows.dtype)),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Local:
-    """The steps of N clients.
-
-    Attributes:
-        training: what they are.
-        orders: int64 ``[E, N, B]``, in which order each client takes its images in each pass.
-    """
-
-    training: LocalTraining
-    orders: Tensor
-
-    @classmethod
-    def drawn(cls, training: LocalTraining, batch: Tensor, generator: torch.Generator) -> Self | None:
-        """New orders for the images of clients, ``[N, B]``; None, and nothing drawn, for a single step."""
-        if training.steps(batch.shape[1]) == 1:
-            return None
-        chance = torch.rand(training.epochs, *batch.shape, generator=generator, device=generator.device)
-        return cls(training, chance.argsort(-1))
-
-
-def _local_update(
-    model: nn.Module, parameters: dict[str, Tensor], images: Tensor, targets: Tensor, local: Local
-) -> Gradients:
-    """What leaves after local steps (see :class:`~bench.api.threat.LocalTraining`): ``[N, ...]``."""
-    clients, count = images.shape[:2]
-    rate, size = local.training.learning_rate, local.training.batch_size or count
-    weights = {name: value.detach().expand(clients, *value.shape) for name, value in parameters.items()}
-    names = trainable(model)
-    total = {name: torch.zeros_like(weights[name]) for name in names}
-    for order in local.orders:
-        for rows in order.split(size, dim=1):
-            own = torch.arange(clients, device=images.device)[:, None], rows
-            gradients = gradient_map(
-                model, weights, per_victim_weights=True, loss=soft_cross_entropy, names=names
-            )
-            found = gradients(images[own], targets[own])
-            total = {name: value + found[name] for name, value in total.items()}
-            weights |= {name: weights[name] - rate * found[name] for name in names}
-    return {name: value / local.training.steps(count) for name, value in total.items()}
 
 
 @torch.no_grad()

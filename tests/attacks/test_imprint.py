@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.api import Adversary, Defense, GradientObservation, IncompatibleError, Reconstruction
+from bench.api import Adversary, Defense, GradientObservation, IncompatibleError, PluginError, Reconstruction
 from bench.channels import channel
 from bench.channels.shared.contract import Attacker
 from bench.plugins import attack_card, build_attack, build_defense
@@ -65,14 +65,15 @@ def test_noise_of_a_fixed_size_is_drowned_by_an_attacker_who_knows_of_it() -> No
 
 def test_the_gain_changes_no_score_and_every_gradient_of_the_block() -> None:
     place, sent = setting(batch_size=4, releases=1)
-    clients = ObedientClients(place, sent.images, sent.labels)
     generator = torch.Generator().manual_seed(0)
     block = {
         "weight": torch.rand(5, 1024, generator=generator) / 1024, "bias": torch.rand(5, generator=generator),
         "back": torch.randn(1024, 5, generator=generator) / 5, "offset": torch.zeros(1024),
     }  # fmt: skip
     louder = block | {name: block[name] / 8 for name in ("weight", "bias")} | {"back": 8 * block["back"]}
-    plain, loud = clients.release(**block), clients.release(**louder)
+    plain, loud = (
+        ObedientClients(place, sent.images, sent.labels).release(**layers) for layers in (block, louder)
+    )
     for name, value in plain.items():
         if name.startswith("network."):
             torch.testing.assert_close(loud[name], value, rtol=1e-3, atol=1e-7)
@@ -104,5 +105,7 @@ def test_only_the_servers_question_is_answered() -> None:
     found(observation)
     facts = observation.session.facts()
     assert 0.5 <= facts["honest_share"] < facts["single_share"] <= 1
+    with pytest.raises(PluginError, match="once"):
+        found(observation)
     blind = CHANNEL.session(place, sent, attack_card("prior"), initial=place.parameters, splits=digits())
     assert blind is None and isinstance(place.defense, Defense)

@@ -84,9 +84,9 @@ def test_the_cost_is_differentiable_in_the_place() -> None:
     step = torch.zeros_like(point)
     step[:, -1] = 1e-7  # a longer one crosses kinks of the ReLU network
     _, gradient = objective(point)
-    slope = (objective.costs(point + step) - objective.costs(point - step)) / 2e-7
-    torch.testing.assert_close(gradient[:, -1], slope, rtol=1e-3, atol=1e-6)
-    assert (slope.abs() > 1e-6).all()
+    numeric = (objective.costs(point + step) - objective.costs(point - step)) / 2e-7
+    torch.testing.assert_close(gradient[:, -1], numeric, rtol=1e-3, atol=1e-6)
+    assert (numeric.abs() > 1e-6).all()
 
 
 def test_true_images_fit_best_between_the_ends() -> None:
@@ -103,7 +103,7 @@ def test_true_images_fit_best_between_the_ends() -> None:
 
 
 class _Slopes:
-    """The same slopes everywhere."""
+    """The same derivatives everywhere."""
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
         return -point.sum(1), -torch.ones_like(point)

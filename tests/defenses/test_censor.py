@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.api import Clients, Gradients, HookContext
 from bench.api.gradients import rows_of_each
 from bench.plugins import build_defense
-from bench.victims.training import clients_of
+from bench.victims.clients import clients_of
 
 COUNT, CLASSES = 4, 3
 

@@ -35,8 +35,9 @@ from bench.defenses.dpsgd.defense import clipped
 from bench.metrics import psnr
 from bench.models.build import build_model
 from bench.plugins import build_attack, build_defense
+from bench.victims.clients import clients_of
 from bench.victims.releases import release_gradients
-from bench.victims.training import clients_of, train_victim
+from bench.victims.training import train_victim
 from tests.engine.observations import DIGITS, batches, drawn, observation, weights
 from tests.victims.small import digits_source, few
 

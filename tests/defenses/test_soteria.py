@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.api import Clients, Gradients, HookContext, IncompatibleError
 from bench.plugins import build_defense
-from bench.victims.training import clients_of
+from bench.victims.clients import clients_of
 
 PIXELS, FEATURES, CLASSES = 16, 10, 3
 NAME = "2.weight"

@@ -15,8 +15,8 @@ from bench.engine.gradients import gradient_map, one_hot
 from bench.engine.transforms.local import MOST_STEPS, simulated
 from bench.metrics.pixel import psnr
 from bench.plugins import attack_card, build_attack, build_defense
+from bench.victims.clients import Local, client_releases
 from bench.victims.releases import Release, release_gradients
-from bench.victims.training import Local, client_releases
 from tests.engine.observations import batches, drawn, weights
 from tests.victims.small import digits_source
 

@@ -9,7 +9,7 @@ from bench.api import IncompatibleError, PluginError
 from bench.channels import channel
 from bench.models.build import build_model
 from bench.victims.broadcast import FRONT, Fronted, ObedientClients, largest_share
-from bench.victims.training import soft_cross_entropy
+from bench.victims.clients import soft_cross_entropy
 from tests.engine.observations import DIGITS, weights
 
 from .small import digits_source

@@ -17,8 +17,9 @@ from bench.channels.shared.contract import Attacker
 from bench.models.build import schedule_of
 from bench.models.spec import parse_model
 from bench.plugins import attack_card, build_defense
+from bench.victims.clients import Local, client_releases
 from bench.victims.releases import release_gradients
-from bench.victims.training import Local, client_releases, private_batches, train_victim
+from bench.victims.training import private_batches, train_victim
 from tests.engine.observations import DIGITS, batches, drawn, weights
 
 from .small import digits_source, few, same

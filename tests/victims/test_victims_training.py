@@ -12,8 +12,9 @@ from torch import Tensor
 from bench.api import Defense, Gradients, HookContext, Splits
 from bench.models.build import schedule_of
 from bench.plugins import build_defense
+from bench.victims.clients import client_releases
 from bench.victims.releases import Release, release_gradients
-from bench.victims.training import Victim, client_releases, converged, stream, train_victim
+from bench.victims.training import Victim, converged, stream, train_victim
 from tests.engine.observations import DIGITS, batches, digits, drawn, plain_gradients, weights
 
 from .small import digits_source, few, same

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor
 
-from bench.api import Adversary, Channel, Checkpoint, Defense, GradientObservation
+from bench.api import Adversary, Channel, Checkpoint, Defense, GradientObservation, Gradients
 from bench.channels.malicious import CHANNEL
 from bench.check.materials import material
 from bench.check.materials.trial import GradientTrial, card_of
 from bench.check.place import Subject
 from bench.plugins import build_defense
+from bench.victims.broadcast import ObedientClients
 from bench.victims.releases import Release, Source
 
 
@@ -52,9 +54,32 @@ def observed(
     """What this attack may see and do, built as in a real cell."""
     card = card_of(subject)
     initial, splits = place.parameters, material.data().splits
-    session = CHANNEL.session(place, sent, card, initial=initial, splits=splits)
-    who = replace(material.attacker(card, sent, adversary), session=session)
-    return CHANNEL.observe(place, sent, who)
+
+    def start() -> ObedientClients | None:
+        return CHANNEL.session(place, sent, card, initial=initial, splits=splits)
+
+    seen = CHANNEL.observe(place, sent, replace(material.attacker(card, sent, adversary), session=start()))
+    return seen if seen.session is None else replace(seen, session=Restarting(start))
+
+
+class Restarting:
+    """Clients who can be asked anew, since they answer once.
+
+    Args:
+        start: gathers them.
+    """
+
+    def __init__(self, start: Callable[[], ObedientClients | None]) -> None:
+        self._start, self._clients = start, start()
+
+    def anew(self) -> Restarting:
+        """The same clients, of whom nobody has asked anything."""
+        return Restarting(self._start)
+
+    def release(self, **layers: Tensor) -> Gradients:
+        """See :class:`~bench.api.broadcast.Broadcast`."""
+        assert self._clients is not None
+        return self._clients.release(**layers)
 
 
 MALICIOUS = MaliciousTrial()

@@ -30,8 +30,9 @@ from bench.metrics.pool import by_digest
 from bench.models.build import build_model
 from bench.models.names import LINEAR_INPUT
 from bench.plugins import build_dataset
+from bench.victims.clients import clients_of
 from bench.victims.releases import Release, Source, batches, release_gradients
-from bench.victims.training import clients_of, stream, train_victim
+from bench.victims.training import stream, train_victim
 
 CPU = torch.device("cpu")
 VICTIMS = 3

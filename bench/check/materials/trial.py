@@ -243,6 +243,6 @@ def _reconstructed(name: str, parameters: dict[str, Value], seen: Seen, budget: 
 
 def fresh(seen: Seen) -> Seen:
     """The same observation for one more attack: the clients of an active attacker start again."""
-    if not isinstance(seen, SmashedObservation) or seen.session is None:
+    if isinstance(seen, ModelObservation) or seen.session is None:
         return seen
-    return replace(seen, session=cast("Clients", seen.session).anew())
+    return cast("Seen", replace(cast("Any", seen), session=cast("Any", seen.session).anew()))

@@ -43,8 +43,7 @@ class AttackEntry:
         scores: per metric, over all images of the done cells.
         evaluations: median over the done cells of the mean evaluations per release.
         generator: kind of the generator that it searched; empty if none.
-        shares: of an active server's attack how much of a batch's gradient can come from one image, and how
-            much it can under an honest server, medians over the done cells; else NaN.
+        shares: records' ``single_share`` and ``honest_share``, medians over the done cells; NaN without.
         normalised: normalised leakage: 0 is its own floor, 1 the same attack on the undefended victim; NaN
             where either is missing or does not tell them apart.
         flags: codes of :mod:`bench.report.analysis.flags`.
