@@ -15,8 +15,9 @@ def publish(directory: Path, matrix: str | None, device: str) -> None:
     """Writes down in DIRECTORY which commit measured it, so that it stays published when code moves on.
 
     Every cell of the matrix must have its record, and one commit must have measured them all: the one that
-    all records name, or today's, if no cell is stale with its code. Pictures of data sets that may not be
-    shown are taken out of DIRECTORY.
+    all records name, or today's, if no cell is stale with its code. The contact sheets that galleries do not
+    show, of other seeds than the first, and those of data sets that may not be shown are taken out of
+    DIRECTORY.
     """
     from bench.execute.folder.publication import publish as pin
     from bench.execute.folder.publication import withhold
@@ -27,4 +28,4 @@ def publish(directory: Path, matrix: str | None, device: str) -> None:
         from bench.report.write import write_report
 
         write_report(directory)
-        click.echo(f"{gone} contact sheets taken away: their data sets may not be shown")
+        click.echo(f"{gone} contact sheets taken away: of further seeds, or not to be shown")

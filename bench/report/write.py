@@ -25,7 +25,8 @@ def write_report(
     Args:
         directory: the results folder, with ``records/`` and ``images.csv.gz``.
         final: also draw the figures, and write ``index.html``, ``README.md``, ``claims.md`` and, where
-            victims have a plain model beside them, ``gains.md``.
+            victims have a plain model beside them, ``gains.md``; not of fresh seeds, whose numbers stand
+            beside those of the folder around them.
         cards: where plug-in cards come from; the installed plug-ins by default.
         baseline: another results folder; what changed against it is marked.
     """
@@ -42,7 +43,7 @@ def write_report(
     }
     for name, text in files.items():
         write_atomic(directory / name, text.encode())
-    if final and groups:
+    if final and groups and directory.name != CONFIRMATION:
         from bench.report import page
         from bench.report.claims import claims
         from bench.report.figures import figures, gallery
@@ -50,8 +51,7 @@ def write_report(
         from bench.report.writers import claims_page, findings_page, gains
 
         figures.write(directory / "figures", results, groups)
-        if directory.name != CONFIRMATION:  # whose pictures are like those of the folder around it
-            gallery.write(directory, results.cells, groups)
+        gallery.write(directory, results.cells, groups)
         gains.write(directory, results.cells, groups)
         judged = claims.judge(groups, results.images)
         write_atomic(directory / "claims.md", claims_page.render(judged).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bench.cache.keys import Identity
 from bench.execute.folder import publication
 from bench.execute.folder.publication import publish, withhold
 from bench.matrix import Cell
+from bench.records.files import write_atomic
 from bench.records.outcome import Failure, Outcome, failed
 from bench.records.publication import FILE, digest, pin, read_publication
 from bench.records.record import Status
@@ -168,7 +170,6 @@ def test_pictures_of_data_that_may_not_be_shown_are_not_published(
     sheets.mkdir(exist_ok=True)
     for cell in cells:
         (sheets / f"{cell.id}.png").write_bytes(b"picture")
-    assert withhold(world.out) == 0
     card = publication.dataset_card(cells[0].dataset.name)
     monkeypatch.setattr(publication, "dataset_card", lambda name: card.model_copy(update={"pictures": False}))
     result = bench("publish", world.out, "--matrix", matrix, "--device", "cpu")
@@ -177,3 +178,19 @@ def test_pictures_of_data_that_may_not_be_shown_are_not_published(
     assert not list(sheets.glob("*.png"))
     found = read_publication(world.out)
     assert found is not None and found.stands(world.out)
+
+
+def test_the_sheets_of_the_first_seed_alone_are_published(world: World, cells: list[Cell]) -> None:
+    """Those that galleries show; the fresh seeds have none."""
+    recorded(world, cells, COMMIT)
+    fresh = [replace(cell, seed=cell.seed + 100) for cell in cells]
+    recorded(world, fresh, COMMIT, out=world.out / CONFIRMATION)
+    for folder, asked in ((world.out, cells), (world.out / CONFIRMATION, fresh)):
+        for cell in asked:
+            write_atomic(folder / "sheets" / f"{cell.id}.png", b"picture")
+    first = {f"{cell.id}.png" for cell in cells if cell.seed == min(cell.seed for cell in cells)}
+    assert len(first) < len(cells)
+    assert withhold(world.out) == len(cells) - len(first) + len(fresh)
+    assert {path.name for path in (world.out / "sheets").iterdir()} == first
+    assert not list((world.out / CONFIRMATION / "sheets").iterdir())
+    assert withhold(world.out) == 0

@@ -46,8 +46,10 @@ def publish(folder: Path, matrix: str, *, device: str = "auto") -> Publication:
 
 
 def withhold(folder: Path) -> int:
-    """Takes away the contact sheets of data sets whose card says ``pictures = false``.
+    """Takes away the contact sheets that are not published.
 
+    Those of data sets whose card says ``pictures = false``; and all but those of the first seed, which the
+    galleries show: the others say nothing new, and weigh more than everything else of a folder together.
     Figures and pages that show them are to be written again.
 
     Returns:
@@ -55,9 +57,12 @@ def withhold(folder: Path) -> int:
     """
     gone = 0
     for part in parts(folder):
-        for record in Results(part).sound().values():
+        records = Results(part).sound().values()
+        first = min((record.asked.seed for record in records), default=0)
+        for record in records:
             sheet = part / "sheets" / f"{record.id}.png"
-            if sheet.is_file() and not dataset_card(record.asked.dataset.name).pictures:
+            shown = part.name != CONFIRMATION and record.asked.seed == first
+            if sheet.is_file() and not (shown and dataset_card(record.asked.dataset.name).pictures):
                 sheet.unlink()
                 gone += 1
     return gone
