@@ -22,7 +22,7 @@ from bench.cli.folders import clean, merge
 from bench.cli.leak import leak
 from bench.cli.new import new
 from bench.cli.publish import publish
-from bench.cli.results import report, status
+from bench.cli.results import claims, report, status
 from bench.cli.run import run
 from bench.cli.show import show
 from bench.cli.text import clean_lines
@@ -102,8 +102,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    run, list_command, show, status, report, compare, new, check, audit, leak, verify, publish, merge, clean,
-    doctor, data,
+    run, list_command, show, status, report, claims, compare, new, check, audit, leak, verify, publish, merge,
+    clean, doctor, data,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""``bench status`` and ``bench report``: what a results folder holds."""
+"""``bench status``, ``bench report`` and ``bench claims``: what results folders hold."""
 
 from __future__ import annotations
 
@@ -64,11 +64,39 @@ def _table(counts: Mapping[str, int]) -> str:
 )
 def report(directory: Path, baseline: Path | None) -> None:
     """Writes leaderboard, figures and page of DIRECTORY again, from its records alone."""
-    for folder in filter(None, (directory, baseline)):
-        if not (folder / "records").is_dir():
-            message = "there is no records folder in it"
-            raise UsageError(f"{folder}: {message}; bench run --out {folder} makes one")
+    _refuse_others(directory, *filter(None, [baseline]))
     from bench.report.write import write_report
 
     write_report(directory, final=True, baseline=baseline)
     click.echo(f"wrote {directory / 'index.html'}")
+
+
+@click.command(short_help="What papers claim, over several results folders.")
+@click.argument(
+    "directories", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIRECTORY...",
+)  # fmt: skip
+@click.option(
+    "--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write it there instead."
+)
+def claims(directories: tuple[Path, ...], out: Path | None) -> None:
+    """Prints one page of all claims that cards quote, and where the results folders measure them."""
+    _refuse_others(*directories)
+    from bench.records.files import write_atomic
+    from bench.report.claims.across import judge_folders
+    from bench.report.writers.claims_page import render
+
+    text = render(judge_folders(directories))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomic(out, text.encode())
+        click.echo(f"wrote {out}")
+
+
+def _refuse_others(*folders: Path) -> None:
+    """Says which folder holds no results."""
+    for folder in folders:
+        if not (folder / "records").is_dir():
+            message = "there is no records folder in it"
+            raise UsageError(f"{folder}: {message}; bench run --out {folder} makes one")

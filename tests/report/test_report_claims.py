@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from bench.api.errors import BenchError, PluginError
+from bench.cli.main import main
 from bench.plugins import discover
 from bench.report.analysis.leaderboard import build
 from bench.report.cards import Cards
+from bench.report.claims.across import judge_folders
 from bench.report.claims.claims import ORDER, Judged, judge
 from bench.report.claims.file import read_checks
 from bench.report.frames import read_results
@@ -107,6 +110,24 @@ def test_a_defense_is_measured_by_the_papers_attack_and_in_the_worst_case(
     assert page.count("| **") == 3
     places = [page.index(f"### {title}") for title, _ in claims_page.sections(found)]
     assert places == sorted(places) and f"**{claims_page.headline(found)}**" in page
+
+
+def test_a_page_of_several_folders_says_where_and_repeats_nothing(
+    folder: Folder, cards: Cards, tmp_path: Path, plugins: Path
+) -> None:
+    folder.add("strong", lpips=[0.1] * 40)
+    check(plugins, '[[check]]\nclaim = 1\nmetric = "identified"\nat_least = 0.9\n')
+    here, there = tmp_path / "here", tmp_path / "there"
+    single = judged(folder, here, cards)
+    folder.write(there)
+    found = judge_folders([here, there], cards)
+    assert [(item.number, item.setting.split(":")[0]) for item in found[:2]] == [(1, "here"), (1, "there")]
+    assert [item.number for item in found[2:]] == [2] and len(found) == len(single) + 1
+    result = CliRunner().invoke(main, ["claims", str(here), str(there), "--out", str(tmp_path / "claims.md")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "claims.md").read_text().count("there: ") == 1
+    refused = CliRunner().invoke(main, ["claims", str(tmp_path)])
+    assert refused.exit_code == 2 and str(tmp_path) in refused.stderr
 
 
 def test_a_setting_that_was_not_measured_is_not_comparable(
