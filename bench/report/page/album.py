@@ -54,6 +54,10 @@ class Album:
             self._sheets[cell] = self._read(self._folder / f"{cell}.png")
         return self._sheets[cell]
 
+    def holds(self, cell: str) -> bool:
+        """Whether there is a file that should be the sheet of a cell."""
+        return (self._folder / f"{cell}.png").is_file()
+
     def _read(self, path: Path) -> Sheet | None:
         try:
             with Image.open(path) as picture:

@@ -114,13 +114,18 @@ class Drawers:
         return 0, None
 
     def _pictured(self, entry: AttackEntry) -> list[Any]:
-        """The seed and the names of its two strips; nothing where there is no picture."""
+        """The seed, the names of its two strips, and which sheets of other seeds lie beside the page.
+
+        Nothing where there is no picture.
+        """
         seed, sheet = self._first_sheet(entry)
         if sheet is None:
             return []
         strips = (sheet.originals, sheet.reconstructions)
         self._pictures |= {strip.name: [strip.uri, strip.images] for strip in strips}
-        return [seed, *(strip.name for strip in strips)]
+        others = [cell for cell in self._of[entry.number] if int(cell["seed"]) != seed]
+        beside = [[int(cell["seed"]), cell["id"]] for cell in others if self._album.holds(cell["id"])]
+        return [seed, *(strip.name for strip in strips), beside]
 
     def _plugin(self, role: str, name: str) -> str:
         key = f"{role} {name}"

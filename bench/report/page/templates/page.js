@@ -106,13 +106,12 @@
   };
   const sheets = (entry) => {
     if (!entry.sheet.length) return null;
-    const [seed, original, rebuilt] = entry.sheet;
-    const others = entry.records.filter((record) => record.status === "done" && record.seed !== seed);
+    const [seed, original, rebuilt, others] = entry.sheet;
     return h("div", {}, h("div", { className: "strips" },
       h("span", {}, `${entry.above ?? "private"}, seed ${seed}`), picture(original, `${entry.above ?? "private images"} of seed ${seed}`),
       h("span", {}, "rebuilt"), picture(rebuilt, `what ${entry.title} rebuilt, seed ${seed}`)),
-    others.length ? h("p", { className: "quiet" }, "Beside this page: ", others.map((record) => [
-      h("a", { href: `sheets/${record.id}.png` }, `seed ${record.seed}`), " "]).flat()) : "");
+    others.length ? h("p", { className: "quiet" }, "Beside this page: ", others.map(([other, id]) => [
+      h("a", { href: `sheets/${id}.png` }, `seed ${other}`), " "]).flat()) : "");
   };
   const table = (label, heads, lines) => h("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": label },
     h("table", { "aria-label": label },
@@ -197,7 +196,7 @@
     cell.replaceChildren(button);
   });
   $$(".actions[data-entry]").forEach((place) => place.append(
-    opener(place.dataset.entry, "Details and pictures", "main"), copier(place.dataset.command, "Copy command")));
+    opener(place.dataset.entry, place.dataset.details, "main"), copier(place.dataset.command, "Copy command")));
   $$(".command").forEach((place) => place.append(copier($("code", place).textContent)));
   const linked = () => {
     const part = document.getElementById(location.hash.slice(1) || "answers");
