@@ -17,7 +17,9 @@ from bench.matrix.cells import Cell
 from bench.matrix.suites import by_channel, newest
 from bench.report.analysis.verdict import Word
 from bench.report.cards import Cards
+from bench.report.claims.across import judge_folders
 from bench.report.write import write_report
+from bench.report.writers.claims_page import render
 from tests.report.classes import by_class
 from tests.report.conftest import JUDGING, OWED, attack_card
 from tests.report.reclaim import headline, lost, printed, rejudged
@@ -201,7 +203,7 @@ def test_claims_are_recomputed(folder: Folder, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["full", "paper"])
+@pytest.mark.parametrize("name", ["full", "paper", "medical"])
 def test_the_published_tables_are_those_of_their_records(name: str, tmp_path: Path) -> None:
     published = ROOT / "results" / name
     if not (published / "index.html").is_file():
@@ -222,6 +224,15 @@ def test_the_published_tables_are_those_of_their_records(name: str, tmp_path: Pa
         if (tmp_path / path).read_bytes() != (published / path).read_bytes()
     ]
     assert changed == [], f"run: bench report results/{name}"
+
+
+@pytest.mark.slow
+def test_the_published_page_of_claims_is_that_of_all_published_folders() -> None:
+    page = ROOT / "results" / "claims.md"
+    if not page.is_file():
+        pytest.skip("there is no results/claims.md here: the sdist does not ship it")
+    folders = sorted(path.parent for path in page.parent.glob("*/published.json"))
+    assert page.read_text("utf-8") == render(judge_folders(folders)), f"run: bench claims {page.parent}/*/"
 
 
 @pytest.mark.slow
