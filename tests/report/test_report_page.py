@@ -247,7 +247,8 @@ def test_a_drawer_opens_closes_and_gives_the_focus_back(opened: Browser) -> None
 def test_drawers_link_to_the_sheets_that_are_there(opened: Browser, page: Path) -> None:
     links = opened.run(
         "[...document.querySelectorAll('#board tbody th button')].flatMap(button => { button.click();"
-        "const found = [...document.querySelectorAll('dialog a[href^=sheets]')].map(a => a.getAttribute('href'));"
+        "const links = [...document.querySelectorAll('dialog a[href^=sheets]')];"
+        "const found = links.map(link => link.getAttribute('href'));"
         "document.querySelector('dialog').close(); return found; })"
     )
     assert links and all((page.parent / link).is_file() for link in links)
