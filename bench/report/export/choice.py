@@ -28,11 +28,20 @@ class Choice:
         settings: file names, with ``*`` and ``?``: ``gradients-mnist5k-lenet-initial-1``, ``gradients-*``.
         rows: defenses in the order of the tables: ``noise`` (all strengths), ``noise=0.01``.
         columns: of :data:`bench.report.export.columns.KEYS`, in their order.
+
+    Raises:
+        UsageError: there is no such column.
     """
 
     settings: Sequence[str] = ()
     rows: Sequence[str] = ()
     columns: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Columns are known before anything is read."""
+        for name in self.columns:
+            if name not in KEYS:
+                raise unknown("column", name, KEYS)
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,8 @@ def select(groups: Sequence[Group], choice: Choice) -> tuple[Setting, ...]:
     """The chosen settings with their chosen rows; those that have none of the rows are left out.
 
     Raises:
-        UsageError: no setting, no row or no column has a chosen name, or no cell is done yet.
+        UsageError: no setting or no row has a chosen name, or no cell is done yet.
     """
-    for name in choice.columns:
-        if name not in KEYS:
-            raise unknown("column", name, KEYS)
     named = {slug(group): group for group in groups if any(row.worst for row in group.rows)}
     if not named:
         raise UsageError("no cell is done yet: there is nothing to export")

@@ -58,8 +58,9 @@ def label_points(axes: Axes, marks: Floats, texts: Sequence[str], colours: Seque
 def _write(axes: Axes, spot: Floats, offset: Floats, text: str, colour: str, *, leader: bool) -> None:
     dark = tuple(0.65 * part for part in to_rgb(colour))
     line = {"arrowstyle": "-", "color": dark, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
+    place = tuple(axes.transData.inverted().transform(spot))
     note = axes.annotate(
-        text, tuple(axes.transData.inverted().transform(spot)), xytext=tuple(offset), textcoords="offset points",
+        text, place, xytext=tuple(offset), textcoords="offset points",
         ha="center", va="center_baseline", fontsize=_SIZE, color=dark, zorder=4,
         arrowprops=line if leader else None,
     )  # fmt: skip

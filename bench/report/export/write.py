@@ -17,16 +17,13 @@ from bench.report.findings.confirmation import build_confirmed
 from bench.report.frames import read_results
 
 
-def write_export(
-    directory: Path, out: Path, choice: Choice, cards: Cards | None = None
-) -> tuple[list[Path], list[str]]:
+def write_export(directory: Path, out: Path, choice: Choice) -> tuple[list[Path], list[str]]:
     """Exports a results folder. The same records give the same bytes.
 
     Args:
         directory: the results folder.
         out: where to; files of the same names are replaced.
         choice: settings, rows and columns.
-        cards: where plug-in cards come from; the installed plug-ins by default.
 
     Returns:
         The files, and the names of attacks and defenses that have no card here, hence no reference.
@@ -34,8 +31,16 @@ def write_export(
     Raises:
         UsageError: there is nothing of a chosen name, or chosen columns are too wide.
     """
-    cards = cards or Cards()
-    settings = select(build_confirmed(directory, read_results(directory), cards), choice)
+    cards = Cards()
+    files, strangers = exported(build_confirmed(directory, read_results(directory), cards), choice, cards)
+    for name, content in files.items():
+        write_atomic(out / name, content)
+    return [out / name for name in files], strangers
+
+
+def exported(groups: Sequence[Group], choice: Choice, cards: Cards) -> tuple[dict[str, bytes], list[str]]:
+    """The files by name, and what has no card, as :func:`write_export` says."""
+    settings = select(groups, choice)
     papers = _papers(settings, cards)
     files = {
         f"tables/{setting.name}-{size}.tex": text.encode()
@@ -44,10 +49,7 @@ def write_export(
     }
     files |= {f"figures/{name}": data for one in settings for name, data in draw(one).items()}
     files["references.bib"] = bibtex(papers).encode()
-    for name, content in files.items():
-        write_atomic(out / name, content)
-    strangers = [name for name in (*attacks(settings), *defenses(settings)) if name not in papers]
-    return [out / name for name in files], strangers
+    return files, [name for name in (*attacks(settings), *defenses(settings)) if name not in papers]
 
 
 def latex(groups: Sequence[Group], choice: Choice, size: str, cards: Cards | None = None) -> str:
