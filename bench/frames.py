@@ -162,6 +162,30 @@ class Leaderboard:
 
         return render(self._results, self.groups)
 
+    def to_latex(
+        self,
+        *,
+        settings: Sequence[str] = (),
+        rows: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        size: str = "text",
+    ) -> str:
+        r"""Booktabs tabulars to ``\input``, one for each setting, as ``bench export`` writes them.
+
+        Args:
+            settings: names of settings, such as ``gradients-*-trained-1``; all unless given.
+            rows: defenses, ``"noise"`` or ``"noise=0.1"``, in the order of the tables; all unless given.
+            columns: such as ``"row"``, ``"recovered"``, ``"verdict"``; those that suit the size unless given.
+            size: ``column`` (3.25 in) or ``text`` (6.75 in).
+
+        Raises:
+            UsageError: an unknown name, or columns that do not fit.
+        """
+        from bench.report.export.choice import Choice
+        from bench.report.export.write import latex
+
+        return latex(self.groups, Choice(settings, rows, columns), size)
+
     def __repr__(self) -> str:
         defenses = self.worst["defense"].nunique() if self.groups else 0
         return f"<Leaderboard of {self.directory}: {len(self.groups)} groups, {defenses} defenses>"

@@ -18,6 +18,7 @@ from bench.cli.compare import compare
 from bench.cli.data import data
 from bench.cli.doctor import doctor
 from bench.cli.errors import FULL, file_text, refuse_other_encodings, usage_text
+from bench.cli.export import export
 from bench.cli.folders import clean, merge
 from bench.cli.leak import leak
 from bench.cli.new import new
@@ -102,8 +103,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    run, list_command, show, status, report, claims, compare, new, check, audit, leak, verify, publish, merge,
-    clean, doctor, data,
+    run, list_command, show, status, report, export, claims, compare, new, check, audit, leak, verify,
+    publish, merge, clean, doctor, data,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -64,7 +64,7 @@ def _table(counts: Mapping[str, int]) -> str:
 )
 def report(directory: Path, baseline: Path | None) -> None:
     """Writes leaderboard, figures and page of DIRECTORY again, from its records alone."""
-    _refuse_others(directory, *filter(None, [baseline]))
+    refuse_others(directory, *filter(None, [baseline]))
     from bench.report.write import write_report
 
     write_report(directory, final=True, baseline=baseline)
@@ -81,7 +81,7 @@ def report(directory: Path, baseline: Path | None) -> None:
 )
 def claims(directories: tuple[Path, ...], out: Path | None) -> None:
     """Prints one page of all claims that cards quote, and where the results folders measure them."""
-    _refuse_others(*directories)
+    refuse_others(*directories)
     from bench.records.files import write_atomic
     from bench.report.claims.across import judge_folders
     from bench.report.writers.claims_page import render
@@ -94,7 +94,7 @@ def claims(directories: tuple[Path, ...], out: Path | None) -> None:
         click.echo(f"wrote {out}")
 
 
-def _refuse_others(*folders: Path) -> None:
+def refuse_others(*folders: Path) -> None:
     """Says which folder holds no results."""
     for folder in folders:
         if not (folder / "records").is_dir():

@@ -1,0 +1,1 @@
+"""What a paper takes from a results folder: tabulars, figures and references."""
