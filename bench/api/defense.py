@@ -112,6 +112,9 @@ class HookContext:
         plain: only for ``details``, and only if the defense asks for it: the undefended victim of the same
             architecture, images and seed, trained in the same way.
         federated: only for ``details`` of federated training and SplitFed: what it was.
+        memory: only for ``gradients``: what the N clients have kept of the rounds before, ``[N, ...]`` by
+            names of the defense's choice. Empty at round 0; the hook changes it in place. The n-th client of
+            a round remembers what the n-th one of the round before kept, whatever their batches.
     """
 
     generator: torch.Generator
@@ -122,6 +125,7 @@ class HookContext:
     clients: Clients | None = None
     plain: nn.Module | None = None
     federated: FederatedTraining | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
