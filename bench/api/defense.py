@@ -145,6 +145,8 @@ class DefenseView:
         transmit: ``(candidate, observed) -> gradients``: what clients would send of a candidate, as far as it
             is known and differentiable, before it is compared with what was observed (clipped, say); None
             where candidates are compared as they are.
+        compares_all: ``transmit`` says of entries that were not transmitted, too, what a candidate would have
+            there, so that a search compares them as well.
         hooks: the defense itself, whose hooks an attacker may call on images of its own, with randomness of
             its own. Not for ``view`` to set: :meth:`Defense.known` does.
 
@@ -157,6 +159,7 @@ class DefenseView:
     release: Callable[[Tensor, torch.Generator], Tensor] | None = None
     transform: InputTransform | None = None
     transmit: Callable[[Gradients, Gradients], Gradients] | None = None
+    compares_all: bool = False
     hooks: Defense | None = None
 
 
