@@ -12,11 +12,12 @@ from torch import Tensor
 from bench.api import Defense, Gradients, HookContext
 from bench.defenses.pruning.defense import Pruning
 from bench.defenses.topk.defense import TopK
+from bench.engine.matching import Euclidean, adaptive_loss
 from bench.victims.clients import client_releases
 from bench.victims.releases import release_gradients, signal
 from bench.victims.splitfed import release_weight_gradients, train_splitfed
 from bench.victims.training import SLOTS, Victim, train_victim
-from tests.engine.observations import DIGITS, batches, drawn, weights
+from tests.engine.observations import DIGITS, batches, drawn, observation, weights
 from tests.victims.small import digits_source, few, same
 
 CPU = torch.device("cpu")
@@ -112,11 +113,11 @@ class Loop(Defense):
 
 def test_a_training_advances_the_memory_once_a_round_and_stores_it() -> None:
     """The first and the last round are watched, for which the clients' batches are computed again."""
-    found, loop = train(TopK()), Loop()
-    plain = train(loop)
-    assert found.rounds == len(loop.notes) - 1 == 5
+    found, loop = train(TopK(), epochs=0.6), Loop()
+    plain = train(loop, epochs=0.6)
+    assert found.rounds == len(loop.notes) - 1 == 3
     assert same(found.trained, plain.trained) and same(found.memory, loop.notes[-1])
-    assert plain.memory == {} and train(TopK(memory=False)).memory == {}
+    assert plain.memory == {}
 
 
 def test_no_more_slots_are_stored_than_are_attacked() -> None:
@@ -178,6 +179,39 @@ def test_the_view_tells_all_and_masks_what_was_not_sent() -> None:
     assert view.parameters == {"share": 0.1, "scope": "whole", "memory": True}
     sent = defense.gradients(normal(), context())
     assert same(dict(view.transmitted(sent)), {name: value != 0 for name, value in sent.items()})
+
+
+@pytest.mark.parametrize("scope", ["whole", "tensor"])
+def test_the_truth_is_sent_as_it_was_and_what_would_have_been_sent_is_not(scope: str) -> None:
+    defense, plain = TopK(share=0.1, scope=scope), normal()
+    sent, view = defense.gradients(plain, context()), defense.view()
+    assert view is not None and view.transmit is not None and view.compares_all
+    assert same(dict(view.transmit(plain, sent)), dict(sent))
+    assert all(
+        not value.any() for value in view.transmit(plain, {k: 0 * v for k, v in plain.items()}).values()
+    )
+    leaf = {name: (3 * value).requires_grad_() for name, value in plain.items()}
+    for name, value in view.transmit(leaf, sent).items():
+        known = sent[name] != 0
+        least = sent[name].abs().masked_fill(~known, torch.inf).flatten(1).amin(1)
+        least = (
+            least if scope == "tensor" else whole(sent).abs().masked_fill(whole(sent) == 0, torch.inf).amin(1)
+        )
+        above = (leaf[name].abs() - least.view(-1, *[1] * (value.dim() - 1))).clamp_min(0) * leaf[name].sign()
+        torch.testing.assert_close(value, torch.where(known, leaf[name], above))
+        (moved,) = torch.autograd.grad(value.sum(), leaf[name])
+        assert torch.equal(moved != 0, known | (above != 0))
+
+
+def test_a_loss_that_compares_all_entries_sees_more_than_those_that_were_transmitted() -> None:
+    defense, plain = TopK(share=0.1), normal()
+    sent = defense.gradients(plain, context())
+    seen = replace(observation("lenet", *batches(3, 1)), defense=defense.known())
+    bare = replace(seen, defense=replace(defense.known(), compares_all=False))
+    louder = {name: value + 2 * (sent[name] == 0) for name, value in plain.items()}
+    both = [adaptive_loss(each, Euclidean)(louder, sent) for each in (seen, bare)]
+    assert (both[0] > 0.1).all() and both[1].abs().max() < 1e-6
+    assert adaptive_loss(seen, Euclidean)(plain, sent).abs().max() < 1e-6
 
 
 def test_a_client_is_not_told_what_others_remember() -> None:
