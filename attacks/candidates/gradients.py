@@ -13,7 +13,7 @@ from bench.api.threat import BatchNorm
 from bench.attacks.candidates.imitated import ErrorMetric, directions
 from bench.engine import single_labels
 from bench.engine.gradients import GradientMap, gradient_map, one_hot
-from bench.engine.matching import Transmitted, flat
+from bench.engine.matching import Cosine, Matching, Transmitted, adaptive_loss, flat, in_nats
 from bench.engine.transforms.imitated import Imitations
 from bench.engine.transforms.local import simulated
 
@@ -135,21 +135,22 @@ def _map(seen: GradientObservation) -> GradientMap:
 
 
 def _costs_of(seen: GradientObservation) -> Costs:
-    """The density of a known defense, or a distance of what is known to be transmitted."""
+    """The density of a known defense, or a distance of what is known to be transmitted and of how."""
     view = seen.defense
-    if view is not None and view.negative_log_likelihood is not None:
-        return partial(_unlikely, view.negative_log_likelihood)
+    if view is not None and (view.transmit is not None or in_nats(seen)):
+        return partial(_one_by_one, adaptive_loss(seen, Cosine))
     return partial(_one_minus_cosine, None if view is None else view.transmitted)
 
 
-def _unlikely(
-    density: Callable[[Gradients, Gradients], Tensor], theirs: Gradients, observed: Gradients
-) -> Tensor:
-    """The negative log-likelihood ``[N, C]``, release by release: a density need not be a dot product."""
+def _one_by_one(matching: Matching, theirs: Gradients, observed: Gradients) -> Tensor:
+    """Costs ``[N, C]``, release by release: a density need not be a dot product.
+
+    What clients would send of a candidate may depend on the release, as well.
+    """
     rows = []
     for victim in range(len(next(iter(observed.values())))):
         one = {name: value[victim].expand_as(theirs[name]) for name, value in observed.items()}
-        rows.append(density({name: theirs[name] for name in one}, one))
+        rows.append(matching({name: theirs[name] for name in one}, one))
     return torch.stack(rows)
 
 

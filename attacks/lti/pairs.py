@@ -96,5 +96,5 @@ class Imitated:
             gradients=lambda rows, named: plain(rows, one_hot(named, seen.num_classes, rows.dtype)),
         )
         with torch.no_grad():
-            sent = hooks.gradients(found, replace(self._context, clients=clients))
+            sent = hooks.gradients(found, replace(self._context, clients=clients, memory={}))
         return flat({name: sent[name] for name in found})

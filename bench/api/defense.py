@@ -112,6 +112,9 @@ class HookContext:
         plain: only for ``details``, and only if the defense asks for it: the undefended victim of the same
             architecture, images and seed, trained in the same way.
         federated: only for ``details`` of federated training and SplitFed: what it was.
+        memory: only for ``gradients``: what the N clients have kept of the rounds before, ``[N, ...]`` by
+            names of the defense's choice. Empty at round 0; the hook changes it in place. The n-th client of
+            a round remembers what the n-th one of the round before kept, whatever their batches.
     """
 
     generator: torch.Generator
@@ -122,6 +125,7 @@ class HookContext:
     clients: Clients | None = None
     plain: nn.Module | None = None
     federated: FederatedTraining | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +145,8 @@ class DefenseView:
         transmit: ``(candidate, observed) -> gradients``: what clients would send of a candidate, as far as it
             is known and differentiable, before it is compared with what was observed (clipped, say); None
             where candidates are compared as they are.
+        compares_all: ``transmit`` says of entries that were not transmitted, too, what a candidate would have
+            there, so that a search compares them as well.
         hooks: the defense itself, whose hooks an attacker may call on images of its own, with randomness of
             its own. Not for ``view`` to set: :meth:`Defense.known` does.
 
@@ -153,6 +159,7 @@ class DefenseView:
     release: Callable[[Tensor, torch.Generator], Tensor] | None = None
     transform: InputTransform | None = None
     transmit: Callable[[Gradients, Gradients], Gradients] | None = None
+    compares_all: bool = False
     hooks: Defense | None = None
 
 

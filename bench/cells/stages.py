@@ -13,6 +13,7 @@ import torch
 
 from bench.api.dataset import Data
 from bench.api.gradients import rows_of_each
+from bench.api.threat import Checkpoint
 from bench.cache.store import Stored
 from bench.cells.attacks import job, run_attack
 from bench.cells.generators import fidelity
@@ -41,7 +42,10 @@ DONE_TO_CLIENTS = ("task_accuracy", "single_share", "honest_share")
 
 
 def victim(cell: Cell, data: Data, device: torch.device) -> Stored:
-    """Trains the victim under its defense: ``initial.*`` and ``trained.*`` weights, accuracy, curve."""
+    """Trains the victim under its defense: ``initial.*`` and ``trained.*`` weights, accuracy, curve.
+
+    Where clients remember, there is also ``memory.*``.
+    """
     result = channel(cell.channel).train(
         Training(
             model=cell.model,
@@ -55,6 +59,7 @@ def victim(cell: Cell, data: Data, device: torch.device) -> Stored:
     )
     tensors = {f"initial.{name}": value for name, value in result.initial.items()}
     tensors |= {f"trained.{name}": value for name, value in result.trained.items()}
+    tensors |= {f"memory.{name}": value for name, value in result.memory.items()}
     facts: dict[str, Any] = {
         "accuracy": round(result.accuracy, 6),
         "initial_accuracy": round(result.initial_accuracy, 6),
@@ -196,6 +201,7 @@ def _source(cell: Cell, data: Data, device: torch.device, victim: Stored) -> Sou
         batch_size=cell.batch_size,
         seed=cell.seed,
         device=device,
+        memory=victim.group("memory") if cell.checkpoint == Checkpoint.TRAINED else {},
     )
 
 

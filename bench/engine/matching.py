@@ -265,7 +265,8 @@ def adaptive_loss(observation: GradientObservation, default: Loss) -> Matching:
 
     Balunovic et al. (ICLR 2022): the optimal objective is the likelihood of the observation under the known
     defense. Without a density, the attack's own loss is kept and looks only at transmitted entries. What is
-    known of how clients change a gradient before they send it is done to the candidate first.
+    known of how clients change a gradient before they send it is done to the candidate first, which may say
+    something of the other entries as well.
 
     Args:
         observation: a naive attacker's has no view of the defense.
@@ -274,7 +275,8 @@ def adaptive_loss(observation: GradientObservation, default: Loss) -> Matching:
     view = observation.defense
     if view is None:
         return default(None)
-    loss, transmit = view.negative_log_likelihood or default(view.transmitted), view.transmit
+    transmitted = None if view.compares_all else view.transmitted
+    loss, transmit = view.negative_log_likelihood or default(transmitted), view.transmit
     if transmit is None:
         return loss
     return lambda candidate, observed: loss(transmit(candidate, observed), observed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
@@ -38,7 +40,8 @@ class Fronted(nn.Module):
 class ObedientClients:
     """The clients whose batches are attacked; what they compute leaves through their defense, and no more.
 
-    They answer once: the noise of a second answer would be the same, and vanish in the difference.
+    They answer once: the noise of a second answer would be the same, and vanish in the difference. What they
+    remember is of the network that they knew, and is left out.
     """
 
     def __init__(self, source: Source, images: Tensor, labels: Tensor) -> None:
@@ -76,7 +79,7 @@ class ObedientClients:
         self._single_share = self._largest_share(model, sent)
         gradients = client_releases(
             model, sent, self._images, self._labels,
-            defense=self._source.defense, context=self._source.context(),
+            defense=self._source.defense, context=replace(self._source.context(), memory={}),
             num_classes=self._source.num_classes,
         )  # fmt: skip
         return {name: value.detach() for name, value in gradients.items()}

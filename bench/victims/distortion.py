@@ -66,7 +66,8 @@ def ratios(plain: Gradients, left: Gradients) -> Tensor:
 class Watch:
     """Notes how much a defense changes in the first and in the last round of a training.
 
-    It takes no part: what the defense draws is drawn again for the comparison, from a copy of its generator.
+    It takes no part: what the defense draws is drawn again for the comparison, from a copy of its generator,
+    and clients remember copies.
 
     Attributes:
         signal: for each of the two rounds the median of the clients' :func:`ratios`, None where it is none;
@@ -92,8 +93,9 @@ class Watch:
             return send(self._defense, context)
         generator = torch.Generator(context.generator.device)
         generator.set_state(context.generator.get_state())
+        again = replace(context, generator=generator, memory=dict(context.memory))
         left = send(self._defense, context)
-        plain = send(Undistorted(self._defense), replace(context, generator=generator))
+        plain = send(Undistorted(self._defense), again)
         self.signal += (digits(ratios(plain, left).median().item()),)
         return left
 

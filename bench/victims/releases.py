@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from bench.models.base import Shape
 from bench.models.build import build_model, schedule_of
 from bench.victims.clients import Local, client_releases
 from bench.victims.distortion import Undistorted, digits, distorts, ratios
-from bench.victims.training import stream
+from bench.victims.training import draws, stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class Source:
         batch_size: B.
         seed: of the batches and of the defense's randomness.
         device: where to compute.
+        memory: what clients kept until the checkpoint, ``[slots, ...]`` by name; empty at round 0.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Source:
     batch_size: int
     seed: int
     device: torch.device
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def shape(self) -> dict[str, int | Shape]:
@@ -73,10 +75,18 @@ class Source:
         return {"num_classes": self.num_classes, "image_shape": self.image_shape}
 
     def context(self, model: torch.nn.Module | None = None) -> HookContext:
-        """The randomness of the attacked releases."""
+        """The randomness of the attacked releases, and what their clients remember: anew for every call."""
+        own = {name: value[self._slots(len(value))].to(self.device) for name, value in self.memory.items()}
         return HookContext(
-            generator=stream(self.seed, "release noise", self.device), batch_size=self.batch_size, model=model
+            generator=stream(self.seed, "release noise", self.device),
+            batch_size=self.batch_size,
+            model=model,
+            memory=own,
         )
+
+    def _slots(self, number: int) -> Tensor:
+        """Whose memory each attacked client has: int64 ``[N]``, all slots in the seed's order, then again."""
+        return draws(number, self.releases, stream(self.seed, "client slots", torch.device("cpu")))
 
 
 def batches(source: Source) -> tuple[Tensor, Tensor, Tensor]:

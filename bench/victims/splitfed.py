@@ -31,7 +31,7 @@ from bench.victims.rounds import in_rounds
 from bench.victims.server import Server
 from bench.victims.split import build_split, on_device, reached, state_of, testing_context
 from bench.victims.split_releases import CLIENT, SERVER, loaded, perturbed_images
-from bench.victims.training import CURVE_POINTS, Victim, converged, private_batches, stream
+from bench.victims.training import CURVE_POINTS, Victim, converged, kept, private_batches, stream
 
 
 def splitfed_schedule(model: str) -> Schedule:
@@ -194,6 +194,7 @@ def train_splitfed(
         rounds=rounds,
         details=defense.details(network, test, final),
         signal=watch.signal,
+        memory=kept(context),
     )
 
 

@@ -23,6 +23,8 @@ from bench.victims.server import Server
 
 CURVE_POINTS = 12
 PLATEAU = 0.02
+SLOTS = 16
+"""Clients of the last round whose memories stay with the victim, at most: as many as are attacked, or so."""
 LEARNED = 0.1
 """Of the way from the best constant answer to no mistake."""
 
@@ -43,6 +45,7 @@ class Victim:
         details: what else the defense wants to be known of its victim.
         signal: how much the defense changed of what left in the first and in the last round, see
             :class:`~bench.victims.distortion.Watch`; None where nothing leaves, or no hook changes it.
+        memory: see :func:`kept`.
     """
 
     initial: dict[str, Tensor]
@@ -54,6 +57,7 @@ class Victim:
     rounds: int
     details: dict[str, float] = field(default_factory=dict)
     signal: Signal | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
 
 def stream(seed: int, purpose: str, device: torch.device) -> torch.Generator:
@@ -189,7 +193,13 @@ def train_victim(
         rounds=rounds,
         details=defense.details(network, test, final),
         signal=watch.signal,
+        memory=kept(context),
     )
+
+
+def kept(context: HookContext) -> dict[str, Tensor]:
+    """What clients remember after the last round, ``[slots, ...]`` by name; empty under most defenses."""
+    return {name: value[:SLOTS].detach().clone() for name, value in context.memory.items()}
 
 
 def converged(curve: list[dict[str, float]], weights: dict[str, Tensor], labels: Tensor) -> bool:

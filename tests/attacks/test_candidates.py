@@ -56,6 +56,28 @@ def test_transmitted_entries_are_enough() -> None:
     assert seen.pool is not None and found.evaluations.tolist() == [len(seen.pool)] * RELEASES
 
 
+@pytest.mark.parametrize(
+    ("defense", "parameters"),
+    [
+        ("dpsgd", {"clip_norm": 0.02, "noise_multiplier": 0.01}),
+        ("percentile_privacy", {"gamma": 1e-5, "percentile": 50.0}),
+    ],
+)
+def test_candidates_are_compared_as_clients_would_send_them(
+    defense: str, parameters: dict[str, float]
+) -> None:
+    """All are clipped here, so that a candidate as it is is far from every release."""
+    seen, released = _seen(defense, Adversary.ADAPTIVE, **parameters)
+    assert seen.defense is not None and seen.pool is not None
+    truth, view = by_digest(released.images.flatten(0, 1)), replace(seen.defense, transmit=None)
+    found, bare = (
+        Candidates().reconstruct(each, budget=1, seed=0)
+        for each in (replace(seen, pool=truth), replace(seen, pool=truth, defense=view))
+    )
+    assert (found.images == released.images).all() and (found.cost < bare.cost).all()
+    assert _found(seen, released.images).all()
+
+
 def test_an_image_that_is_not_in_the_list_is_not_found() -> None:
     seen, released = _seen("none", Adversary.NAIVE)
     assert seen.pool is not None

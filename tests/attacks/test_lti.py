@@ -148,6 +148,14 @@ def test_what_a_defense_draws_is_drawn_anew_and_what_it_does_not_draw_is_made_on
     assert len(made(seen_by(build_defense("pruning", {"ratio": 0.99}), images, labels), index)) == 1
 
 
+def test_pairs_are_of_clients_that_remember_nothing() -> None:
+    """Not even the pairs of another part, or another draw."""
+    seen = seen_by(build_defense("topk", {"share": 0.02}), *batches(2, 1))
+    rows, alone = made(seen, torch.arange(70).view(70, 1)), made(seen, torch.tensor([[69]]))
+    assert rows.shape[:2] == (1, 70)
+    torch.testing.assert_close(rows[:, -1:], alone, rtol=1e-3, atol=1e-6)
+
+
 def test_defenses_have_their_clients_at_hand() -> None:
     seen, index = seen_by(None, *batches(2, 1)), torch.tensor([[3, 1], [0, 2]])
     first = made(replace(seen, defense=Counting().known()), index)

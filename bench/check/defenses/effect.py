@@ -154,9 +154,9 @@ def utility(subject: Subject) -> str:
     places = (
         material.source(
             cast("Defense", build(subject)), model=material.learner(), parameters=weights, batch_size=_BATCH,
-            releases=_RELEASES,
+            releases=_RELEASES, memory=memory,
         )
-        for weights in (own.initial, own.trained)
+        for weights, memory in ((own.initial, {}), (own.trained, own.memory))
     )  # fmt: skip
     in_training(own, places, release_gradients)
     plain = _federation(Defense()).accuracy

@@ -127,6 +127,7 @@ def source(
     releases: int = VICTIMS,
     model: str = "",
     parameters: dict[str, Tensor] | None = None,
+    memory: dict[str, Tensor] | None = None,
 ) -> Source:
     """Where small releases come from."""
     name = model or architecture()
@@ -139,6 +140,7 @@ def source(
         batch_size=batch_size,
         seed=0,
         device=CPU,
+        memory=memory or {},
         **shape(),
     )
 
