@@ -19,6 +19,7 @@ from bench.engine import (
     gradient_search,
     in_nats,
     latent_objective,
+    most_features,
     private_labels,
 )
 
@@ -39,12 +40,13 @@ class GIFD(Attack):
         kl: float = 0.01,
         kl_nats: float = 64.0,
         layers: int = 3,
-        feature_rate: float = 0.1,
+        feature_rate: float = 0.03,
         radius: float = 0.1,
         growth: float = 0.5,
         tv: float = 1e-4,
         norm: float = 1e-6,
         tv_nats: float = 0.0,
+        spread_nats: float = 0.1,
         imitations: int = 3,
     ) -> None:
         """Sets the distance, the steps and the balls; the harness brings the generator."""
@@ -57,7 +59,8 @@ class GIFD(Attack):
         self.feature_adam = WarmAdam(learning_rate=feature_rate)
         self.kl, self.kl_nats = kl, kl_nats
         self.layers, self.radius, self.growth = layers, radius, growth
-        self.tv, self.norm, self.tv_nats = tv, norm, tv_nats
+        self.tv, self.norm = tv, norm
+        self.tv_nats, self.spread_nats = tv_nats, spread_nats
         self.imitations = imitations
 
     def reconstruct(self, observation: GradientObservation, *, budget: int, seed: int) -> Reconstruction:
@@ -68,11 +71,7 @@ class GIFD(Attack):
                 transform of the inputs with.
         """
         prior, nats = generator_of(observation), in_nats(observation)
-        loss, blocks, labels = (
-            distance(self.matching, observation),
-            blocks_of(prior),
-            private_labels(observation),
-        )
+        loss, labels = distance(self.matching, observation), private_labels(observation)
         latents = Promising(
             minimiser=self.adam,
             candidates=self.candidates,
@@ -89,7 +88,7 @@ class GIFD(Attack):
             loss,
             objective,
             LayerByLayer(
-                blocks=blocks,
+                blocks=blocks_of(prior),
                 latents=latents,
                 share=self.latent_share,
                 features=FeatureSearch(
@@ -97,10 +96,12 @@ class GIFD(Attack):
                 ),
                 tv=self.tv_nats if nats else self.tv,
                 norm=0.0 if nats else self.norm,
+                spread=self.spread_nats if nats else None,
             ),
             budget=min(budget, self.evaluations),
             seed=seed,
             labels=labels,
             imitations=self.imitations,
+            changed=observation.batch_size * most_features(prior),
             found_as=Pixels.of(observation, assumed(observation, labels)),
         )

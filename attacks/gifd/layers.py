@@ -27,6 +27,7 @@ class LayerByLayer:
         features: how they are.
         tv: weight of the total variation of images, while features are searched.
         norm: weight of their norm.
+        spread: standard deviation that a feature is expected to move by; None: nothing is expected.
     """
 
     blocks: tuple[nn.Module, ...]
@@ -35,6 +36,7 @@ class LayerByLayer:
     features: FeatureSearch[Objective]
     tv: float
     norm: float
+    spread: float | None
 
     def minimise(
         self, objective: Objective, start: Tensor, *, evaluations: Tensor, project: Project | None = None
@@ -45,12 +47,15 @@ class LayerByLayer:
         drawn = objective.parametrisation
         assert isinstance(drawn, Latents)
 
-        def costs(decoder: nn.Module, features: int) -> Objective:
+        def costs(decoder: nn.Module, centre: Tensor) -> Objective:
+            def moved(point: Tensor) -> Tensor:
+                return (point - centre.flatten(1)).square().sum(1)
+
             return replace(
                 objective,
-                parametrisation=Latents(decoder, features, drawn.targets),
+                parametrisation=Latents(decoder, centre.shape[2], drawn.targets),
                 priors=((self.tv, total_variation), (self.norm, size)),
-                penalties=(),
+                penalties=() if self.spread is None else ((0.5 / self.spread**2, moved),),
             )
 
         found = self.features.minimise(

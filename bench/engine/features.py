@@ -39,6 +39,18 @@ def blocks_of(generator: ImageGenerator) -> tuple[nn.Module, ...]:
     return generator.decoder.blocks()
 
 
+@torch.no_grad()
+def most_features(generator: ImageGenerator) -> int:
+    """How many numbers the largest layer of features has, of one image."""
+    blocks = blocks_of(generator)
+    features = next(generator.decoder.parameters()).new_zeros(1, generator.latent_size)
+    sizes = []
+    for block in blocks[:-1]:
+        features = block(features)
+        sizes.append(features.numel())
+    return max(sizes)
+
+
 def on_l1_ball(offsets: Tensor, radius: float) -> Tensor:
     """The nearest points of the l1 ball around zero, exactly (Duchi et al., ICML 2008, Figure 1).
 
@@ -96,7 +108,7 @@ class FeatureSearch(Generic[RowsT]):
 
     def minimise(
         self,
-        objective: Callable[[nn.Module, int], RowsT],
+        objective: Callable[[nn.Module, Tensor], RowsT],
         blocks: tuple[nn.Module, ...],
         start: Optimum,
         *,
@@ -107,7 +119,8 @@ class FeatureSearch(Generic[RowsT]):
         The first iterate of a layer draws what the last one found, so that costs fall from layer to layer.
 
         Args:
-            objective: ``(decoder of flat features [M, D], D)`` -> the cost of features ``[N, B * D]``.
+            objective: ``(decoder of flat features [M, D], centre [N, B, D])`` -> the cost of features
+                ``[N, B * D]``, which are searched from the centre.
             blocks: of the generator.
             start: latents ``[N, B, Z]`` and their cost, which counts where no evaluations are left.
             evaluations: int64 ``[N]``, of all layers together; shared equally.
@@ -129,7 +142,7 @@ class FeatureSearch(Generic[RowsT]):
             size = centre.shape[2]
             ball = L1Ball(centre, size * self.radius * (1 + self.growth * (depth - 1)))
             found = self.minimiser.minimise(
-                objective(decoder, size), centre.flatten(1), evaluations=share, project=ball
+                objective(decoder, centre), centre.flatten(1), evaluations=share, project=ball
             )
             with torch.no_grad():
                 features = found.point.view(-1, size).unflatten(1, made.shape[1:])

@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from bench.api import ImageGenerator, IncompatibleError
-from bench.engine import FeatureSearch, Optimum, WarmAdam, blocks_of, costs_and_gradients
+from bench.engine import FeatureSearch, Optimum, WarmAdam, blocks_of, costs_and_gradients, most_features
 from bench.engine.features import L1Ball, on_l1_ball
 from bench.engine.minimisers.contract import BatchedObjective
 from bench.models.generators import LATENTS, Decoder
@@ -111,11 +111,13 @@ def test_blocks_compose_to_the_decoder_and_leave_non_negative_features(shape: tu
     decoder = Decoder.build(shape, 4, torch.Generator().manual_seed(0)).eval()
     latents = rows(3, LATENTS, dtype=torch.float32)
     blocks = blocks_of(ImageGenerator(decoder=decoder, latent_size=LATENTS))
-    features = latents
+    features, sizes = latents, []
     for block in blocks[:-1]:
         features = block(features)
+        sizes.append(features[0].numel())
         assert (features >= 0).all() and (features > 0).any()
     assert torch.equal(blocks[-1](features), decoder(latents))
+    assert most_features(ImageGenerator(decoder=decoder, latent_size=LATENTS)) == max(sizes)
 
 
 def test_a_generator_that_names_no_blocks_is_refused() -> None:
@@ -162,8 +164,8 @@ def searched(
 ) -> tuple[Optimum, list[Distance]]:
     made: list[Distance] = []
 
-    def objective(decoder: nn.Module, size: int) -> Distance:
-        made.append(Distance(decoder, size, targets))
+    def objective(decoder: nn.Module, centre: Tensor) -> Distance:
+        made.append(Distance(decoder, centre.shape[2], targets))
         return made[-1]
 
     victims, batch = targets.shape[:2]
