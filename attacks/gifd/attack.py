@@ -41,12 +41,12 @@ class GIFD(Attack):
         kl_nats: float = 64.0,
         layers: int = 3,
         feature_rate: float = 0.03,
-        radius: float = 0.1,
+        radius: float = 0.3,
         growth: float = 0.5,
         tv: float = 1e-4,
         norm: float = 1e-6,
         tv_nats: float = 0.0,
-        spread_nats: float = 0.1,
+        spread_nats: float = 0.3,
         imitations: int = 3,
     ) -> None:
         """Sets the distance, the steps and the balls; the harness brings the generator."""
