@@ -66,7 +66,7 @@ def quality(found: Reconstruction, images: Tensor) -> float:
     return psnr(found.images.flatten(0, 1), images.flatten(0, 1)).mean().item()
 
 
-@pytest.mark.parametrize("matching", ["cosine", "tensors", "euclidean"])
+@pytest.mark.parametrize("matching", ["cosine", "euclidean"])
 def test_what_the_generator_can_draw_comes_back(matching: str) -> None:
     images, labels = drawn(2)
     found = rebuild(seen_by(images, labels), budget=120, matching=matching, kl=1e-4, candidates=30)
@@ -121,7 +121,7 @@ def test_a_small_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     torch.testing.assert_close(rebuild(seen, budget=20).images, large.images, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("budget", [1, 2, 3, 9, 50])
+@pytest.mark.parametrize("budget", [1, 3, 20])
 def test_the_budget_holds(budget: int) -> None:
     found = rebuild(seen_by(*drawn(2)), budget=budget)
     assert ((found.evaluations > 0) & (found.evaluations <= budget)).all()
