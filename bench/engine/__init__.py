@@ -16,6 +16,7 @@ from bench.engine.classes import (
     start_latents,
     target_probability,
 )
+from bench.engine.features import FeatureSearch, blocks_of, most_features
 from bench.engine.generative import GeneratorWeights, Latents, distance, latent_objective
 from bench.engine.gradient_search import gradient_search
 from bench.engine.labels import assumed, count_labels, pixel_targets, private_labels, single_labels
@@ -53,6 +54,7 @@ __all__ = [
     "Euclidean",
     "EvolutionStrategy",
     "Fading",
+    "FeatureSearch",
     "GeneratorWeights",
     "Latents",
     "Matching",
@@ -69,6 +71,7 @@ __all__ = [
     "WarmAdam",
     "adaptive_loss",
     "assumed",
+    "blocks_of",
     "chunk_size",
     "colour_variation",
     "costs_and_gradients",
@@ -81,6 +84,7 @@ __all__ = [
     "in_nats",
     "in_parts",
     "latent_objective",
+    "most_features",
     "pixel_targets",
     "poincare",
     "private_labels",

@@ -14,6 +14,8 @@ LATENTS = 64
 """Z: digits and the like have fewer degrees of freedom, and each is one more unknown of a search."""
 _SHRUNK = 8
 """Three layers of stride 2 each."""
+_SECOND, _LAST = 4, 7
+"""Where the second and the last transposed convolution of the decoder's body begin a block."""
 _LEAST = 2
 """Cells along a side: a normalisation over a single one would leave nothing."""
 
@@ -60,6 +62,19 @@ class Network(nn.Module):
         super().__init__()
 
 
+class Crop(nn.Module):
+    """Images cut to the middle of their canvas."""
+
+    def __init__(self, cut: tuple[int, int, int, int]) -> None:
+        """Takes what is cut off left, right, above and below, in pixels, each negative."""
+        super().__init__()
+        self.cut = cut
+
+    def forward(self, canvas: Tensor) -> Tensor:
+        """Images ``[M, C, H, W]`` of larger ones."""
+        return pad(canvas, self.cut) if any(self.cut) else canvas
+
+
 class Decoder(Network):
     """Latents to images: a linear layer, then transposed convolutions with BatchNorm and ReLU (DCGAN)."""
 
@@ -68,7 +83,7 @@ class Decoder(Network):
         super().__init__(image_shape, width)
         rows, columns = _grid(image_shape)
         left, right, above, below = _margins(image_shape)
-        self.cut = (-left, -right, -above, -below)
+        self.crop = Crop((-left, -right, -above, -below))
         cells = 4 * width * rows * columns
         self.start = nn.Sequential(nn.Linear(LATENTS, cells, bias=False), nn.BatchNorm1d(cells), nn.ReLU())
         layers: list[nn.Module] = [nn.Unflatten(1, (4 * width, rows, columns))]
@@ -83,12 +98,17 @@ class Decoder(Network):
 
     def scores(self, latents: Tensor) -> Tensor:
         """Images ``[M, C, H, W]`` before the sigmoid."""
-        scores: Tensor = self.body(self.start(latents))
-        return pad(scores, self.cut) if any(self.cut) else scores
+        scores: Tensor = self.crop(self.body(self.start(latents)))
+        return scores
 
     def forward(self, latents: Tensor) -> Tensor:
         """Images ``[M, C, H, W]`` in [0, 1] of latents ``[M, Z]``."""
         return self.scores(latents).sigmoid()
+
+    def blocks(self) -> tuple[nn.Module, ...]:
+        """What it is composed of, with the same weights: every block but the last ends with a ReLU."""
+        last = nn.Sequential(*self.body[_LAST:], self.crop, nn.Sigmoid())
+        return self.start, self.body[:_SECOND], self.body[_SECOND:_LAST], last
 
 
 class Trunk(Network):
