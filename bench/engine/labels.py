@@ -16,6 +16,10 @@ UNKNOWN = -1
 """A label that the release does not tell."""
 ROUNDING = 1e-4
 """How far from zero the sum of an output error may be, relative to its largest entry."""
+WHOLE, WHOLE_AT_MOST = 0.01, 0.2
+"""How far from whole numbers restored counts of labels may be: so much for each image, at most so much."""
+SURE = 0.99
+"""A probability beyond which images of a class leave too little in a gradient to be counted."""
 
 
 def _last(observation: GradientObservation, dimensions: int) -> str | None:
@@ -71,7 +75,7 @@ def private_labels(observation: GradientObservation) -> Tensor:
         if observation.labels is None:
             raise IncompatibleError("the threat model says that the labels are known, and none are given")
         return observation.labels
-    return (single_labels if observation.batch_size == 1 else count_labels)(observation)
+    return (single_labels if observation.batch_size == 1 else batch_labels)(observation)
 
 
 def assumed(observation: GradientObservation, labels: Tensor, *, turn: int = 0) -> Tensor:
@@ -144,10 +148,82 @@ def pixel_targets(observation: GradientObservation, labels: Tensor, *, errors: s
     if bias is None or not _is_added_to_scores(observation, bias):
         return targets
     error = observation.gradients[bias]
-    largest = error.abs().amax(dim=1)
-    intact = (error.sum(dim=1).abs() <= ROUNDING * largest) & (largest > 0)
     centred = error - error.mean(dim=1, keepdim=True)
-    return torch.where(intact[:, None, None], -centred.unsqueeze(1), targets)
+    return torch.where(_intact(error)[:, None, None], -centred.unsqueeze(1), targets)
+
+
+def _intact(error: Tensor) -> Tensor:
+    """Whether the gradients ``[N, K]`` of a bias add up to zero as output errors do: bool ``[N]``."""
+    largest = error.abs().amax(dim=1)
+    return (error.sum(dim=1).abs() <= ROUNDING * largest) & (largest > 0)
+
+
+def batch_labels(observation: GradientObservation) -> Tensor:
+    """The multiset of labels of a batch, restored class by class if that fits, else counted by impacts.
+
+    Measured on digits, K = 10, half of the batches of as many classes as possible, half of three. One network
+    each at round 0: of 520 batches of 4 to 64, restored counts are believed for 421 and right for all 421,
+    where counting by impacts is right for 257. Labels named, in %, by impacts and by both: B = 4, LeNet 93
+    and 100, ConvNet 100 and 100, ResNet-8 99 and 100 (with GroupNorm 100 and 100); B = 8, 88 and 100, 100 and
+    100, 87 and 88 (83 and 86); B = 16, 91 and 100, 85 and 100, 72 and 75 (73 and 83); B = 64, LeNet 86 and
+    95, ConvNet 72 and 77. Of 60 batches of four distinct digits on as many random LeNets all labels are right
+    for 63 and 77 %, with repeated digits 67 and 87 %. Trained networks tell less: LeNet and ConvNet with 94
+    and 99 % accuracy name 59 to 75 % of four labels and 33 to 67 % of 16, and nearly always by impacts, since
+    features of a class that few hard images dominate are not those of the others.
+
+    Returns:
+        As :func:`count_labels`.
+    """
+    counted = count_labels(observation)
+    restored = _restored(observation)
+    if restored is None:
+        return counted
+    counts, fits = restored
+    labels = torch.arange(counts.shape[1], device=counts.device)
+    for victim in fits.nonzero()[:, 0].tolist():
+        counted[victim] = labels.repeat_interleave(counts[victim])
+    return counted
+
+
+def _restored(observation: GradientObservation) -> tuple[Tensor, Tensor] | None:
+    """Labels by class that explain the gradient of the last layer (iLRG; Ma et al., ICLR 2023).
+
+    Its bias has the gradient ``r_k = mean_b(p_bk - y_bk)``, its weights have the rows ``R_k``. Images of
+    class k have features of about ``e_k = R_k / r_k``, to which the public layer gives the probabilities
+    ``P_k = softmax(W e_k + c)``. So the counts solve ``sum_j n_j P_jk - n_k = B r_k`` and ``sum_k n_k = B``.
+
+    Returns:
+        Counts ``[N, K]`` that add up to B, and whether they can be believed ``[N]``: the bias' entries add up
+        to zero, so that nothing was changed, the solution nearly consists of whole numbers, and the network
+        is sure of no class that is counted. None if the release is no gradient of a linear layer with a bias
+        under cross-entropy.
+    """
+    name = _last(observation, 3) or ""
+    bias = f"{name.removesuffix('weight')}bias"
+    if bias not in observation.gradients or observation.loss is not None or observation.threat.local:
+        return None
+    rows, errors = observation.gradients[name].double(), observation.gradients[bias].double()
+    size, classes = observation.batch_size, observation.num_classes
+    features = (rows / errors.unsqueeze(2)).nan_to_num(0.0, 0.0, 0.0).clamp_min(0)
+    weight, shift = observation.parameters[name].double(), observation.parameters[bias].double()
+    likely = (features @ weight.mT + shift.unsqueeze(-2)).softmax(-1).nan_to_num(1 / classes)
+    whole = torch.cat([likely.mT - torch.eye(classes).to(likely), torch.ones_like(likely[:, :1])], dim=1)
+    known = torch.cat([size * errors, torch.full_like(errors[:, :1], size)], dim=1).nan_to_num(0.0, 0.0, 0.0)
+    solved = (torch.linalg.pinv(whole) @ known.unsqueeze(2)).squeeze(2)
+    counts = _rounded(solved, size)
+    own = torch.where(counts > 0, likely.diagonal(dim1=1, dim2=2), 0.0).amax(dim=1)
+    fits = (solved - counts).abs().amax(dim=1) <= min(WHOLE * size, WHOLE_AT_MOST)
+    return counts, _intact(errors) & fits & (own <= SURE)
+
+
+def _rounded(numbers: Tensor, total: int) -> Tensor:
+    """Whole numbers ``[N, K]`` of this total, in proportion to the positive ones (largest remainders)."""
+    shares = numbers.clamp_min(0)
+    shares = shares * total / shares.sum(dim=1, keepdim=True).clamp_min(torch.finfo(shares.dtype).tiny)
+    counts = shares.floor()
+    missing = (total - counts.sum(dim=1, keepdim=True)).round()
+    place = (shares - counts).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return (counts + (place < missing)).long()
 
 
 def count_labels(observation: GradientObservation) -> Tensor:

@@ -49,6 +49,7 @@ class Objective(BatchedObjective):
         imitations: of what clients turn their images into, where it is known that they do.
         guide: of a random search, see :class:`~bench.engine.minimisers.search.Sampled`.
         statistics: weight of the distance of the BatchNorm statistics from those that the observation holds.
+        first_statistics: how much more those of the first such layer count.
         again: the parametrisation of the ``number``-th further attempt, if each has its own.
         alone: it was made for one victim, or for one at a time; single rows are not batched. The last of many
             victims whose others have ended stays batched: no search changes its arithmetic on the way.
@@ -63,6 +64,7 @@ class Objective(BatchedObjective):
     imitations: Imitations | None = None
     guide: Guide | None = None
     statistics: float = 0.0
+    first_statistics: float = 1.0
     again: Callable[[GradientObservation, int], Parametrisation] | None = None
     alone: bool = False
 
@@ -122,7 +124,8 @@ class Objective(BatchedObjective):
         if seen.statistics is None:
             raise ValueError("this observation holds no BatchNorm statistics")
         found, mine = gradients.with_statistics(images, targets)
-        return self.matching(found, seen.gradients) + self.statistics * statistics_gap(mine, seen.statistics)
+        gap = statistics_gap(mine, seen.statistics, first=self.first_statistics)
+        return self.matching(found, seen.gradients) + self.statistics * gap
 
     def __call__(self, point: Tensor, share: float = 0.0, /) -> tuple[Tensor, Tensor]:
         """One matching-gradient evaluation of all victims: costs ``[N]`` and their gradients ``[N, D]``."""

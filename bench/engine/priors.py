@@ -57,17 +57,22 @@ def colour_variation(images: Tensor) -> Tensor:
     return sides * total_variation(opponents(images))
 
 
-def statistics_gap(mine: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> Tensor:
+def statistics_gap(mine: Mapping[str, Tensor], known: Mapping[str, Tensor], *, first: float = 1.0) -> Tensor:
     """Distance of the dummy batch's BatchNorm statistics from those known (Yin et al. 2021, Eq. 8).
 
     Args:
         mine: ``[N, channels]`` by buffer name.
         known: the victims' own ones alike, or public running statistics ``[channels]``.
+        first: weight of the layer that ``known`` names first, beside 1 of the others.
 
     Returns:
         ``[N]``: the sum over layers of the Euclidean distances of means and of variances.
     """
-    return torch.stack([(value - known[name]).norm(dim=1) for name, value in mine.items()]).sum(0)
+    front = next(iter(known), "").rpartition(".")[0]
+    gaps = {name: (value - known[name]).norm(dim=1) for name, value in mine.items()}
+    return torch.stack(
+        [first * gap if name.rpartition(".")[0] == front else gap for name, gap in gaps.items()]
+    ).sum(0)
 
 
 def latent_divergence(latents: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bench.api import Adversary, Channel, GradientObservation, IncompatibleError, ThreatModel
+from bench.api.threat import LocalTraining
 from bench.engine import (
     Euclidean,
     Objective,
@@ -24,7 +25,7 @@ from bench.engine import (
     single_labels,
 )
 from bench.engine.gradients import one_hot
-from bench.engine.labels import UNKNOWN
+from bench.engine.labels import UNKNOWN, batch_labels
 from bench.plugins import build_attack
 from tests.engine.observations import batches, digits, drawn, observation, plain_gradients
 
@@ -299,3 +300,42 @@ def test_a_network_that_ends_in_a_convolution_has_its_errors_read() -> None:
     seen = replace(seen, gradients={name: torch.stack([one[name] for one in release]) for name in release[0]})
     want = model(images.flatten(0, 1)).softmax(-1).unsqueeze(1) - one_hot(labels, 10)
     torch.testing.assert_close(pixel_targets(seen, labels), -want, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_labels_of_a_batch_are_restored_class_by_class(repeats: bool) -> None:
+    """Measured on 60 LeNets: whole batches 77 %, with repeats 87 %; by counting 63 and 67 %."""
+    images, labels = quartets(40, repeats=repeats, seed=3)
+    seen = observation("lenet", images, labels, seeds=list(range(40)))
+    want = labels.sort(1).values
+    restored, counted = ((found == want).all(1) for found in (batch_labels(seen), count_labels(seen)))
+    assert restored.sum() >= counted.sum() + 2 and restored.float().mean() >= 0.7
+    assert (restored | ~counted).all()  # none was right before and is wrong now
+
+
+def test_labels_are_counted_where_the_release_was_changed_or_is_no_gradient() -> None:
+    images, labels = quartets(12, repeats=True, seed=3)
+    seen = observation("lenet", images, labels, seeds=list(range(12)))
+    counted = count_labels(seen)
+    assert not torch.equal(batch_labels(seen), counted)
+    moved = {**seen.gradients, "classifier.bias": seen.gradients["classifier.bias"] + 1e-3}
+    without = {key: value for key, value in seen.gradients.items() if key != "classifier.bias"}
+    local = replace(seen.threat, local=LocalTraining(epochs=2))
+    own = replace(seen, loss=lambda weights, still, images, targets: images.sum())
+    for other in (
+        replace(seen, gradients=moved), replace(seen, gradients=without), replace(seen, threat=local), own
+    ):  # fmt: skip
+        assert torch.equal(batch_labels(other), counted)
+
+
+def test_restored_labels_depend_on_no_neighbour() -> None:
+    images, labels = quartets(6, repeats=True, seed=5)
+    seen = observation("lenet", images, labels)
+    nothing = {key: value.index_fill(0, torch.tensor([2]), 0.0) for key, value in seen.gradients.items()}
+    seen = replace(seen, gradients=nothing)
+    found = batch_labels(seen)
+    order = torch.tensor([4, 2, 0, 5, 1, 3])
+    assert torch.equal(batch_labels(seen.select(order)), found[order])
+    for victim in range(6):
+        assert torch.equal(batch_labels(seen.select(torch.tensor([victim])))[0], found[victim])
+    assert (found[2] == UNKNOWN).all()
