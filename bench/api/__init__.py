@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bench.api.defense import Clients, Defense, DefenseView, FederatedTraining, HookContext, Phase
     from bench.api.errors import BenchError, DataMissing, IncompatibleError, PluginError, UsageError
     from bench.api.generator import ImageGenerator
-    from bench.api.gradients import Gradients
+    from bench.api.gradients import ClientLoss, CrossEntropy, Gradients
     from bench.api.observation import GradientObservation
     from bench.api.released import ModelObservation
     from bench.api.rows import (
@@ -72,6 +72,8 @@ _HOME = {
     "UsageError": "errors",
     "ImageGenerator": "generator",
     "GradientObservation": "observation",
+    "ClientLoss": "gradients",
+    "CrossEntropy": "gradients",
     "Gradients": "observation",
     "ModelObservation": "released",
     "Bytes": "rows",
@@ -105,7 +107,9 @@ __all__ = [
     "Bytes",
     "Channel",
     "Checkpoint",
+    "ClientLoss",
     "Clients",
+    "CrossEntropy",
     "DataMissing",
     "Dataset",
     "Defense",

@@ -148,6 +148,8 @@ class DefenseCard(_Configurable):
     """It draws noise, masks or the like anew for every release; its leak needs many releases to be known."""
     needs_split: bool = False
     """It protects networks that are cut in two, and no other."""
+    needs_batch: bool = False
+    """It hides each image among the others of its batch; releases of a single one are ``n/a``."""
     adaptive_view: bool = True
     """False where there is nothing to adapt to: adaptive attacks on it are ``n/a``."""
 

@@ -6,15 +6,18 @@ from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
-from bench.api.gradients import Gradients
+from bench.api.gradients import ClientLoss, Gradients
 from bench.api.threat import LocalTraining
 from bench.api.transform import InputTransform
+
+if TYPE_CHECKING:
+    from bench.api.observation import GradientObservation
 
 
 class Phase(StrEnum):
@@ -147,6 +150,8 @@ class DefenseView:
             where candidates are compared as they are.
         compares_all: ``transmit`` says of entries that were not transmitted, too, what a candidate would have
             there, so that a search compares them as well.
+        client_loss: ``observation -> loss``: what clients minimise, with what the attacker can tell of their
+            draws; None where it is the cross-entropy of the model's scores.
         hooks: the defense itself, whose hooks an attacker may call on images of its own, with randomness of
             its own. Not for ``view`` to set: :meth:`Defense.known` does.
 
@@ -160,6 +165,7 @@ class DefenseView:
     transform: InputTransform | None = None
     transmit: Callable[[Gradients, Gradients], Gradients] | None = None
     compares_all: bool = False
+    client_loss: Callable[[GradientObservation], ClientLoss] | None = None
     hooks: Defense | None = None
 
 
@@ -183,7 +189,7 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
     def prepare(self, model: nn.Module, private: ImageSet, context: HookContext) -> None:  # noqa: B027
         """What is done before the training: helpers inside ``model`` are trained, added layers get weights.
 
-        Split-learning clients do it before round 1, the owner of a classifier before the first step.
+        Clients do it before round 1, the owner of a classifier before the first step.
 
         Args:
             model: the defended network, to be changed in place; it is stored with the victim.
@@ -207,6 +213,17 @@ class Defense(ABC):  # noqa: B024 - every hook has a default, a defense override
     def perturbed(self, inputs: Tensor) -> Tensor:
         """The images ``[N, B, C, H, W]`` inside of what ``inputs`` made."""
         return inputs
+
+    def client_loss(self, images: Tensor, context: HookContext) -> ClientLoss | None:
+        """What N clients of a federation minimise; None: the cross-entropy of the model's scores.
+
+        It is asked for once in a release, and in every local step anew.
+
+        Args:
+            images: ``[N, B, ...]``, what the clients' networks take.
+            context: randomness and batch size.
+        """
+        return None
 
     def gradients(self, gradients: Gradients, context: HookContext) -> Gradients:
         """Transforms what leaves N clients in federated learning, and in SplitFed.

@@ -165,6 +165,7 @@ def _defense(card: DefenseCard) -> Pairs:
         yield "compared at", ", ".join(map(value_text, sweep))
     yield "random", "yes: it draws anew for every release" if card.random else "no"
     yield "networks", "those that are cut in two" if card.needs_split else "any"
+    yield "batch size", "at least 2" if card.needs_batch else "any"
     yield "adaptive attacks", "yes" if card.adaptive_view else "n/a: nothing to adapt to"
 
 

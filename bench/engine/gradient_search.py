@@ -19,6 +19,7 @@ from bench.engine.objective import Objective
 from bench.engine.parametrise import Parametrisation
 from bench.engine.precision import in_double
 from bench.engine.priors import Weighted
+from bench.engine.transforms.draws import WithDraws
 from bench.engine.transforms.inputs import InputSpace, imitated
 
 RESERVE = 5
@@ -79,6 +80,8 @@ def gradient_search(
     whole = objective(seen, adaptive_loss(seen, loss))
     if imitations:
         whole = replace(whole, imitations=imitated(seen, seed=seed, number=imitations))
+    if found_as is None and whole.again is None and not whole.penalties:
+        whole = replace(whole, parametrisation=WithDraws.of(whole.parametrisation, seen))
     unknowns = whole.parametrisation
     size = chunk_size(seen, unknowns=changed or unknowns.size, pairs=pairs)
     whole = replace(whole, alone=min(size, seen.victims) == 1)

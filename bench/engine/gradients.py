@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_map
 
-from bench.api.gradients import BatchLoss, Gradients
+from bench.api.gradients import BatchLoss, CrossEntropy, Gradients, LossOfBatch
 from bench.api.threat import LocalTraining
 from bench.engine.convolution import blocked, multiplied
 from bench.engine.normalisation import batch_norms, evaluating, noting, own_statistics
 from bench.engine.transforms.local import unrolled
 
 Note = Callable[[], AbstractContextManager[dict[str, Tensor]]]
-_Differentiated = Callable[[Tensor, Tensor], tuple[Gradients, Gradients]]
+_Differentiated = Callable[..., tuple[Gradients, Gradients]]
 
 
 def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class GradientMap:
     """The map from private batches to the gradients that their clients compute.
 
     Attributes:
-        loss: of one client's batch.
+        loss: of one client's batch, and of what it drew.
         weights: to differentiate.
         still: all weights, as constants.
         own: whether both have a leading dimension N.
@@ -88,9 +88,10 @@ class GradientMap:
         local: steps that the clients take before they send; None: they send a gradient.
         noted: a context in which the statistics of what enters BatchNorm layers are written down; None: the
             loss runs networks of its own.
+        draws: whether the loss depends on what a client drew.
     """
 
-    loss: BatchLoss
+    loss: Callable[..., Tensor]
     weights: Mapping[str, Tensor]
     still: Mapping[str, Tensor]
     own: bool
@@ -98,12 +99,13 @@ class GradientMap:
     one_by_one: bool
     local: LocalTraining | None
     noted: Note | None
+    draws: bool = False
 
-    def __call__(self, images: Tensor, targets: Tensor) -> Gradients:
-        """Gradients ``[N, ...]`` of batches ``[N, B, C, H, W]`` and targets ``[N, B, K]``."""
-        return self._gradients(images, targets)[0]
+    def __call__(self, images: Tensor, targets: Tensor, *drawn: Tensor) -> Gradients:
+        """Gradients ``[N, ...]`` of batches ``[N, B, C, H, W]``, targets ``[N, B, K]`` and draws."""
+        return self._gradients(images, targets, *drawn)[0]
 
-    def with_statistics(self, images: Tensor, targets: Tensor) -> tuple[Gradients, Gradients]:
+    def with_statistics(self, images: Tensor, targets: Tensor, *drawn: Tensor) -> tuple[Gradients, Gradients]:
         """Beside them the statistics ``[N, channels]`` that :func:`batch_statistics` gives, by buffer name.
 
         They come from the same forward pass, in which an evaluating network normalises by public ones.
@@ -111,7 +113,7 @@ class GradientMap:
         Raises:
             ValueError: the loss takes the place of that of the model's scores.
         """
-        return self._gradients_and_statistics(images, targets)
+        return self._gradients_and_statistics(images, targets, *drawn)
 
     @cached_property
     def _gradients(self) -> _Differentiated:
@@ -134,18 +136,19 @@ class GradientMap:
             return self._of_one(loss)
         own = 0 if self.own else None
         rule = grad(loss, has_aux=True) if self.local is None else unrolled(loss, self.local)
-        batched = (_in_turn if self.one_by_one else vmap)(rule, in_dims=(own, own, 0, 0))
-        return lambda images, targets: batched(self.weights, self.still, images, targets)
+        each = (0, 0, 0) if self.draws else (0, 0)
+        batched = (_in_turn if self.one_by_one else vmap)(rule, in_dims=(own, own, *each))
+        return lambda *batch: batched(self.weights, self.still, *batch)
 
     def _of_one(self, loss: Callable[..., tuple[Tensor, Gradients]]) -> _Differentiated:
         """Of a single victim, by ordinary differentiation."""
         still = {name: value[0] for name, value in self.still.items()} if self.own else self.still
         leaves = {name: still[name].detach().requires_grad_() for name in self.weights}
 
-        def gradients(images: Tensor, targets: Tensor) -> tuple[Gradients, Gradients]:
+        def gradients(*batch: Tensor) -> tuple[Gradients, Gradients]:
             further = torch.is_grad_enabled()
             with torch.enable_grad():
-                cost, noted = loss(leaves, still, images[0], targets[0])
+                cost, noted = loss(leaves, still, *(value[0] for value in batch))
                 found = torch.autograd.grad(
                     cost, list(leaves.values()), create_graph=further, materialize_grads=True
                 )
@@ -174,14 +177,26 @@ def one_by_one(model: nn.Module) -> bool:
     return any(getattr(part, "one_by_one", False) for part in model.modules())
 
 
+class _Minimised(nn.Module):
+    """A client's loss as a module whose network's weights can be exchanged."""
+
+    def __init__(self, network: nn.Module, of_batch: LossOfBatch, cross_entropy: CrossEntropy) -> None:
+        super().__init__()
+        self.network, self.of_batch, self.cross_entropy = network, of_batch, cross_entropy
+
+    def forward(self, images: Tensor, targets: Tensor, drawn: Tensor) -> Tensor:
+        return self.of_batch(self.network, images, targets, drawn, self.cross_entropy)
+
+
 def gradient_map(
     model: nn.Module,
     parameters: Mapping[str, Tensor],
     *,
     per_victim_weights: bool,
-    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    loss: CrossEntropy = cross_entropy,
     statistics: Mapping[str, Tensor] | None = None,
     batch_loss: BatchLoss | None = None,
+    client_loss: LossOfBatch | None = None,
     names: Iterable[str] | None = None,
     alone: bool = False,
     local: LocalTraining | None = None,
@@ -196,6 +211,7 @@ def gradient_map(
         statistics: public running statistics ``[C]`` by buffer name, by which BatchNorm layers normalise;
             None: by those of the victim's own batch, or what an evaluating network brings.
         batch_loss: takes the place of ``loss`` of the model's scores.
+        client_loss: does so, too, and takes what each client drew, which the map is then given.
         names: of the weights to differentiate, in the order of the result; None: all.
         alone: only ever for one victim, so that nothing is batched: up to rounding the same in two thirds of
             the time on small networks, where batching costs as much as the arithmetic.
@@ -212,9 +228,15 @@ def gradient_map(
     ) -> Tensor:
         return loss(functional_call(network, {**still, **weights, **fixed}, (images,)), targets)
 
+    def of_draws(weights: Mapping[str, Tensor], still: Mapping[str, Tensor], *batch: Tensor) -> Tensor:
+        assert client_loss is not None
+        named = {f"network.{name}": value for name, value in {**still, **weights, **fixed}.items()}
+        result: Tensor = functional_call(_Minimised(network, client_loss, loss), named, batch)
+        return result
+
     still = {name: value.detach() for name, value in parameters.items()}
     return GradientMap(
-        loss=batch_loss or of_scores,
+        loss=batch_loss or (of_draws if client_loss else of_scores),
         weights={name: still[name] for name in (parameters if names is None else names)},
         still=still,
         own=per_victim_weights,
@@ -222,4 +244,5 @@ def gradient_map(
         one_by_one=one_by_one(model),
         local=local,
         noted=None if batch_loss else partial(noting, network, tuple(batch_norms(model))),
+        draws=client_loss is not None and batch_loss is None,
     )

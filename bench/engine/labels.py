@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.api.errors import IncompatibleError
@@ -45,11 +45,29 @@ def _is_added_to_scores(observation: GradientObservation, bias: str) -> bool:
     return bool(((after - before - step).abs() < 1e-3).all())
 
 
+def _of_signed_features(observation: GradientObservation, path: str) -> bool:
+    """Whether the features that the layer at ``path`` takes are below zero for some images of noise."""
+    layer, own = dict(observation.model.named_modules()).get(path), observation.per_victim_weights
+    if not isinstance(layer, nn.Linear):
+        return False
+    weights = {name: value[0] if own else value for name, value in observation.parameters.items()}
+    probe = torch.rand(8, *observation.image_shape, generator=torch.Generator().manual_seed(0))
+    network, seen = evaluating(observation.model), list[Tensor]()
+    hook = network.get_submodule(path).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    try:
+        with torch.no_grad():
+            functional_call(network, weights, (probe.to(observation.reference),))
+    finally:
+        hook.remove()
+    return any(bool((value < 0).any()) for value in seen)
+
+
 def classifier_rows(observation: GradientObservation) -> Tensor:
     """Row sums of the last linear layer's weight gradient, ``[N, K]``.
 
     With cross-entropy the row of class k is ``mean_b (p_bk - y_bk) * feature_b``; with non-negative features
-    its sum has the sign of the error of class k.
+    its sum has the sign of the error of class k. Where features may be negative, the gradient of the bias
+    takes the place of the sums: its feature is one.
 
     Raises:
         IncompatibleError: the network has no linear classifier.
@@ -57,6 +75,10 @@ def classifier_rows(observation: GradientObservation) -> Tensor:
     name = _last(observation, 3)
     if name is None:
         raise IncompatibleError("label inference needs a linear last layer")
+    path = name.removesuffix(".weight")
+    bias = observation.gradients.get(f"{path}.bias")
+    if bias is not None and _of_signed_features(observation, path):
+        return bias
     return observation.gradients[name].sum(dim=2)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 from torch import Tensor
 
+from bench.api.gradients import ClientLoss
 from bench.api.observation import GradientObservation
 from bench.api.threat import BatchNorm
 from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, logit_gradient_loss
@@ -16,6 +17,7 @@ from bench.engine.matching import Matching
 from bench.engine.minimisers.contract import BatchedObjective, costs_and_gradients
 from bench.engine.parametrise import Parametrisation
 from bench.engine.priors import Prior, Weighted, statistics_gap
+from bench.engine.transforms.draws import WithDraws, assumed_loss
 from bench.engine.transforms.imitated import Imitations
 from bench.engine.transforms.local import simulated
 
@@ -69,6 +71,10 @@ class Objective(BatchedObjective):
     alone: bool = False
 
     @cached_property
+    def _minimised(self) -> ClientLoss | None:
+        return assumed_loss(self.observation)
+
+    @cached_property
     def _batched(self) -> GradientMap:
         return self._map(alone=False)
 
@@ -86,6 +92,7 @@ class Objective(BatchedObjective):
             loss=logit_gradient_loss if self.parametrisation.errors_told else cross_entropy,
             statistics=seen.statistics if evaluating else None,
             batch_loss=seen.loss,
+            client_loss=None if self._minimised is None else self._minimised.of_batch,
             names=seen.gradients,
             alone=alone,
             local=simulated(seen),
@@ -106,24 +113,33 @@ class Objective(BatchedObjective):
     def costs(self, point: Tensor, /) -> Tensor:
         """The total cost ``[N]``, differentiable in ``point [N, D]``."""
         images, targets = self.parametrisation.decode(point)
-        total = self._matched(images, targets)
+        total = self._matched(images, targets, *self._drawn(point))
         for weight, prior in self.priors:
             total = total + weight * prior(images)
         for weight, penalty in self.penalties:
             total = total + weight * penalty(point)
         return total
 
-    def _matched(self, images: Tensor, targets: Tensor) -> Tensor:
+    def _drawn(self, point: Tensor) -> tuple[Tensor, ...]:
+        """What clients drew for their losses, ``[N, B, ...]``, as the attacker knows or searches it."""
+        minimised, unknowns = self._minimised, self.parametrisation
+        if minimised is None:
+            return ()
+        if minimised.searched is None or not isinstance(unknowns, WithDraws):
+            return (minimised.drawn,)
+        return (minimised.searched(unknowns.draws(point)),)
+
+    def _matched(self, images: Tensor, targets: Tensor, *drawn: Tensor) -> Tensor:
         """The matching loss ``[N]`` of images, or of what clients would make of them."""
         if self.imitations is not None:
             images = self.imitations.batches(images, targets.argmax(-1))
         gradients = self._unbatched if self.alone and len(images) == 1 else self._batched
         seen = self.observation
         if not self.statistics:
-            return self.matching(gradients(images, targets), seen.gradients)
+            return self.matching(gradients(images, targets, *drawn), seen.gradients)
         if seen.statistics is None:
             raise ValueError("this observation holds no BatchNorm statistics")
-        found, mine = gradients.with_statistics(images, targets)
+        found, mine = gradients.with_statistics(images, targets, *drawn)
         gap = statistics_gap(mine, seen.statistics, first=self.first_statistics)
         return self.matching(found, seen.gradients) + self.statistics * gap
 

@@ -180,6 +180,8 @@ def incompatible(
         return f"a network that is cut is trained as it is: {model} takes neither weights nor a schedule"
     if card.max_batch_size is not None and batch_size > card.max_batch_size:
         return card.max_batch_reason
+    if guard.needs_batch and batch_size == 1:
+        return f"{defense.name} hides images among the others of a batch, and B = 1 has none"
     if adversary is Adversary.ADAPTIVE and not guard.adaptive_view:
         return "nothing to adapt to"
     if card.needs_linear_input and spec.head in MODELS and spec.head not in LINEAR_INPUT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.defense import Clients, Defense, HookContext
-from bench.api.gradients import Gradients
+from bench.api.gradients import ClientLoss, Gradients
 from bench.api.threat import LocalTraining
 from bench.engine.gradients import gradient_map, one_hot
 from bench.models.base import trainable
@@ -49,12 +49,18 @@ def client_releases(
     """
     images, labels = defense.inputs(images, labels, context)
     clients = clients_of(model, parameters, images, labels, num_classes=num_classes)
-    if local is None:
-        own = replace(context, clients=clients)
-        return defense.gradients(clients.gradients(images, labels), own)
-    own = replace(context, clients=replace(clients, local=local.training))
     targets = one_hot(labels, num_classes, images.dtype)
-    return defense.gradients(_local_update(model, parameters, images, targets, local), own)
+    if local is None:
+        minimised, own = defense.client_loss(images, context), replace(context, clients=clients)
+        sent = _gradients(model, parameters, images, targets, minimised, per_victim_weights=False)
+        return defense.gradients(sent, own)
+    own = replace(context, clients=replace(clients, local=local.training))
+    return defense.gradients(
+        _local_update(
+            model, parameters, images, targets, local, lambda batch: defense.client_loss(batch, context)
+        ),
+        own,
+    )
 
 
 def clients_of(
@@ -69,13 +75,29 @@ def clients_of(
         labels: ``[N, B]``.
         num_classes: K.
     """
+
+    def gradients(rows: Tensor, named: Tensor) -> Gradients:
+        targets = one_hot(named, num_classes, rows.dtype)
+        return _gradients(model, parameters, rows, targets, None, per_victim_weights=False)
+
+    return Clients(model=model, weights=parameters, images=images, labels=labels, gradients=gradients)
+
+
+def _gradients(
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    images: Tensor,
+    targets: Tensor,
+    minimised: ClientLoss | None,
+    *,
+    per_victim_weights: bool,
+) -> Gradients:
+    """The gradients ``[N, ...]`` of what clients minimise, or of the cross-entropy."""
     found = gradient_map(
-        model, parameters, per_victim_weights=False, loss=soft_cross_entropy, names=trainable(model)
-    )
-    return Clients(
-        model=model, weights=parameters, images=images, labels=labels,
-        gradients=lambda rows, named: found(rows, one_hot(named, num_classes, rows.dtype)),
+        model, weights, per_victim_weights=per_victim_weights, loss=soft_cross_entropy,
+        names=trainable(model), client_loss=None if minimised is None else minimised.of_batch,
     )  # fmt: skip
+    return found(images, targets, *(() if minimised is None else (minimised.drawn,)))
 
 
 @dataclass(frozen=True)
@@ -100,7 +122,12 @@ class Local:
 
 
 def _local_update(
-    model: nn.Module, parameters: dict[str, Tensor], images: Tensor, targets: Tensor, local: Local
+    model: nn.Module,
+    parameters: dict[str, Tensor],
+    images: Tensor,
+    targets: Tensor,
+    local: Local,
+    minimised: Callable[[Tensor], ClientLoss | None],
 ) -> Gradients:
     """What leaves after local steps (see :class:`~bench.api.threat.LocalTraining`): ``[N, ...]``."""
     clients, count = images.shape[:2]
@@ -111,10 +138,8 @@ def _local_update(
     for order in local.orders:
         for rows in order.split(size, dim=1):
             own = torch.arange(clients, device=images.device)[:, None], rows
-            gradients = gradient_map(
-                model, weights, per_victim_weights=True, loss=soft_cross_entropy, names=names
-            )
-            found = gradients(images[own], targets[own])
+            batch = images[own]
+            found = _gradients(model, weights, batch, targets[own], minimised(batch), per_victim_weights=True)
             total = {name: value + found[name] for name, value in total.items()}
             weights |= {name: weights[name] - rate * found[name] for name in names}
     return {name: value / local.training.steps(count) for name, value in total.items()}

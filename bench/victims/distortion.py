@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
 from bench.api.defense import Defense, DefenseView, HookContext
-from bench.api.gradients import Gradients, rows_of_each
+from bench.api.gradients import ClientLoss, Gradients, rows_of_each
 
 Signal = tuple[float | None, ...]
 
@@ -40,6 +40,10 @@ class Undistorted(Defense):
     def perturbed(self, inputs: Tensor) -> Tensor:
         """The defense's own."""
         return self._defense.perturbed(inputs)
+
+    def client_loss(self, images: Tensor, context: HookContext) -> ClientLoss | None:
+        """The defense's own."""
+        return self._defense.client_loss(images, context)
 
     def loss(self, inputs: Tensor, activations: Tensor, context: HookContext) -> Tensor:
         """The defense's own."""

@@ -18,6 +18,7 @@ from torch.func import functional_call, vmap
 
 from bench.api.dataset import Splits
 from bench.api.defense import Clients, Defense, FederatedTraining, HookContext
+from bench.api.errors import IncompatibleError
 from bench.api.gradients import Gradients
 from bench.engine.convolution import blocked
 from bench.models.base import Shape
@@ -73,8 +74,13 @@ def client_updates(
 
     Returns:
         What the clients' networks took, ``[N, B, ...]``, and updates ``[N, ...]`` by weight of either half.
+
+    Raises:
+        IncompatibleError: the defense has a loss of its own for clients of networks in one piece.
     """
     inputs, labels = defense.inputs(images, labels, context)
+    if defense.client_loss(inputs, context) is not None:
+        raise IncompatibleError("a loss of the clients' own needs a network that is not cut in two")
     clients = Clients(
         model=network, weights=global_weights(network), images=inputs, labels=labels,
         gradients=lambda rows, named: _gradients(network, rows, named, defense=Defense(), context=context),

@@ -118,6 +118,38 @@ def private_batches(
     return order.view(rounds, clients, batch_size)
 
 
+def at_round_0(
+    model: str,
+    defense: Defense,
+    private: ImageSet,
+    *,
+    num_classes: int,
+    image_shape: Shape,
+    batch_size: int,
+    seed: int,
+) -> nn.Module:
+    """The defended network of a federation with its weights of round 0.
+
+    What a defense adds draws from a stream of its own, so that all else begins as without the defense.
+
+    Args:
+        model: architecture name.
+        defense: changes the network and prepares it.
+        private: the clients' images, on the device of the network.
+        num_classes: K.
+        image_shape: (C, H, W).
+        batch_size: B.
+        seed: of the weights.
+    """
+    device = private.images.device
+    plain = build_model(model, num_classes=num_classes, image_shape=image_shape).to(device)
+    plain.initialise(stream(seed, "weights", device))
+    network = defense.model(plain).to(device)
+    chance = stream(seed, "added weights", device)
+    defense.prepare(network, private, HookContext(generator=chance, batch_size=batch_size, progress=0.0))
+    return network
+
+
 def train_victim(
     *,
     model: str,
@@ -148,11 +180,17 @@ def train_victim(
         device: where to train.
     """
     schedule = schedule_of(model)
-    plain = build_model(model, num_classes=num_classes, image_shape=image_shape).to(device)
-    plain.initialise(stream(seed, "weights", device))
-    network = defense.model(plain).to(device)
-    initial = public_state(network)
     train = ImageSet(splits.private_train.images.to(device), splits.private_train.labels.to(device))
+    network = at_round_0(
+        model,
+        defense,
+        train,
+        num_classes=num_classes,
+        image_shape=image_shape,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    initial = public_state(network)
     test = ImageSet(splits.private_test.images.to(device), splits.private_test.labels.to(device))
     batches = private_batches(
         schedule, len(train), batch_size=batch_size, epochs=epochs, generator=stream(seed, "batches", device)

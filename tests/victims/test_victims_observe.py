@@ -15,10 +15,12 @@ from bench.channels.shared.contract import Attacker
 from bench.channels.shared.observe import observe_gradients
 from bench.engine.normalisation import batch_norms, batch_statistics
 from bench.engine.priors import statistics_gap
+from bench.models.base import public_state
 from bench.models.resnet import ResNet18
 from bench.models.victims import ARCHITECTURES
 from bench.plugins import attack_card, build_attack, build_defense, discover
 from bench.victims.releases import Release, Source, release_gradients
+from bench.victims.training import at_round_0
 from tests.engine.observations import DIGITS, batches, digits, observation, weights
 
 from .small import digits_source
@@ -32,7 +34,10 @@ def attacker(attack: str, adversary: Adversary) -> Attacker:
 
 def source(defense: str) -> Source:
     hooks = build_defense(defense, {})
-    return digits_source("lenet", weights("lenet", 0), defense=hooks, releases=3, batch_size=2)
+    network = at_round_0(
+        "lenet", hooks, digits().private_train, num_classes=10, image_shape=DIGITS, batch_size=2, seed=0
+    )
+    return digits_source("lenet", public_state(network), defense=hooks, releases=3, batch_size=2)
 
 
 def seen_by(attack: str, adversary: Adversary, defense: str) -> tuple[GradientObservation, Release]:
@@ -102,7 +107,7 @@ def test_the_adaptive_adversary_sees_the_defenses_view(defense: str) -> None:
 def test_the_models_own_parameters_are_not_the_victims() -> None:
     seen, _ = seen_by("dlg", Adversary.NAIVE, "none")
     assert set(seen.parameters) == {name for name, _ in seen.model.named_parameters()}
-    assert all(torch.equal(v, weights("lenet", 0)[k]) for k, v in seen.parameters.items())
+    assert all(torch.equal(v, source("none").parameters[k]) for k, v in seen.parameters.items())
 
 
 MODES = {

@@ -45,8 +45,9 @@ def changes(subject: Subject) -> str:
     card = card_of(subject)
     if not card.adaptive_view and not card.parameters:
         raise Skipped("declares that there is nothing to adapt to")
-    plain = material.release(Defense(), batch_size=1)
-    distances = {name: _distance(hooks, plain.sent) for name, hooks in strengths(subject)}
+    size = 2 if card.needs_batch else 1
+    plain = material.release(Defense(), batch_size=size)
+    distances = {name: _distance(hooks, plain.sent, size) for name, hooks in strengths(subject)}
     if distances["default"] == 0:
         raise Broken(
             "with its default parameters the release is the undefended one",
@@ -57,13 +58,12 @@ def changes(subject: Subject) -> str:
     return f"moves the release by {distances['default']:.2g} of its norm"
 
 
-def _distance(hooks: Defense, plain: Gradients) -> float:
-    """How far the release is from the undefended one, relative to it; infinite for another architecture."""
-    network = hooks.model(build_model(material.architecture(), **material.shape()))
-    shapes = {name: tuple(value.shape) for name, value in network.named_parameters()}
-    if shapes != {name: tuple(value.shape[1:]) for name, value in plain.items()}:
+def _distance(hooks: Defense, plain: Gradients, batch_size: int) -> float:
+    """How far the release is from the undefended one, relative to it, in weights that both networks have."""
+    sent = material.release(hooks, batch_size=batch_size).sent
+    plain = {k: v for k, v in plain.items() if k in sent and sent[k].shape == v.shape}
+    if not plain:
         return float("inf")
-    sent = material.release(hooks, batch_size=1).sent
     gap = torch.stack([(sent[k] - plain[k]).square().sum() for k in plain]).sum().sqrt()
     return (gap / torch.stack([v.square().sum() for v in plain.values()]).sum().sqrt()).item()
 
@@ -104,6 +104,7 @@ def view(subject: Subject) -> str:
         ("density", seen.negative_log_likelihood),
         ("transmitted entries", seen.transmitted),
         ("what is sent of a candidate", seen.transmit),
+        ("the clients' loss", seen.client_loss),
     ]
     return "parameters" + "".join(f", {name}" for name, part in parts if part is not None)
 

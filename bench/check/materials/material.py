@@ -27,12 +27,13 @@ from bench.channels.shared.observe import observe_gradients
 from bench.check.materials.generator import briefly_trained
 from bench.matrix import load_matrix
 from bench.metrics.pool import by_digest
+from bench.models.base import public_state
 from bench.models.build import build_model
 from bench.models.names import LINEAR_INPUT
 from bench.plugins import build_dataset
 from bench.victims.clients import clients_of
 from bench.victims.releases import Release, Source, batches, release_gradients
-from bench.victims.training import stream, train_victim
+from bench.victims.training import at_round_0, stream, train_victim
 
 CPU = torch.device("cpu")
 VICTIMS = 3
@@ -89,6 +90,12 @@ def round_0(model: str) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in network.named_parameters()}
 
 
+def _defended(defense: Defense, model: str) -> dict[str, Tensor]:
+    """The weights with which a federation starts under a defense."""
+    private = few(data().splits.private_train, VICTIMS)
+    return public_state(at_round_0(model, defense, private, batch_size=1, seed=0, **shape()))
+
+
 @cache
 def trained(model: str) -> dict[str, Tensor]:
     """The weights of an undefended federation after its last round."""
@@ -133,7 +140,7 @@ def source(
     name = model or architecture()
     return Source(
         model=name,
-        parameters=round_0(name) if parameters is None else parameters,
+        parameters=_defended(defense, name) if parameters is None else parameters,
         private=data().splits.private_train,
         defense=defense,
         releases=releases,

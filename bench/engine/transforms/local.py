@@ -14,7 +14,7 @@ from bench.api.observation import GradientObservation
 from bench.api.threat import LocalTraining
 
 Loss = Callable[..., tuple[Tensor, Any]]
-"""``(weights, still, images [B, ...], targets [B, K]) -> scalar, beside``."""
+"""``(weights, still, images [B, ...], targets [B, K], and perhaps drawn [B, ...]) -> scalar, beside``."""
 
 MOST_STEPS = 40
 """That a search simulates: each takes as much time and memory as a gradient."""
@@ -46,11 +46,11 @@ def unrolled(loss: Loss, local: LocalTraining) -> Callable[..., tuple[Gradients,
     """
 
     def update(
-        weights: Mapping[str, Tensor], still: Mapping[str, Tensor], images: Tensor, targets: Tensor
+        weights: Mapping[str, Tensor], still: Mapping[str, Tensor], *batch: Tensor
     ) -> tuple[Gradients, Any]:
         here, found, beside = dict(weights), list[Gradients](), None
-        for rows in _steps(local, len(images)):
-            gradients, noted = grad(loss, has_aux=True)(here, still, images[rows], targets[rows])
+        for rows in _steps(local, len(batch[0])):
+            gradients, noted = grad(loss, has_aux=True)(here, still, *(value[rows] for value in batch))
             here = {name: value - local.learning_rate * gradients[name] for name, value in here.items()}
             found.append(gradients)
             beside = noted if beside is None else beside
