@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bench.api.defense import Clients, Defense, DefenseView, FederatedTraining, HookContext, Phase
     from bench.api.errors import BenchError, DataMissing, IncompatibleError, PluginError, UsageError
     from bench.api.generator import ImageGenerator
-    from bench.api.gradients import ClientLoss, CrossEntropy, Gradients
+    from bench.api.gradients import ClientLoss, CrossEntropy, Gradients, Observed
     from bench.api.observation import GradientObservation
     from bench.api.released import ModelObservation
     from bench.api.rows import (
@@ -74,6 +74,7 @@ _HOME = {
     "GradientObservation": "observation",
     "ClientLoss": "gradients",
     "CrossEntropy": "gradients",
+    "Observed": "gradients",
     "Gradients": "observation",
     "ModelObservation": "released",
     "Bytes": "rows",
@@ -125,6 +126,7 @@ __all__ = [
     "InputTransform",
     "ModelAttack",
     "ModelObservation",
+    "Observed",
     "Phase",
     "PluginError",
     "Query",

@@ -6,18 +6,15 @@ from abc import ABC
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from bench.api.dataset import ImageSet
-from bench.api.gradients import ClientLoss, Gradients
+from bench.api.gradients import ClientLoss, Gradients, Observed
 from bench.api.threat import LocalTraining
 from bench.api.transform import InputTransform
-
-if TYPE_CHECKING:
-    from bench.api.observation import GradientObservation
 
 
 class Phase(StrEnum):
@@ -165,7 +162,7 @@ class DefenseView:
     transform: InputTransform | None = None
     transmit: Callable[[Gradients, Gradients], Gradients] | None = None
     compares_all: bool = False
-    client_loss: Callable[[GradientObservation], ClientLoss] | None = None
+    client_loss: Callable[[Observed], ClientLoss] | None = None
     hooks: Defense | None = None
 
 

@@ -13,8 +13,8 @@ class ImageGenerator:
 
     Attributes:
         decoder: latents ``[M, Z]`` of a standard normal -> images ``[M, C, H, W]`` in [0, 1]; in evaluation
-            mode, without gradients for its weights. One whose features can be searched has a method ``blocks()``,
-            see :class:`~bench.engine.features.Layered`.
+            mode, without gradients for its weights. One whose features can be searched has a method
+            ``blocks()``, see :class:`~bench.engine.features.Layered`.
         latent_size: Z.
         critic: images ``[M, C, H, W]`` -> ``[M]``, higher where they look like auxiliary images; None for a
             generator that was trained without one.

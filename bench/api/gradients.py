@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
+
+from bench.api.threat import ThreatModel
 
 Gradients = Mapping[str, Tensor]
 """Parameter name -> ``[N, *parameter shape]``: the gradients of N releases."""
@@ -25,6 +28,34 @@ LossOfBatch = Callable[[nn.Module, Tensor, Tensor, Tensor, CrossEntropy], Tensor
 The model has the weights to be differentiated. The cross-entropy that is handed over is the one to use: an
 attacker's targets may be output errors, of which nothing but its gradient is right.
 """
+
+
+class Observed(Protocol):
+    """What a view may read of a :class:`~bench.api.observation.GradientObservation`, in its words."""
+
+    @property
+    def threat(self) -> ThreatModel:
+        """Who attacks, and of how many images a release is."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The defended architecture."""
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """Its weights."""
+
+    @property
+    def gradients(self) -> Gradients:
+        """What was released."""
+
+    @property
+    def reference(self) -> Tensor:
+        """A tensor of the device and type to compute with."""
+
+    @property
+    def victims(self) -> int:
+        """N."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad, unfold
 
-from bench.engine.sharing import sharing_copy
+from bench.engine.normalisation import sharing_copy
 
 MOST_CHANNELS = 16
 """Channels after the change up to which it pays; beyond, the ordinary kernels are the faster ones."""

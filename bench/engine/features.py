@@ -44,11 +44,11 @@ def most_features(generator: ImageGenerator) -> int:
     """How many numbers the largest layer of features has, of one image."""
     blocks = blocks_of(generator)
     features = next(generator.decoder.parameters()).new_zeros(1, generator.latent_size)
-    sizes = []
+    sizes: list[int] = []
     for block in blocks[:-1]:
         features = block(features)
         sizes.append(features.numel())
-    return max(sizes)
+    return max(sizes, default=0)
 
 
 def on_l1_ball(offsets: Tensor, radius: float) -> Tensor:

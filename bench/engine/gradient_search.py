@@ -16,10 +16,9 @@ from bench.engine.memory import chunk_size
 from bench.engine.minimisers.contract import Minimiser
 from bench.engine.minimisers.search import Chunks, Restarts
 from bench.engine.objective import Objective
-from bench.engine.parametrise import Parametrisation
+from bench.engine.parametrise import Parametrisation, WithDraws
 from bench.engine.precision import in_double
 from bench.engine.priors import Weighted
-from bench.engine.transforms.draws import WithDraws
 from bench.engine.transforms.inputs import InputSpace, imitated
 
 RESERVE = 5

@@ -11,6 +11,7 @@ has to end at zero. So their weights are applied apart.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +22,6 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import instance_norm, layer_norm
 
 from bench.api.threat import BatchNorm
-from bench.engine.sharing import sharing_copy
 
 _Layer = nn.modules.batchnorm._BatchNorm
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -187,3 +187,10 @@ def batch_statistics(
     run = vmap(one, in_dims=(0 if per_victim_weights else None, 0))
     result: dict[str, Tensor] = run(dict(parameters), images)
     return result
+
+
+def sharing_copy(model: nn.Module, *, buffers: bool = True) -> nn.Module:
+    """A copy with modules of its own, and the parameters and, if asked for, the buffers of the original."""
+    shared = (*model.parameters(), *(model.buffers() if buffers else ()))
+    memo: dict[int, Any] = {id(value): value for value in shared}
+    return copy.deepcopy(model, memo)

@@ -15,9 +15,8 @@ from bench.api.threat import BatchNorm
 from bench.engine.gradients import GradientMap, cross_entropy, gradient_map, logit_gradient_loss
 from bench.engine.matching import Matching
 from bench.engine.minimisers.contract import BatchedObjective, costs_and_gradients
-from bench.engine.parametrise import Parametrisation
+from bench.engine.parametrise import Parametrisation, WithDraws, assumed_loss
 from bench.engine.priors import Prior, Weighted, statistics_gap
-from bench.engine.transforms.draws import WithDraws, assumed_loss
 from bench.engine.transforms.imitated import Imitations
 from bench.engine.transforms.local import simulated
 

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from bench.api.gradients import ClientLoss
 from bench.api.observation import GradientObservation
 from bench.engine.gradients import one_hot
 
@@ -123,3 +124,59 @@ class Pixels(Parametrisation):
     def select(self, victims: Tensor) -> Self:
         """The targets of some of the victims."""
         return type(self)(self.shape, self.targets[victims])
+
+
+def assumed_loss(observation: GradientObservation) -> ClientLoss | None:
+    """What an attacker takes for the clients' loss; None: the cross-entropy of the model's scores.
+
+    Args:
+        observation: a naive attacker's has no view of the defense.
+    """
+    view = observation.defense
+    if view is None or view.client_loss is None or observation.loss is not None:
+        return None
+    return view.client_loss(observation)
+
+
+@dataclass(frozen=True)
+class WithDraws(Parametrisation):
+    """Other unknowns, and behind them those of what the clients drew.
+
+    Attributes:
+        inner: the others.
+        shape: of a client's draws, (B, ...).
+    """
+
+    inner: Parametrisation
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, inner: Parametrisation, observation: GradientObservation) -> Parametrisation:
+        """The unknowns of an attacker who may have to search for draws as well."""
+        loss = assumed_loss(observation)
+        if loss is None or loss.searched is None:
+            return inner
+        return cls(inner, tuple(loss.drawn.shape[1:]))
+
+    @property
+    def size(self) -> int:
+        """Both together."""
+        return self.inner.size + prod(self.shape)
+
+    @property
+    def errors_told(self) -> bool:
+        """As of the others."""
+        return self.inner.errors_told
+
+    def decode(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """As the others do."""
+        return self.inner.decode(point[:, : self.inner.size])
+
+    def draws(self, point: Tensor) -> Tensor:
+        """The unknowns of the draws, ``[N, B, ...]``."""
+        drawn: Tensor = point[:, self.inner.size :].unflatten(1, self.shape)
+        return drawn
+
+    def select(self, victims: Tensor) -> Self:
+        """The unknowns of some of the victims."""
+        return type(self)(self.inner.select(victims), self.shape)

@@ -10,11 +10,11 @@ from bench.api import (
     CrossEntropy,
     Defense,
     DefenseView,
-    GradientObservation,
     Gradients,
     HookContext,
     ImageSet,
     IncompatibleError,
+    Observed,
 )
 from bench.defenses.precode.bottleneck import Bottleneck, divergence
 
@@ -83,14 +83,14 @@ class Precode(Defense):
             client_loss=self._assumed,
         )
 
-    def _assumed(self, seen: GradientObservation) -> ClientLoss:
+    def _assumed(self, seen: Observed) -> ClientLoss:
         """The draws of single images, which their gradients tell; those of several are to be searched."""
-        if seen.batch_size == 1 and seen.threat.local is None:
+        if seen.threat.batch_size == 1 and seen.threat.local is None:
             return ClientLoss(of_batch=self._loss, drawn=self._read(seen)[:, None])
-        mean = seen.reference.new_zeros(seen.victims, seen.batch_size, self.size)
+        mean = seen.reference.new_zeros(seen.victims, seen.threat.batch_size, self.size)
         return ClientLoss(of_batch=self._loss, drawn=mean, searched=lambda drawn: drawn)
 
-    def _read(self, seen: GradientObservation) -> Tensor:
+    def _read(self, seen: Observed) -> Tensor:
         """Eps ``[N, K]`` of single images: f and b are inputs of linear layers, so dW = d f' with db = d."""
         path = _named(seen.model)[0]
         features, code = (_input_of(seen.gradients, f"{path}.{layer}") for layer in ("encoder", "decoder"))

@@ -22,7 +22,7 @@ from bench.api.threat import LocalTraining
 from bench.engine import Cosine, Objective, Pixels
 from bench.engine.gradients import gradient_map, one_hot
 from bench.engine.matching import Euclidean
-from bench.engine.transforms.draws import WithDraws
+from bench.engine.parametrise import WithDraws
 from bench.victims.clients import Local, client_releases
 from bench.victims.distortion import Undistorted
 from bench.victims.split import build_split

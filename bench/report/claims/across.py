@@ -33,7 +33,8 @@ def across(judged: Mapping[str, Sequence[Judged]]) -> list[Judged]:
     Args:
         judged: the claims of each folder, by its name.
     """
-    measured, nowhere = [], {}
+    measured: list[Judged] = []
+    nowhere: dict[tuple[str, str, int], Judged] = {}
     for folder, claims in judged.items():
         for item in claims:
             if item.verdict == "not comparable":
