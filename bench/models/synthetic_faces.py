@@ -21,17 +21,20 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 class SyntheticFaces(nn.Module):
     """Latents to faces in the data's size and colours: transposed convolutions, BatchNorm and ReLU."""
 
+    colours: Tensor
+    rows: Tensor
+    columns: Tensor
+
     def __init__(self, image_shape: Shape) -> None:
         """Builds the layers, with weights of no meaning, for images ``[C, H, W]``; C is 1 or 3."""
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             layers: list[nn.Module] = [nn.Unflatten(1, (LATENTS, 1, 1))]
-            before, step = LATENTS, {"stride": 1, "padding": 0}
-            for width in _WIDTHS:
-                layers += [nn.ConvTranspose2d(before, width, 4, bias=False, **step)]
-                layers += [nn.BatchNorm2d(width), nn.ReLU()]
-                before, step = width, {"stride": 2, "padding": 1}
-            layers += [nn.ConvTranspose2d(before, 3, 4, bias=False, **step), nn.Tanh()]
+            before, stride = LATENTS, 1
+            for wide in (*_WIDTHS, 3):
+                layers += [nn.ConvTranspose2d(before, wide, 4, stride, padding=stride - 1, bias=False)]
+                layers += [nn.Tanh()] if wide == 3 else [nn.BatchNorm2d(wide), nn.ReLU()]
+                before, stride = wide, 2
         self.body = nn.Sequential(*layers)
         channels, height, width = image_shape
         mixed = torch.tensor([_LUMINANCE]) if channels == 1 else torch.eye(3)
