@@ -9,7 +9,9 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGenerator:
-    """A generator that was trained on the auxiliary split, and on nothing else.
+    """A generator that was trained on the auxiliary split and on nothing else; or whose decoder came trained.
+
+    Such a decoder has seen other images, and none of the data set.
 
     Attributes:
         decoder: latents ``[M, Z]`` of a standard normal -> images ``[M, C, H, W]`` in [0, 1]; in evaluation

@@ -42,7 +42,7 @@ def doctor() -> None:
     What is optional, such as a data set whose files are not here, is no fault.
     """
     failed = False
-    for section in (_python, _libraries, _devices, _lpips, _plugins, _datasets, _cache):
+    for section in (_python, _libraries, _devices, _lpips, _plugins, _datasets, _priors, _cache):
         checks = _guarded(section)
         failed |= any(check.level == "FAIL" for check in checks)
         for check in checks:
@@ -150,6 +150,14 @@ def _datasets() -> Iterator[Check]:
         else:
             parts = "{} private training, {} private test, {} auxiliary images".format(*sizes)
             yield Check("ok", f"dataset {name}", f"sha256 ok, {parts}")
+
+
+def _priors() -> Iterator[Check]:
+    from bench.models.weights import GENERATORS
+
+    for name, weights in GENERATORS.items():
+        why = weights.missing()
+        yield Check("optional" if why else "ok", f"generator {name}", why or f"sha256 ok, {weights.source}")
 
 
 def _data_folder() -> Check:

@@ -11,6 +11,7 @@ import click
 from bench.api.threat import Adversary
 from bench.channels import channel, terms
 from bench.cli.text import clean, columns, value_text
+from bench.models.weights import GENERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,6 +138,10 @@ def _attack(card: AttackCard) -> Pairs:
     if card.needs_generator:
         kinds = card.parameters["generator"].choices
         yield "generator", f"searches one learned from auxiliary images: {' | '.join(map(value_text, kinds))}"
+        for kind in kinds:
+            if weights := GENERATORS.get(str(kind)):
+                here = weights.missing() or "on this machine"
+                yield str(kind), f"its decoder was trained elsewhere: {weights.source}; {here}"
     yield "batch size", "any" if limit is None else f"at most {limit} ({card.max_batch_reason})"
     if card.floor:
         at = f"{card.floor.model}@{card.floor.checkpoint}"

@@ -83,5 +83,6 @@ GENERATORS: dict[str, str] = {
     "wgan_gp_short": "a fifth of the steps: too few for mnist5k, where its samples collapse and are refused",
     "wgan_gp_long": "four times as wide, 30,000 steps with five of the critic to each; for a GPU",
     "vae": "the same decoder, trained as the second half of a variational autoencoder",
+    "synthetic_faces": "DCGAN that a package ships, trained on rendered people; its critic is trained here",
 }
 """Generative priors that an attack may name."""

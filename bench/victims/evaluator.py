@@ -17,7 +17,7 @@ from bench.victims.training import stream
 EPOCHS = 12
 BATCH = 64
 FEW_STEPS = 60
-"""Of a training on fewer images than one batch, which is then half of them."""
+"""The least of any training; on fewer images than one batch, this is half of them."""
 MAX_SHIFT = 2
 
 
@@ -67,8 +67,10 @@ def train_evaluator(
 
 
 def _fit(network: Evaluator, data: ImageSet, generator: torch.Generator, device: torch.device) -> None:
-    batch, epochs = (BATCH, EPOCHS) if len(data) >= BATCH else (len(data) // 2, FEW_STEPS // 2)
-    steps = epochs * (len(data) // batch)
+    batch = BATCH if len(data) >= BATCH else len(data) // 2
+    full = len(data) // batch
+    epochs = max(EPOCHS, -(-FEW_STEPS // full))
+    steps = epochs * full
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=3e-3, total_steps=steps)
     for _ in range(epochs):

@@ -1,4 +1,7 @@
-"""Training of an attacker's generative prior, on the auxiliary split alone."""
+"""Training of an attacker's generative prior, on the auxiliary split alone.
+
+Of a prior whose decoder was trained elsewhere it is the critic that is trained here.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from bench.api.errors import BenchError
 from bench.api.generator import ImageGenerator
 from bench.models.base import Shape
 from bench.models.generators import LATENTS, Critic, Decoder, Encoder
+from bench.models.synthetic_faces import LATENTS as FACE_LATENTS
+from bench.models.synthetic_faces import SyntheticFaces
 from bench.victims.rounds import in_rounds
 from bench.victims.training import stream
 
@@ -40,6 +45,7 @@ class Schedule:
         critic_steps: per step of the decoder.
         critic_rate: the critic's learning rate over the decoder's; a faster critic needs fewer steps (two
             time scales, Heusel et al. 2017).
+        shipped: the decoder comes trained, from a package; only the critic is trained, steps are its own.
     """
 
     adversarial: bool
@@ -49,6 +55,7 @@ class Schedule:
     width: int = 16
     critic_steps: int = 0
     critic_rate: float = 1.0
+    shipped: bool = False
 
 
 SCHEDULES: dict[str, Schedule] = {
@@ -62,6 +69,15 @@ SCHEDULES: dict[str, Schedule] = {
         adversarial=True, steps=30_000, batch=64, learning_rate=2e-4, width=64, critic_steps=5
     ),
     "vae": Schedule(adversarial=False, steps=1500, batch=64, learning_rate=2e-3),
+    "synthetic_faces": Schedule(
+        adversarial=True,
+        steps=300,
+        batch=32,
+        learning_rate=5e-4,
+        critic_steps=1,
+        critic_rate=2.0,
+        shipped=True,
+    ),
 }
 
 
@@ -112,8 +128,8 @@ def train_generator(
         seed: of weights, batches and noise.
 
     Raises:
-        BenchError: a private image is in the auxiliary split, there are fewer images than a batch, or the
-            training diverged.
+        BenchError: a private image is in the auxiliary split, there are fewer images than a batch, the
+            training diverged, or the weights that a package ships are not on this machine.
     """
     schedule = SCHEDULES[kind]
     assert_disjoint(auxiliary, *private)
@@ -122,7 +138,7 @@ def train_generator(
             f"generator {kind} needs at least {schedule.batch} auxiliary images, "
             f"the data set's split has {len(auxiliary)}"
         )
-    train = _adversarial if schedule.adversarial else _variational
+    train = _critical if schedule.shipped else _adversarial if schedule.adversarial else _variational
     result = train(schedule, auxiliary.images, image_shape, seed)
     if not all(bool(value.isfinite().all()) for value in result.state.values()):
         raise BenchError(f"generator {kind}: the training diverged, its weights are not finite")
@@ -131,22 +147,24 @@ def train_generator(
 
 def load_generator(kind: str, state: dict[str, Tensor], image_shape: Shape) -> ImageGenerator:
     """The generator as an attacker gets it, on the device of its state."""
-    width, chance = SCHEDULES[kind].width, torch.Generator()
-    networks: dict[str, nn.Module] = {"decoder": Decoder.build(image_shape, width, chance)}
-    if SCHEDULES[kind].adversarial:
+    schedule, chance = SCHEDULES[kind], torch.Generator()
+    width, foreign = schedule.width, schedule.shipped
+    decoder = SyntheticFaces(image_shape) if foreign else Decoder.build(image_shape, width, chance)
+    networks: dict[str, nn.Module] = {"decoder": decoder}
+    if schedule.adversarial:
         networks["critic"] = Critic.build(image_shape, width, chance)
     for name, network in networks.items():
         own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(name)}
         network.load_state_dict(own)
         network.to(next(iter(own.values())).device).eval().requires_grad_(False)
-    return ImageGenerator(latent_size=LATENTS, **networks)
+    return ImageGenerator(latent_size=FACE_LATENTS if foreign else LATENTS, **networks)
 
 
 @torch.no_grad()
 def sample(generator: ImageGenerator, count: int, *, seed: int) -> Tensor:
     """Images ``[M, C, H, W]`` of latents from a standard normal."""
     device = next(generator.decoder.parameters()).device
-    latents = torch.randn(count, LATENTS, generator=torch.Generator().manual_seed(seed))
+    latents = torch.randn(count, generator.latent_size, generator=torch.Generator().manual_seed(seed))
     return torch.cat([generator.decoder(part) for part in latents.to(device).split(250)])
 
 
@@ -183,14 +201,7 @@ def _adversarial(schedule: Schedule, images: Tensor, shape: Shape, seed: int) ->
     curve, distance = [], torch.zeros(())
     for turn, _ in in_rounds(range(schedule.steps)):
         for _ in range(schedule.critic_steps):
-            real = chance.images()
-            with torch.no_grad():
-                fake = decoder(chance.normal(LATENTS))
-            distance = critic(real).mean() - critic(fake).mean()
-            penalty = _penalty(critic, real, fake, chance.uniform())
-            critic_steps.zero_grad()
-            (PENALTY * penalty - distance).backward()
-            critic_steps.step()
+            distance = _criticise(critic, critic_steps, decoder, chance, LATENTS)
         steps.zero_grad()
         (-critic(decoder(chance.normal(LATENTS))).mean()).backward()
         steps.step()
@@ -200,6 +211,43 @@ def _adversarial(schedule: Schedule, images: Tensor, shape: Shape, seed: int) ->
     state = {f"decoder.{name}": value for name, value in average.items()}
     state |= {f"critic.{name}": value.detach().clone() for name, value in critic.state_dict().items()}
     return TrainedGenerator(state=state, curve=curve)
+
+
+def _critical(schedule: Schedule, images: Tensor, shape: Shape, seed: int) -> TrainedGenerator:
+    """WGAN-GP's critic beside a decoder that stays as it came."""
+    weights = stream(seed, "generator weights", torch.device("cpu"))
+    chance = _Chance(images, schedule.batch, seed)
+    decoder = SyntheticFaces.shipped(shape).to(images.device)
+    critic = Critic.build(shape, schedule.width, weights).to(images.device).train()
+    rate = schedule.learning_rate * schedule.critic_rate
+    steps = torch.optim.Adam(critic.parameters(), lr=rate, betas=(0.5, 0.9))
+    curve = []
+    for turn, _ in in_rounds(range(schedule.steps)):
+        distance = _criticise(critic, steps, decoder, chance, FACE_LATENTS)
+        if _noted(turn, schedule.steps):
+            curve.append({"step": float(turn), "loss": distance.item()})
+    networks = {"decoder": decoder, "critic": critic}
+    state = {
+        f"{name}.{key}": value.detach().clone()
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    return TrainedGenerator(state=state, curve=curve)
+
+
+def _criticise(
+    critic: nn.Module, steps: torch.optim.Optimizer, decoder: nn.Module, chance: _Chance, latents: int
+) -> Tensor:
+    """One step of the critic; returns its estimate of the distance before it."""
+    real = chance.images()
+    with torch.no_grad():
+        fake = decoder(chance.normal(latents))
+    distance: Tensor = critic(real).mean() - critic(fake).mean()
+    penalty = _penalty(critic, real, fake, chance.uniform())
+    steps.zero_grad()
+    (PENALTY * penalty - distance).backward()
+    steps.step()
+    return distance
 
 
 def _penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:

@@ -69,6 +69,10 @@ EDITS: dict[str, tuple[str, str, str, Stages, Stages]] = {
     "determinism": (
         "bench/cells/determinism.py", "set_num_threads(1)", "set_num_threads(2)", EVERYWHERE, {},
     ),
+    "weights that a package ships": (
+        "bench/models/weights.py", 'sha256="0c3b', 'sha256="0c3c',
+        {"model": {"generator", "reconstruction"}}, {"model": {"victim", "release"}},
+    ),
     "collapse guard": (
         "bench/cells/generators.py", "LEAST_DIVERSITY = 0.4", "LEAST_DIVERSITY = 0.3",
         {"model": {"generator", "reconstruction"}}, {"model": {"victim", "release"}, "gradients": ALL},

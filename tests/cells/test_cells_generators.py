@@ -69,8 +69,8 @@ def sure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.victims.evaluator.load_evaluator", load)
 
 
-def quality(samples: Tensor) -> dict[str, Any]:
-    return fidelity("vae", samples, data(), judge(), CPU)
+def quality(samples: Tensor, kind: str = "vae") -> dict[str, Any]:
+    return fidelity(kind, samples, data(), judge(), CPU)
 
 
 @pytest.mark.usefixtures("sure")
@@ -102,6 +102,15 @@ def test_samples_of_few_classes_are_a_collapse_though_they_vary(classes: int) ->
     shown = f"({classes}.0|{classes - 1}.9)"
     with pytest.raises(BenchError, match=rf"collapsed.*show {shown} of 10 classes \(at least 5\); more"):
         quality(few)
+
+
+@pytest.mark.usefixtures("sure")
+def test_a_generator_that_was_trained_elsewhere_owes_no_classes_but_variety() -> None:
+    private = digits().private_train
+    found = quality(private.images[private.labels == 3][:150], "synthetic_faces")
+    assert found["classes"] == pytest.approx(1, abs=0.1)
+    with pytest.raises(BenchError, match=r"generator synthetic_faces collapsed: .* differ by 0.00"):
+        quality(private.images[:1].expand(150, -1, -1, -1), "synthetic_faces")
 
 
 @pytest.mark.usefixtures("sure")

@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bench.records import rows
 from bench.records.record_fields import Means, Prior
 from bench.report.analysis.entries import Group
 from bench.report.analysis.flags import legend
-from bench.report.analysis.generators import FAR, UNSURE, priors
+from bench.report.analysis.generators import FAR, NOTE, UNSURE, note, priors
 from bench.report.analysis.leaderboard import build
 from bench.report.analysis.summary import advantage
 from bench.report.cards import Cards
@@ -279,6 +280,14 @@ def test_a_generator_of_which_nothing_is_known_is_flagged(folder: Folder, groups
     add(folder, "rival", lpips=[0.1] * 4)
     (row,) = groups()[0].rows
     assert [entry.flags for entry in row.attacks] == [("unknown-generator",), ()]
+
+
+def test_a_prior_from_elsewhere_is_said_to_be_one(folder: Folder, tmp_path: Path) -> None:
+    add(folder, "inverter", lpips=[0.1] * 4, **quality(0))
+    ours = priors(read_results(folder.write(tmp_path)).cells)
+    assert note(ours) == NOTE
+    foreign = [replace(ours[0], kind="synthetic_faces"), *ours]
+    assert "gan-face-generate 1.1.1" in note(foreign).removeprefix(NOTE)
 
 
 def test_a_generator_counts_once_however_many_cells_search_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from bench.api import BenchError, ImageSet
 from bench.models.evaluator import Evaluator
@@ -53,6 +54,21 @@ def test_the_judge_recognises_digits_that_it_never_saw() -> None:
 def test_too_few_auxiliary_images_are_named() -> None:
     with pytest.raises(BenchError, match=r"\b20\b.*\b19\b"):
         train_evaluator(few(19), num_classes=10, image_shape=DIGITS, seed=0, device=CPU)
+
+
+@pytest.mark.parametrize(("count", "steps"), [(30, 60), (64, 60), (80, 60), (320, 60), (330, 60), (640, 120)])
+def test_few_images_are_seen_more_often(count: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+
+    def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
+        seen.append(images)
+        return images
+
+    monkeypatch.setattr("bench.victims.evaluator._shifted", shifted)
+    images = torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    known = ImageSet(images, torch.arange(count) % 2)
+    train_evaluator(known, num_classes=2, image_shape=(1, 8, 8), seed=0, device=CPU)
+    assert len(seen) == steps
 
 
 def test_fewer_images_than_a_batch_are_enough_for_two_classes() -> None:

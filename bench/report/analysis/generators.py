@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.models.weights import GENERATORS
 from bench.report.analysis.utility import spread
 from bench.report.flatten import QUALITY
 from bench.report.tallies import Spread
@@ -25,6 +26,12 @@ NOTE = (
     "generator would reach; share that the evaluator is sure of (at least 90 %), beside that of test images; "
     "classes that the samples are spread over; mean distance of two samples, relative to that of two real "
     "images. A leak found with a poor prior is a lower bound: a better generator may leak more."
+)
+
+_ELSEWHERE = (
+    "Not so {kind}: its decoder came from elsewhere ({source}) and has seen no image of the data set; only "
+    "its critic was trained on the auxiliary split. Nobody whom it draws is in the data: the classes that "
+    "the evaluator sees in its samples are resemblances."
 )
 
 
@@ -73,6 +80,14 @@ def priors(cells: pd.DataFrame) -> tuple[PriorRow, ...]:
             weak=bool(weak(mine).any()),
         )
         for (dataset, kind), mine in each.groupby(["dataset", "generator_kind"])
+    )
+
+
+def note(rows: Iterable[PriorRow]) -> str:
+    """What is said beside the table; of a decoder that was trained elsewhere, where, and on what."""
+    foreign = sorted({row.kind for row in rows} & GENERATORS.keys())
+    return " ".join(
+        [NOTE, *(_ELSEWHERE.format(kind=kind, source=GENERATORS[kind].source) for kind in foreign)]
     )
 
 

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from bench.channels.shared.terms import NEAREST_PRIVATE
 from bench.report.analysis.entries import HYPERVOLUME_LIMIT, LIMITS, AttackEntry, Group, Row
 from bench.report.analysis.flags import legend
-from bench.report.analysis.generators import HEAD, NOTE, digits, priors
+from bench.report.analysis.generators import HEAD, digits, note, priors
 from bench.report.analysis.reproduce import Commands
 from bench.report.analysis.verdict import INTERVAL, Word
 from bench.report.analysis.verdict import MEANING as WORDS
@@ -94,9 +94,9 @@ def render(source: Source) -> str:
             badges=MEANING,
             reference=HYPERVOLUME_LIMIT,
             near=NEAREST_PRIVATE,
-            priors=priors(source.results.cells),
+            priors=(found := priors(source.results.cells)),
             prior_head=HEAD,
-            prior_note=NOTE,
+            prior_note=note(found),
             of_attacks=OF_ATTACKS,
             quality=QUALITY,
             data=_embedded(drawers.data(flags, MEANING, source.judged)),

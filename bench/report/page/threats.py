@@ -10,6 +10,7 @@ from typing import Any
 from bench.api.cards import AttackCard
 from bench.channels import channel
 from bench.channels.shared.contract import ChannelKind
+from bench.models.weights import GENERATORS
 from bench.report.analysis.entries import AttackEntry, Group, Row
 from bench.report.text import number, percent
 
@@ -76,4 +77,6 @@ def _generator(cell: Mapping[str, Any]) -> str:
         quality = f"; Frechet distance {number(frechet, 2)} (real images {number(real, 2)})"
     if not math.isnan(sure):
         quality += f", the evaluator is sure of {percent(sure, 0)} % (real images {percent(sure_real, 0)} %)"
-    return f"{kind}, trained on the auxiliary images{quality}"
+    foreign = GENERATORS.get(kind)
+    trained = f"from elsewhere: {foreign.source}" if foreign else "trained on the auxiliary images"
+    return f"{kind}, {trained}{quality}"

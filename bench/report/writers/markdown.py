@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.report.analysis.entries import LIMITS, Group
-from bench.report.analysis.generators import HEAD, NOTE, cells_of, priors
+from bench.report.analysis.generators import HEAD, cells_of, note, priors
 from bench.report.analysis.verdict import INTERVAL, MEANING, Word
 from bench.report.findings.answers import answer, sentence
 from bench.report.findings.changes import Change, Key
@@ -49,7 +49,7 @@ def render(results: Results, groups: tuple[Group, ...], changes: Mapping[Key, Ch
         lines += ["", *section(group)]
     if found := priors(results.cells):
         table = markdown_lines(HEAD, map(cells_of, found), text=3)
-        lines += ["", "## Generative priors", "", NOTE, "", *table]
+        lines += ["", "## Generative priors", "", note(found), "", *table]
     return "\n".join(lines).rstrip() + "\n"
 
 
