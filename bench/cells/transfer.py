@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from bench.api.errors import PluginError
-from bench.models.adopted import UserModel
-from bench.models.exported import Exported
+from bench.models.users.adopted import UserModel
+from bench.models.users.exported import Exported
 
 
 def to_bytes(value: object, kept: Container[int]) -> memoryview:

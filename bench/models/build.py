@@ -7,9 +7,9 @@ from typing import cast
 import torch
 
 from bench.models.base import Layered, Shape, VictimModel
-from bench.models.custom import build_custom, custom_schedule
 from bench.models.spec import parse_model
 from bench.models.split import CutModel
+from bench.models.users.custom import build_custom, custom_schedule
 from bench.models.victims import ARCHITECTURES, Schedule
 
 

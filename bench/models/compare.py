@@ -18,12 +18,12 @@ from bench.engine.matching import Euclidean
 from bench.engine.normalisation import running_statistics, threat_of
 from bench.engine.objective import Objective
 from bench.engine.parametrise import Pixels
-from bench.models.adopted import UserModel, copied
 from bench.models.base import Shape, VictimModel, trainable
 from bench.models.build import build_model
-from bench.models.custom import build_author
-from bench.models.probes import exact, near
 from bench.models.spec import parse_model
+from bench.models.users.adopted import UserModel, copied
+from bench.models.users.custom import build_author
+from bench.models.users.probes import exact, near
 
 _WORDS = {
     BatchNorm.NONE: "",
@@ -71,7 +71,7 @@ def compare(
     release, which runs through all second derivatives.
 
     Args:
-        model: what :func:`~bench.models.adopted.adopt` or :func:`~bench.models.build.build_model` returned.
+        model: what :func:`~bench.models.users.adopted.adopt` or :func:`~bench.models.build.build_model` gave.
         author: the module itself, in the modes that its layers have in a client; it is not changed.
         num_classes: K.
         image_shape: (C, H, W).

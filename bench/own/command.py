@@ -14,13 +14,13 @@ from bench.engine.normalisation import batch_norms
 from bench.matrix.expand import variant
 from bench.matrix.filters import parse_named
 from bench.metrics.pool import POOL
-from bench.models.adopted import adopt
 from bench.models.base import VictimModel
 from bench.models.build import build_model
 from bench.models.compare import compare
-from bench.models.custom import as_written
 from bench.models.spec import parse_model
-from bench.models.states import load_weights
+from bench.models.users.adopted import adopt
+from bench.models.users.custom import as_written
+from bench.models.users.states import load_weights
 from bench.own.gradients import attack_gradients
 from bench.own.leak import Leak
 from bench.own.pace import Tell

@@ -14,9 +14,9 @@ from bench.api.defense import HookContext
 from bench.api.errors import IncompatibleError, NetworkError
 from bench.engine.normalisation import batch_norms
 from bench.engine.transforms.transmission import ACTIVATIONS
-from bench.models.adopted import adopt, check_dropout, copied, unwrapped
 from bench.models.base import Shape
 from bench.models.split import ClientHalf, SplitModel
+from bench.models.users.adopted import adopt, check_dropout, copied, unwrapped
 from bench.own.attempts import explained_share
 from bench.own.choose import ChosenDefense
 from bench.own.network import OwnNetwork, number_of_classes, own_network

@@ -12,8 +12,8 @@ from torch.func import functional_call
 
 from bench.api.dataset import ImageSet
 from bench.api.errors import NetworkError, UsageError
-from bench.models.adopted import UserModel, adopt, copied, unwrapped
 from bench.models.base import Shape, VictimModel
+from bench.models.users.adopted import UserModel, adopt, copied, unwrapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def own_network(model: nn.Module, *, image_shape: Shape, batch_norm: str, device
     Args:
         model: with its weights, in the mode in which clients use it.
         image_shape: (C, H, W).
-        batch_norm: as in :func:`~bench.models.adopted.adopt`.
+        batch_norm: as in :func:`~bench.models.users.adopted.adopt`.
         device: where to compute.
 
     Raises:

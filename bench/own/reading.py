@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.api.errors import UsageError
 from bench.api.gradients import Gradients
-from bench.models.states import same_names
+from bench.models.users.states import same_names
 
 SMALLEST_SIDE = 11
 """Of an image in pixels: SSIM's window."""

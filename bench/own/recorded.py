@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.errors import UsageError
-from bench.models.states import same_names
+from bench.models.users.states import same_names
 
 Arrays = dict[str, Tensor] | list[Tensor]
 """By name, or in the order of a network's tensors."""

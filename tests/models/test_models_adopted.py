@@ -14,9 +14,9 @@ from bench.api.errors import NetworkError
 from bench.api.threat import BatchNorm
 from bench.cells.transfer import from_bytes, to_bytes
 from bench.engine.normalisation import threat_of
-from bench.models.adopted import adopt
 from bench.models.base import trainable
 from bench.models.compare import compare
+from bench.models.users.adopted import adopt
 
 SHAPE, CLASSES = (1, 16, 16), 5
 

@@ -121,7 +121,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("nets", "helper_of_nets", "broken_nets"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr("bench.models.custom._examined", {})
+    monkeypatch.setattr("bench.models.users.custom._examined", {})
     return tmp_path
 
 

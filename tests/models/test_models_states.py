@@ -11,7 +11,7 @@ from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
 from bench.api.errors import UsageError
-from bench.models.states import load_weights, same_names
+from bench.models.users.states import load_weights, same_names
 
 
 class Net(nn.Module):

@@ -61,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "own_nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "own_nets", raising=False)
-    monkeypatch.setattr("bench.models.custom._examined", {})
+    monkeypatch.setattr("bench.models.users.custom._examined", {})
     return tmp_path
 
 

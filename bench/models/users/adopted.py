@@ -16,8 +16,8 @@ from torch.nn.parameter import is_lazy
 from bench.api.errors import NetworkError
 from bench.engine.normalisation import batch_norms, by_batch
 from bench.models.base import Shape, VictimModel
-from bench.models.exported import Exported
-from bench.models.probes import (
+from bench.models.users.exported import Exported
+from bench.models.users.probes import (
     Findings,
     batches,
     check_scores,

@@ -16,13 +16,13 @@ from torch.nn.parameter import is_lazy
 
 from bench.api.errors import NetworkError, UsageError
 from bench.engine.normalisation import batch_norms
-from bench.models.adopted import UserModel, check_weights, seeded, set_batch_norm, unwrapped
 from bench.models.base import Shape, VictimModel
-from bench.models.exported import load_exported
 from bench.models.names import MODELS
-from bench.models.probes import Findings
 from bench.models.spec import ModelSpec
-from bench.models.states import load_weights
+from bench.models.users.adopted import UserModel, check_weights, seeded, set_batch_norm, unwrapped
+from bench.models.users.exported import load_exported
+from bench.models.users.probes import Findings
+from bench.models.users.states import load_weights
 from bench.models.victims import ARCHITECTURES, Schedule
 
 SCHEDULE = Schedule(epochs=12, images_per_round=32, learning_rate=0.1, weight_decay=3e-3)
