@@ -28,7 +28,7 @@ def test_figures_are_stable_and_follow_the_records(
     for name, shuffle in (("a", None), ("b", 5)):
         write_report(folder.write(tmp_path / name, shuffle=shuffle), cards=cards)
         figures = sorted((tmp_path / name / "figures").glob("*.svg"))
-        kinds = [f"{kind}-gradients-digits-lenet-trained-1" for kind in ("heat", "leakage")]
+        kinds = [f"{kind}-gradients-digits-lenet-trained-1" for kind in ("heat", "tradeoff")]
         assert [f.stem for f in figures] == kinds
         contents.append([f.read_bytes() for f in figures])
     assert contents[0] == contents[1]
@@ -39,7 +39,7 @@ def test_figures_are_stable_and_follow_the_records(
     small.add("strong", lpips=[0.1, 0.2])
     write_report(small.write(tmp_path / "a"), cards=cards)
     left = sorted(figure.stem for figure in (tmp_path / "a" / "figures").glob("*.svg"))
-    assert left == [f"{kind}-gradients-digits-lenet-initial-1" for kind in ("heat", "leakage")]
+    assert left == [f"{kind}-gradients-digits-lenet-initial-1" for kind in ("heat", "tradeoff")]
 
 
 def test_smaller_budgets_of_a_question_become_a_curve(folder: Folder, cards: Cards, tmp_path: Path) -> None:

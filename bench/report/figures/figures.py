@@ -1,4 +1,4 @@
-"""The figures as SVG: of each group privacy against utility, heat map, leakage against effort and signal.
+"""The figures as SVG: of each group recovered share against cost, heat map, leakage by effort and by signal.
 
 Of groups that differ in one axis of their federation: what was recovered along it.
 The same records give the same bytes: no date, no random names.
@@ -10,24 +10,23 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.channels.shared.terms import leakage, whole_range
+from bench.channels.shared.terms import leakage
 from bench.records.files import write_atomic
-from bench.report.analysis.entries import Group, Row
-from bench.report.figures import federation
+from bench.report.analysis.entries import Group
+from bench.report.figures import federation, tradeoff
 from bench.report.figures.signal import Cloud, clouds
 from bench.report.findings.effort import Curve, curves
 from bench.report.frames import Results
 
 _MARKERS = "osD^vP*Xhp<>d8H"
-_KINDS = ("leakage", "heat", "budget", "signal", "axis")
+_KINDS = ("leakage", "tradeoff", "heat", "budget", "signal", "axis")
+"""Also of figures that are drawn no more."""
 
 
 def slug(group: Group) -> str:
@@ -42,14 +41,14 @@ def _slug(key: str) -> str:
 
 
 def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
-    """Draws ``leakage-``, ``heat-``, ``budget-``, ``signal-<group>.svg``, ``axis-*.svg`` that show anything.
+    """Draws ``tradeoff-``, ``heat-``, ``budget-``, ``signal-<group>.svg``, ``axis-*.svg`` that show anything.
 
     Figures of groups that are gone are removed.
     """
     wanted: dict[str, bytes] = {}
     for group in groups:
-        if any(map(_shown, group.rows)):
-            wanted[f"leakage-{slug(group)}.svg"] = _save(group.key, _leakage(group))
+        if len(tradeoff.points(group.rows)):
+            wanted[f"tradeoff-{slug(group)}.svg"] = _save(group.key, _tradeoff(group))
         if any(entry.done for row in group.rows for entry in row.attacks):
             wanted[f"heat-{slug(group)}.svg"] = _save(group.key, _heat(group))
         if drawn := curves(results, group):
@@ -66,10 +65,6 @@ def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
         write_atomic(folder / name, content)
 
 
-def _shown(row: Row) -> bool:
-    return row.worst is not None and row.utility.seeds > 0
-
-
 def _save(key: str, figure: Figure) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": key, "svg.fonttype": "path"}):
         buffer = io.BytesIO()
@@ -82,49 +77,12 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _leakage(group: Group) -> Figure:
-    """Worst-case leakage against accuracy: one curve per defense over its strengths, with 95 % bands."""
-    figure = Figure(figsize=(7.5, 4.5))
-    axes = figure.add_axes((0.1, 0.12, 0.6, 0.78))
-    shown = [row for row in group.rows if _shown(row)]
-    for number, (label, rows) in enumerate(groupby(shown, key=lambda row: row.defense)):
-        _curve(axes, list(rows), group, _plain(label), number)
-    axes.set_xlabel("utility: accuracy of the victim, %")
-    axes.set_ylabel(f"worst-case leakage: {group.terms.leaked(group.rank)}")
-    for end in whole_range(group.rank):
-        axes.axhline(end, color="none")
-    axes.set_title(_plain(group.title), fontsize=9)
-    axes.grid(alpha=0.3)
-    axes.text(0.03, 0.04, "ringed: Pareto-optimal", transform=axes.transAxes, fontsize=8)
-    axes.annotate("better", (0.97, 0.04), xycoords="axes fraction", ha="right", fontsize=8, style="italic")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)
+def _tradeoff(group: Group) -> Figure:
+    """What is recovered against the accuracy that it costs: one line for each defense over its strengths."""
+    with matplotlib.rc_context(tradeoff.style(9)):
+        figure = tradeoff.draw(group, tradeoff.points(group.rows), 7.5)
+        figure.suptitle(_plain(group.title), fontsize=9)
     return figure
-
-
-def _curve(axes: Axes, rows: list[Row], group: Group, label: str, number: int) -> None:
-    """One defense over its strengths."""
-    x, y, low, high = [], [], [], []
-    for row in rows:
-        assert row.worst is not None
-        value = row.worst.scores[group.rank]
-        bounds = (value.low, value.high) if value.n_clusters > 1 else (value.mean, value.mean)
-        leak, *ends = (leakage(group.rank, level) for level in (value.mean, *bounds))
-        x.append(100 * row.utility.mean)
-        y.append(leak)
-        low.append(min(leak, *ends))
-        high.append(max(leak, *ends))
-    colour = "black" if rows[0].baseline else f"C{number % 10}"
-    marker = _MARKERS[number % len(_MARKERS)]
-    errors = np.abs([np.subtract(y, low), np.subtract(high, y)])
-    axes.errorbar(
-        x, y, yerr=errors, marker=marker, color=colour, linewidth=1, markersize=5, capsize=2, label=label
-    )
-    ringed = [(place, leak) for place, leak, row in zip(x, y, rows, strict=True) if row.pareto]
-    if ringed:
-        axes.plot(*zip(*ringed, strict=True), "o", markersize=10, fillstyle="none", color="black")
-    if len(rows) > 1:
-        # In the order of the line: more strength may cost less.
-        axes.fill(x + x[::-1], high + low[::-1], color=colour, alpha=0.12, linewidth=0)
 
 
 def _heat(group: Group) -> Figure:
