@@ -16,6 +16,7 @@ import torch
 
 from bench.api import Adversary, BaseAttack, Defense, DefenseView, GradientObservation, Reconstruction
 from bench.api.cards import AttackCard, DefenseCard, Kind
+from bench.api.errors import IncompatibleError
 from bench.cells.reconstructions import check_reconstruction
 from bench.check.findings import Verdict
 from bench.check.materials import material
@@ -134,7 +135,10 @@ def test_every_attack_stands_every_defense(
     channel: str, attack: str, adversary: Adversary, defense: str, size: int
 ) -> None:
     observation = seen(channel, attack, adversary, defense, size)
-    found = run(attack, observation)
+    try:
+        found = run(attack, observation)
+    except IncompatibleError as error:  # of a network that the defense has changed; a table says n/a
+        pytest.skip(str(error))
     shape = (material.VICTIMS, size, *observation.image_shape)
     check_reconstruction(found, shape, attack)
     assert found.images.isfinite().all() and found.cost.isfinite().all()

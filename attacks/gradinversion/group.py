@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,9 @@ class LangevinAdam(WarmAdam):
         streams: of the rows.
     """
 
+    # A pixel whose gradients cancel, as where total variation is flat, has nothing left but rounding: with a
+    # smaller epsilon that would be a step of full length, in another direction on another machine.
+    epsilon: ClassVar[float] = 1e-6
     noise: float
     streams: list[torch.Generator] = field(default_factory=list)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bench.api.gradients import ClientLoss
 from bench.api.observation import GradientObservation
+from bench.api.threat import Adversary
 from bench.engine.gradients import one_hot
 
 
@@ -132,10 +133,10 @@ def assumed_loss(observation: GradientObservation) -> ClientLoss | None:
     Args:
         observation: a naive attacker's has no view of the defense.
     """
-    view = observation.defense
-    if view is None or view.client_loss is None or observation.loss is not None:
+    if observation.threat.adversary is not Adversary.ADAPTIVE or observation.loss is not None:
         return None
-    return view.client_loss(observation)
+    view = observation.defense
+    return None if view is None or view.client_loss is None else view.client_loss(observation)
 
 
 @dataclass(frozen=True)
