@@ -74,6 +74,10 @@ class View:
         path = self._source.directory / "figures" / f"{kind}-{slug(group)}.svg"
         return _embedded(path) if path.is_file() else ""
 
+    def pictured(self, group: Group) -> bool:
+        """Whether there is a picture of any row of the group."""
+        return any(self.sheet(row.strongest) for row in group.rows)
+
     def along(self) -> list[str]:
         """The figures of several groups along an axis of their federation, as data URIs."""
         return [_embedded(path) for path in sorted((self._source.directory / "figures").glob("axis-*.svg"))]
