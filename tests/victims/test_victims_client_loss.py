@@ -18,7 +18,7 @@ from bench.api import (
     HookContext,
     IncompatibleError,
 )
-from bench.api.threat import LocalTraining
+from bench.api.threat import Adversary, LocalTraining
 from bench.engine import Cosine, Objective, Pixels
 from bench.engine.gradients import gradient_map, one_hot
 from bench.engine.matching import Euclidean
@@ -140,7 +140,10 @@ def test_one_victim_alone_and_in_turn_has_its_gradient_of_the_batch(alone: bool)
 def released(adaptive: bool = True) -> GradientObservation:
     images, labels = batches(3, 2)
     seen = observation("lenet", images, labels, seeds=0)
-    return replace(seen, defense=Weighted().known() if adaptive else None)
+    if not adaptive:
+        return seen
+    knows = replace(seen.threat, adversary=Adversary.ADAPTIVE)
+    return replace(seen, threat=knows, defense=Weighted().known())
 
 
 def test_an_attacker_assumes_what_the_view_says_and_a_naive_one_the_cross_entropy() -> None:
