@@ -13,7 +13,8 @@ from bench.engine.minimisers.contract import Project
 
 def size(images: Tensor) -> Tensor:
     """The mean Euclidean norm ``[N]`` of images ``[N, B, C, H, W]``."""
-    return images.flatten(2).norm(dim=2).mean(1)
+    found: Tensor = images.flatten(2).norm(dim=2).mean(1)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,4 +104,5 @@ class GradInversion(Attack):
 
 def norms(images: Tensor) -> Tensor:
     """R_l2: the sum over a batch ``[N, B, C, H, W]`` of the Euclidean norms of its images, ``[N]``."""
-    return images.flatten(2).norm(dim=2).sum(dim=1)
+    found: Tensor = images.flatten(2).norm(dim=2).sum(dim=1)
+    return found
