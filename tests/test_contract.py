@@ -24,7 +24,7 @@ from bench.check.materials.released_material import RELEASED
 from bench.check.materials.trial import GRADIENTS, Seen, Trial
 from bench.check.place import Subject
 from bench.check.run import promises, try_promise
-from bench.engine.precision import in_double
+from bench.engine.gradient_search import in_double
 from bench.plugins import FOLDERS, Plugin, build_attack, build_defense, discover
 from tests.victims.test_victims_folder import photographs
 

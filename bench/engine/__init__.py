@@ -8,6 +8,7 @@ its visible cost, and keep to the memory there is; :func:`~bench.engine.gradient
 all of that.
 """
 
+from bench.engine.batch_labels import count_labels, private_labels
 from bench.engine.classes import (
     critic_of,
     cross_entropy,
@@ -19,7 +20,7 @@ from bench.engine.classes import (
 from bench.engine.features import FeatureSearch, blocks_of, most_features
 from bench.engine.generative import GeneratorWeights, Latents, distance, latent_objective
 from bench.engine.gradient_search import gradient_search
-from bench.engine.labels import assumed, count_labels, pixel_targets, private_labels, single_labels
+from bench.engine.labels import assumed, pixel_targets, single_labels
 from bench.engine.matching import (
     Cosine,
     Euclidean,

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from bench.api.observation import GradientObservation
+from bench.engine.batch_labels import private_labels
 from bench.engine.classes import generator_of
 from bench.engine.gradients import one_hot
-from bench.engine.labels import assumed, private_labels
+from bench.engine.labels import assumed
 from bench.engine.matching import MATCHINGS, Loss, Matching, in_nats
 from bench.engine.objective import Guide, Objective
 from bench.engine.parametrise import Parametrisation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,6 @@ from bench.engine.minimisers.contract import Minimiser
 from bench.engine.minimisers.search import Chunks, Restarts
 from bench.engine.objective import Objective
 from bench.engine.parametrise import Parametrisation, WithDraws
-from bench.engine.precision import in_double
 from bench.engine.priors import Weighted
 from bench.engine.transforms.inputs import InputSpace, imitated
 
@@ -105,4 +105,16 @@ def gradient_search(
         cost=cost.float(),
         evaluations=found.evaluations + space.learning,
         labels=targets.argmax(-1) if labels is None else labels,
+    )
+
+
+def in_double(observation: GradientObservation) -> GradientObservation:
+    """The same observation in float64; what was rounded before it was released stays rounded."""
+    known = observation.statistics
+    return replace(
+        observation,
+        model=copy.deepcopy(observation.model).double(),
+        parameters={name: value.double() for name, value in observation.parameters.items()},
+        gradients={name: value.double() for name, value in observation.gradients.items()},
+        statistics=None if known is None else {name: value.double() for name, value in known.items()},
     )

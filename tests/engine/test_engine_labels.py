@@ -24,8 +24,9 @@ from bench.engine import (
     private_labels,
     single_labels,
 )
+from bench.engine.batch_labels import batch_labels
 from bench.engine.gradients import one_hot
-from bench.engine.labels import UNKNOWN, batch_labels
+from bench.engine.labels import UNKNOWN
 from bench.plugins import build_attack
 from tests.engine.observations import batches, digits, drawn, observation, plain_gradients
 

@@ -31,7 +31,7 @@ from bench.check.counters import Evaluations
 from bench.check.materials import material
 from bench.check.materials.generator import in_double as generator_in_double
 from bench.check.place import Subject
-from bench.engine.precision import in_double
+from bench.engine.gradient_search import in_double
 from bench.plugins import attack_card, build_attack, build_defense, defense_card, discover
 from bench.victims.releases import Release
 
