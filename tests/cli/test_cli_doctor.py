@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import sys
@@ -11,6 +12,7 @@ from click.testing import Result
 
 from bench.cli import doctor
 from bench.metrics.lpips_weights import FIX
+from bench.models.weights import Shipped
 from tests.api.plugin_folders import CODE, Folders
 from tests.world import bench
 
@@ -25,10 +27,11 @@ def bench_doctor() -> tuple[Result, dict[str, tuple[str, str]]]:
 
 @pytest.fixture(autouse=True)
 def cache(folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own; the weights are looked for elsewhere."""
+    """A cache of its own; LPIPS weights are there, and no weights of a generator are asked for."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.setattr("bench.metrics.lpips_weights.weights_status", lambda net: f"lpips {net}: ok (file)")
+    monkeypatch.setattr("bench.models.weights.GENERATORS", {})
     return tmp_path / "cache"
 
 
@@ -61,6 +64,23 @@ def test_data_that_are_optional_are_no_fault(
     assert level == "optional" and "mine[path=...]" in text
     level, text = found["data folder"]
     assert level == "ok" and str(tmp_path / "data") in text and "faces" in text
+
+
+def test_the_weights_of_a_generator_are_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "data" / "some_package" / "weights.tar"
+    place.parent.mkdir(parents=True)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    shipped = Shipped(
+        package="some_package", file=place.name, sha256=digest, fix="install it", source="a shop"
+    )
+    monkeypatch.setattr("bench.models.weights.GENERATORS", {"faces": shipped})
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    result, found = bench_doctor()
+    assert result.exit_code == 0
+    level, text = found["generator faces"]
+    assert level == "optional" and "install it" in text
+    place.write_bytes(b"weights")
+    assert bench_doctor()[1]["generator faces"] == ("ok", "sha256 ok, a shop")
 
 
 def test_a_data_folder_that_is_none_fails(monkeypatch: pytest.MonkeyPatch) -> None:
