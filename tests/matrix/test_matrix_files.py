@@ -8,6 +8,7 @@ import pytest
 
 from bench.api.errors import UsageError
 from bench.matrix import expand, files, load_matrix, matrices
+from bench.plugins import discover
 from tests.api.plugin_folders import BLOCK, MATRIX, Folders, toml_file
 
 
@@ -120,3 +121,9 @@ def test_every_matrix_that_ships_is_sound(name: str) -> None:
     cells = expand(matrix)
     assert len({cell.id for cell in cells}) == len(cells)
     assert any(not cell.incompatible for cell in cells)
+
+
+def test_smoke_has_every_attack_and_every_defense() -> None:
+    cells = [cell for cell in expand(load_matrix("smoke")) if not cell.incompatible]
+    assert {cell.attack.name for cell in cells} == set(discover("attack").plugins)
+    assert {cell.defense.name for cell in cells} == set(discover("defense").plugins)
