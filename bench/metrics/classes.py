@@ -38,6 +38,8 @@ class ClassScores:
     there is none."""
     nearest: Tensor
     """int64, index of the nearest private image."""
+    identified: Tensor | None = None
+    """1 or 0: to the second evaluator the mean of the attacked class is the nearest; None without one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,19 +51,31 @@ class PrivateImages:
         labels: int64 ``[P]``.
         embedded: ``[P, E]``, whose squared distances are LPIPS, or those of pixels without it.
         features: ``[P, F]``, the evaluator's.
+        means: ``[K, G]``, the second evaluator's of each class; None without one.
     """
 
     images: Tensor
     labels: Tensor
     embedded: Tensor
     features: Tensor
+    means: Tensor | None = None
 
     @classmethod
     def of(
-        cls, images: Tensor, labels: Tensor, *, lpips: Lpips | None, features: Callable[[Tensor], Tensor]
+        cls,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        lpips: Lpips | None,
+        features: Callable[[Tensor], Tensor],
+        second: Callable[[Tensor], Tensor] | None = None,
     ) -> Self:
-        """Embeds the images."""
-        return cls(images, labels, _embed(images, lpips), features(images))
+        """Embeds the images; classes are numbered without gaps."""
+        means = None
+        if second is not None:
+            seen = second(images)
+            means = torch.stack([seen[labels == k].mean(0) for k in range(int(labels.max()) + 1)])
+        return cls(images, labels, _embed(images, lpips), features(images), means)
 
 
 def score_classes(
@@ -72,6 +86,7 @@ def score_classes(
     lpips: Lpips | None,
     evaluator: Callable[[Tensor], Tensor],
     features: Callable[[Tensor], Tensor],
+    second: Callable[[Tensor], Tensor] | None = None,
 ) -> ClassScores:
     """Scores reconstructions of classes.
 
@@ -86,6 +101,7 @@ def score_classes(
         lpips: the metric.
         evaluator: images ``[M, C, H, W]`` -> scores ``[M, K]``, a network of another family.
         features: images -> its features ``[M, E]``.
+        second: the second evaluator, images -> ``[M, G]``; ``private`` has its means.
 
     Raises:
         ValueError: a class without private images.
@@ -110,6 +126,9 @@ def score_classes(
     }
     for name, count in (("recognised", 1), ("recognised5", TOP)):
         found[name] = ((ranks[:, :count] == wanted[:, None]).any(1) & finite.to(ranks.device)).double()
+    if second is not None and private.means is not None:
+        named = torch.cdist(second(guess), private.means).argmin(1)
+        found["identified"] = ((named == wanted) & finite.to(named.device)).double()
     return ClassScores(
         **{name: value.cpu().reshape(shape) for name, value in found.items()}, nearest=nearest.reshape(shape)
     )

@@ -78,3 +78,31 @@ GENERATORS: dict[str, Shipped] = {
     )
 }
 """The generative priors whose decoder was trained elsewhere, on images of nobody in the data set."""
+
+_FACES = (
+    "npm pack @vladmandic/face-api@1.7.15, and put face_recognition_model.bin and "
+    "face_recognition_model-weights_manifest.json of its package/model into $BENCH_DATA/face-api"
+)
+_FACES_SOURCE = "npm package @vladmandic/face-api 1.7.15 (MIT), dlib's network for faces"
+FACE_WEIGHTS = Shipped(
+    package="face-api",
+    file="face_recognition_model.bin",
+    sha256="b413e420d6840b2775fba32008db6f3cddb07d485967fb42cfcf379c16a8c589",
+    fix=_FACES,
+    source=_FACES_SOURCE,
+)
+FACE_LAYOUT = Shipped(
+    package="face-api",
+    file="face_recognition_model-weights_manifest.json",
+    sha256="cbaffa501b0b9275a12b63357a6843e7e30c054e1c9151e1a5f879b26e32986b",
+    fix=_FACES,
+    source=_FACES_SOURCE,
+)
+"""The recogniser of people: its bytes, and what they mean."""
+EMBEDDERS: dict[str, tuple[Shipped, ...]] = {"faces": (FACE_WEIGHTS, FACE_LAYOUT)}
+"""Second evaluators by the name that a data set's card gives, with the files that they need."""
+
+
+def embedder_missing(name: str) -> str:
+    """Why a second evaluator cannot be used, and what helps; empty if it can."""
+    return next((why for file in EMBEDDERS[name] if (why := file.missing())), "")

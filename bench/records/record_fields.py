@@ -95,7 +95,8 @@ class Means(Part):
     lpips: float | None = None
     """Lower is more alike."""
     identified: float | None = None
-    """Share whose nearest image in the pool is their original."""
+    """Share whose nearest image in the pool is their original; channel ``model``: that show the attacked
+    person, as a second evaluator sees it."""
     label_correct: float | None = None
     """Share of private labels that the attack recovered."""
     recognised: float | None = None

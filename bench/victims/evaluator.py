@@ -12,6 +12,8 @@ from bench.api.errors import BenchError
 from bench.api.rows import FEWEST_OF_A_PART
 from bench.models.base import Shape
 from bench.models.evaluator import Evaluator
+from bench.models.face_embedder import FaceEmbedder
+from bench.models.weights import embedder_missing
 from bench.victims.training import stream
 
 EPOCHS = 12
@@ -101,6 +103,17 @@ def load_features(
 ) -> Scores:
     """The evaluator as a function from images ``[M, C, H, W]`` to its features ``[M, E]``."""
     return _in_parts(_loaded(state, num_classes, image_shape, device).pooled, device)
+
+
+def load_second(name: str, device: torch.device) -> Scores | None:
+    """The second evaluator that a data set's card names, images ``[M, C, H, W]`` -> ``[M, G]``.
+
+    Returns:
+        None where the card names none, or its weights are not on this machine.
+    """
+    if not name or embedder_missing(name):
+        return None
+    return _in_parts(FaceEmbedder.shipped(device), device)
 
 
 def _loaded(

@@ -172,3 +172,25 @@ def test_links_to_images_are_followed(tmp_path: Path) -> None:
     image.write_bytes(b"two")
     forget_sources()
     assert content_digest(folder) != before
+
+
+def test_a_second_evaluator_is_in_the_keys_of_scores_of_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.cache import keys
+    from bench.matrix import Filters, expand, load_matrix
+
+    smoke = load_matrix("smoke")
+    cells = {
+        (data, name): expand(smoke, Filters(datasets=(data,), channels=(name,)))[0]
+        for data in ("faces", "mnist5k")
+        for name in ("model", "gradients")
+    }
+
+    def found(missing: str) -> dict[tuple[str, str], Keys]:
+        monkeypatch.setattr(keys, "embedder_missing", lambda name: missing)
+        identity = keys.Identity("cpu")
+        return {name: identity.keys(cell) for name, cell in cells.items()}
+
+    without, having = found("not here"), found("")
+    for name in cells:
+        assert (without[name].scores != having[name].scores) is (name == ("faces", "model"))
+        assert without[name].reconstruction == having[name].reconstruction

@@ -31,7 +31,8 @@ def cache(folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.setattr("bench.metrics.lpips_weights.weights_status", lambda net: f"lpips {net}: ok (file)")
-    monkeypatch.setattr("bench.models.weights.GENERATORS", {})
+    for name in ("GENERATORS", "EMBEDDERS"):
+        monkeypatch.setattr(f"bench.models.weights.{name}", {})
     return tmp_path / "cache"
 
 

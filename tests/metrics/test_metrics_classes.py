@@ -35,9 +35,14 @@ def features(images: Tensor) -> Tensor:
     return images.flatten(1)[:, ::37].sin()
 
 
+def second(images: Tensor) -> Tensor:
+    return images.flatten(1)[:, ::53].cos()
+
+
 def score(images: Tensor = REBUILT, targets: Tensor = TARGETS, lpips: Lpips | None = None) -> ClassScores:
-    private = PrivateImages.of(PRIVATE, LABELS, lpips=lpips, features=features)
-    return score_classes(images, targets, private, lpips=lpips, evaluator=evaluator, features=features)
+    private = PrivateImages.of(PRIVATE, LABELS, lpips=lpips, features=features, second=second)
+    measures = {"evaluator": evaluator, "features": features, "second": second}
+    return score_classes(images, targets, private, lpips=lpips, **measures)
 
 
 def slow(images: Tensor, targets: Tensor, lpips: Lpips | None) -> dict[str, list[list[float]]]:
@@ -62,6 +67,11 @@ def slow(images: Tensor, targets: Tensor, lpips: Lpips | None) -> dict[str, list
             rows["lpips"].append(gap(best) if lpips is not None else float("nan"))
             rows["recognised"].append(float(order[0] == target))
             rows["recognised5"].append(float(target in order[:5]))
+            gaps = []
+            for k in range(K):
+                of_k = [second(PRIVATE[n, None])[0] for n, label in enumerate(LABELS.tolist()) if label == k]
+                gaps.append((torch.stack(of_k).mean(0) - second(image[None])[0]).norm().item())
+            rows["identified"].append(float(gaps.index(min(gaps)) == target))
             rows["feature_distance"].append(
                 min((mine - features(PRIVATE[number, None])).norm().item() for number in pool)
             )
@@ -153,7 +163,7 @@ def test_a_non_finite_image_disturbs_no_other(bad: float) -> None:
         value = getattr(found, name)
         assert torch.equal(value.isnan(), hit), name
         torch.testing.assert_close(value[~hit], getattr(plain, name)[~hit])
-    for name in ("recognised", "recognised5"):
+    for name in ("recognised", "recognised5", "identified"):
         assert getattr(found, name)[1, 2] == 0
         assert torch.equal(getattr(found, name)[~hit], getattr(plain, name)[~hit])
     assert torch.equal(found.diversity.isnan(), hit)
@@ -194,3 +204,16 @@ def test_fewer_classes_than_five_are_all_among_the_first() -> None:
 def test_a_class_without_private_images_is_named() -> None:
     with pytest.raises(ValueError, match="class 11"):
         score(REBUILT, torch.tensor([0, 11, 2]))
+
+
+def test_a_class_is_identified_only_where_there_is_a_second_evaluator() -> None:
+    private = PrivateImages.of(PRIVATE, LABELS, lpips=None, features=features)
+    found = score_classes(REBUILT, TARGETS, private, lpips=None, evaluator=evaluator, features=features)
+    assert found.identified is None
+    own = torch.stack([PRIVATE[k == LABELS].mean(0) for k in range(K)])[:, None]
+    plain = PrivateImages.of(PRIVATE, LABELS, lpips=None, features=features, second=lambda x: x.flatten(1))
+    seen = score_classes(
+        own, torch.arange(K), plain, lpips=None, evaluator=evaluator, features=features,
+        second=lambda x: x.flatten(1),
+    )  # fmt: skip
+    assert seen.identified is not None and (seen.identified == 1).all()

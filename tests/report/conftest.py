@@ -124,7 +124,9 @@ class Folder:
             budget=changes.pop("budget", 100),
         )
         classes = {
-            name: list(changes.pop(name)) for name in ["recognised", *CLASS_COLUMNS] if name in changes
+            name: list(changes.pop(name))
+            for name in ["identified", "recognised", *CLASS_COLUMNS]
+            if name in changes
         }
         written = record(cell, status, reason, accuracy)
         changes["stages"] = written["stages"] | changes.pop("stages", {})

@@ -355,3 +355,27 @@ def test_without_lpips_accuracy_decides_all_the_same(folder: Folder, groups: Rea
     assert group.rank == "recognised" and group.terms.name("ssim") == "nearest-private SSIM"
     worst = group.rows[0].worst
     assert worst is not None and worst.best["value"].tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("shown", "flagged"), [(0, True), (4, False)])
+def test_a_second_evaluator_has_a_column_and_may_disagree(
+    folder: Folder, cards: Cards, tmp_path: Path, shown: int, flagged: bool
+) -> None:
+    seen = [1] * shown + [0] * (4 - shown)
+    means = {"identified": shown / 4, "recognised": 1.0}
+    add(folder, "inverter", lpips=[0.1] * 4, recognised=[1] * 4, identified=seen, means=means)
+    results = read_results(folder.write(tmp_path))
+    (group,) = build(results, cards)
+    (entry,) = group.rows[0].attacks
+    assert "identified" in group.terms.metrics and "identified" in group.terms.optional
+    assert entry.scores["identified"].mean == shown / 4
+    assert ("evaluators-disagree" in entry.flags) is flagged
+    assert "evaluators-disagree" in legend([group])
+    assert group.terms.heads["identified"] in as_markdown(results, (group,))
+
+
+def test_without_a_second_evaluator_nothing_speaks_of_one(folder: Folder, groups: Read) -> None:
+    add(folder, "inverter", lpips=[0.1] * 4, recognised=[1] * 4)
+    (group,) = groups()
+    assert "identified" not in group.terms.metrics and "evaluators-disagree" not in legend([group])
+    assert not set(group.terms.notes) & set(group.terms.optional.values())

@@ -123,6 +123,7 @@ class Scoring:
         released: tensors of the release, with the originals.
         rebuilt: tensors of the reconstruction.
         evaluator: its weights.
+        second: the name of a second evaluator that the data set's card asks for; empty for none.
         lpips: the metric; None where its weights are missing.
         remembered: ``(name, compute)``: what many cells of one data set and seed need, computed once.
         pool: among how many private images a reconstruction must find its original; None: as many as today.
@@ -135,6 +136,7 @@ class Scoring:
     released: Mapping[str, Tensor]
     rebuilt: Mapping[str, Tensor]
     evaluator: dict[str, Tensor]
+    second: str
     lpips: Lpips | None
     remembered: Callable[[str, Callable[[], Any]], Any]
     pool: int | None

@@ -6,7 +6,7 @@ nearest private image of the attacked class, and every table says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -73,6 +73,7 @@ class Terms:
 
     Attributes:
         metrics: of an attack, in the order of the tables.
+        optional: of these, metrics that not every data set has, with a sentence on each.
         worst: of the worst case of a defense, the ranking metric first.
         ranks: the ranking metric; where no image has it, the next one.
         goal: the share of images that an attack rebuilt as well as it is asked to.
@@ -104,6 +105,7 @@ class Terms:
     goal: str
     normalised: tuple[Rank, ...]
     heads: Mapping[str, str]
+    optional: Mapping[str, str] = field(default_factory=dict)
     nearest: str = ""
     counted: str = "releases/images"
     per: str = "release"
@@ -146,6 +148,13 @@ class Terms:
         words = replace(self, lpips_side=lpips_side)
         named = self.heads["lpips"].replace("LPIPS", f"LPIPS{words._size}")
         return replace(words, heads={**self.heads, "lpips": named})
+
+    def without(self, unmeasured: Collection[str]) -> Terms:
+        """The same for a data set that has not all of the optional metrics, with notes on the rest."""
+        dropped = set(self.optional) & set(unmeasured)
+        notes = [text for name, text in self.optional.items() if name not in dropped]
+        metrics = tuple(name for name in self.metrics if name not in dropped)
+        return replace(self, metrics=metrics, notes=(*self.notes, *notes))
 
     def printed(self, metric: str) -> str:
         """The same for a number as the tables print it: rates are in per cent."""

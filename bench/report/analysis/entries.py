@@ -217,6 +217,7 @@ class Group:
         confirmable: the matrix asks for the defenses named on top to be measured on fresh seeds.
         confirmations: by number of a row, the same row on fresh seeds and its group there.
         lpips_side: pixels to which images were enlarged for LPIPS; 0 if they were not.
+        unmeasured: metrics that no cell has.
     """
 
     channel: str
@@ -237,6 +238,7 @@ class Group:
     confirmable: bool = False
     confirmations: Mapping[int, tuple[Group, Row]] = field(default_factory=dict)
     lpips_side: int = 0
+    unmeasured: frozenset[str] = frozenset()
 
     def bound(self, limit: float) -> float:
         """Points that a defense may cost to be admitted: a limit, or what this setting can resolve."""
@@ -271,7 +273,7 @@ class Group:
     @property
     def terms(self) -> Terms:
         """The channel's metrics and words."""
-        return terms(self.channel, self.lpips_side)
+        return terms(self.channel, self.lpips_side).without(self.unmeasured)
 
     @property
     def baseline(self) -> Row | None:

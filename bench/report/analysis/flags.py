@@ -16,6 +16,8 @@ from bench.report.analysis.worst import paired
 from bench.report.frames import DONE, INCOMPATIBLE
 from bench.report.statistics import certainly_positive
 
+APART = 0.1
+"""Shares of recognised and of identified images that are further apart than this are flagged."""
 LEGEND = {
     "partial": "some cells of this row are not done: its worst case is over fewer images or attacks",
     "missing-attack": "an attack of the suite that this row owes (where its matrix names no suite: one that "
@@ -37,6 +39,8 @@ LEGEND = {
     f"is sure of less than {UNSURE:g} times as many of them",
     "unknown-generator": "its records do not say which generator it searched: neither how good it is, nor "
     "that it was trained apart from the private images",
+    "evaluators-disagree": f"the two evaluators are more than {100 * APART:g} % of the images apart: what "
+    "was rebuilt may please one network rather than show a person",
     "diverged": "some reconstructions have no score and are in no mean",
 }
 """Flag -> the sentence printed below the table."""
@@ -44,18 +48,21 @@ LEGEND = {
 
 def legend(groups: Iterable[Group]) -> Mapping[str, str]:
     """The flags that some groups may carry, and what they mean there."""
+    groups = list(groups)
     own = {group.channel: group.terms.flags for group in groups}
+    twice = any(group.terms.by_class and "identified" in group.terms.metrics for group in groups)
+    known = {code: text for code, text in LEGEND.items() if twice or code != "evaluators-disagree"}
     other = {channel: words for channel, words in own.items() if words}
     changed = {code: text for words in other.values() for code, text in words.items()}
     if other and len(other) == len(own):
-        return {code: text for code, text in (LEGEND | changed).items() if text}
+        return {code: text for code, text in (known | changed).items() if text}
     both = {
         code: f"{LEGEND[code]}. On channel {channel}: {text}"
         for channel, words in other.items()
         for code, text in words.items()
         if text
     }
-    return LEGEND | both
+    return known | both
 
 
 def row_flags(
@@ -126,6 +133,7 @@ def attack_flags(
         "unknown-generator": card is not None
         and card.needs_generator
         and bool((cells["generator_kind"] == "").any()),
+        "evaluators-disagree": _disagree(entry, cells),
         "diverged": entry.scores["psnr"].n_missing > 0,
     }
     return [flag for flag, raised in found.items() if raised]
@@ -148,6 +156,13 @@ def _ends_early(entry: AttackEntry, cells: pd.DataFrame) -> bool:
         return False
     goal = entry.scores[terms(str(cells["channel"].iloc[0])).goal]
     return 0 < 2 * entry.evaluations < cells["budget"].min() and goal.mean < 1
+
+
+def _disagree(entry: AttackEntry, cells: pd.DataFrame) -> bool:
+    """Whether two evaluators of classes are far apart; a share that is not there says nothing."""
+    if cells.empty or not terms(str(cells["channel"].iloc[0])).by_class:
+        return False
+    return abs(entry.scores["recognised"].mean - entry.scores["identified"].mean) > APART
 
 
 def floor_flags(images: pd.DataFrame, floor: pd.DataFrame, words: Terms, key: str) -> list[str]:

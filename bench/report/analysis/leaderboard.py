@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bench.channels import terms
-from bench.channels.shared.terms import Rank, Terms
+from bench.channels.shared.terms import METRICS, Rank, Terms
 from bench.matrix import load_matrix
 from bench.matrix.suites import Suite
 from bench.report.analysis.attacks import rank_attacks
@@ -164,9 +164,15 @@ def _group(first: pd.Series[Any], context: _Context) -> Group:
         attacks=rank_attacks(scored, context.rank, context.key),
         areas=areas(rows, context.rank, context.key),
         lpips_side=int(context.cells["lpips_side"].fillna(0).max()),
+        unmeasured=frozenset(METRICS).difference(*(_measured(frame) for frame in context.images.values())),
     )
     group = with_verdicts(group, context, fair)
     return replace(group, places={limit: within(group, limit) for limit in LIMITS})
+
+
+def _measured(images: pd.DataFrame) -> set[str]:
+    """Metrics that some image has."""
+    return {name for name in METRICS if name in images and images[name].notna().any()}
 
 
 def _entry(cells: pd.DataFrame, context: _Context) -> AttackEntry:
