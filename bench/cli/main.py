@@ -16,6 +16,7 @@ from bench.cli.catalogue import list_command
 from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.data import data
+from bench.cli.demo import demo
 from bench.cli.doctor import doctor
 from bench.cli.errors import FULL, file_text, refuse_other_encodings, usage_text
 from bench.cli.export import export
@@ -33,6 +34,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 _EXAMPLES = """\b
 Examples:
   bench doctor                whether this machine is ready
+  bench demo                  a small run on real images, and its page
   bench run --matrix smoke    runs a matrix and writes its leaderboard
   bench show smoke            what that matrix holds
 """
@@ -103,7 +105,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    run, list_command, show, status, report, export, claims, compare, new, check, audit, leak, verify,
+    run, demo, list_command, show, status, report, export, claims, compare, new, check, audit, leak, verify,
     publish, merge, clean, doctor, data,
 )  # fmt: skip
 for command in COMMANDS:
