@@ -23,7 +23,7 @@ from bench.cli.folders import clean, merge
 from bench.cli.leak import leak
 from bench.cli.new import new
 from bench.cli.publish import publish
-from bench.cli.results import claims, report, status
+from bench.cli.results import claims, report, site, status
 from bench.cli.run import run
 from bench.cli.show import show
 from bench.cli.text import clean_lines
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 COMMANDS = (
-    run, list_command, show, status, report, export, claims, compare, new, check, audit, leak, verify,
+    run, list_command, show, status, report, export, claims, site, compare, new, check, audit, leak, verify,
     publish, merge, clean, doctor, data,
 )  # fmt: skip
 for command in COMMANDS:
