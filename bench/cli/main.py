@@ -24,7 +24,7 @@ from bench.cli.folders import clean, merge
 from bench.cli.leak import leak
 from bench.cli.new import new
 from bench.cli.publish import publish
-from bench.cli.results import claims, report, status
+from bench.cli.results import claims, report, site, status
 from bench.cli.run import run
 from bench.cli.show import show
 from bench.cli.text import clean_lines
@@ -105,8 +105,8 @@ def main() -> None:
 
 
 COMMANDS = (
-    run, demo, list_command, show, status, report, export, claims, compare, new, check, audit, leak, verify,
-    publish, merge, clean, doctor, data,
+    run, demo, list_command, show, status, report, export, claims, site, compare, new, check, audit, leak,
+    verify, publish, merge, clean, doctor, data,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

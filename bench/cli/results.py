@@ -1,4 +1,4 @@
-"""``bench status``, ``bench report`` and ``bench claims``: what results folders hold."""
+"""``bench status``, ``report``, ``claims`` and ``site``: what results folders hold."""
 
 from __future__ import annotations
 
@@ -92,6 +92,28 @@ def claims(directories: tuple[Path, ...], out: Path | None) -> None:
     else:
         write_atomic(out, text.encode())
         click.echo(f"wrote {out}")
+
+
+@click.command(short_help="One page over several results folders.")
+@click.argument(
+    "directories", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIRECTORY...",
+)  # fmt: skip
+@click.option(
+    "--out", metavar="FILE", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Where to."
+)
+def site(directories: tuple[Path, ...], out: Path) -> None:
+    """Writes one page of all settings: which defense protects, how sure that is, and what it costs.
+
+    It loads nothing. Its links lead to the pages inside the folders, so it belongs beside or above them.
+    """
+    refuse_others(*directories)
+    from bench.records.files import write_atomic
+    from bench.report.site.collect import collect
+    from bench.report.site.render import render
+
+    write_atomic(out, render(collect(directories, out)).encode())
+    click.echo(f"wrote {out}")
 
 
 def refuse_others(*folders: Path) -> None:

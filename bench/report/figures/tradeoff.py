@@ -17,7 +17,8 @@ from matplotlib.lines import Line2D
 
 from bench.report.analysis.entries import Group, Row
 from bench.report.figures.labels import label_points
-from bench.report.statistics import NOTHING, Interval
+from bench.report.findings import recovered
+from bench.report.statistics import Interval
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's, without the yellow, which is too light for a thin line on white."""
@@ -64,11 +65,11 @@ def _loss(row: Row) -> dict[str, float]:
 
 def levels(group: Group) -> pd.DataFrame:
     """The dashed lines: the undefended victim, and the best of as many blind guesses, on the same images."""
-    base = group.baseline
-    recovered = base.verdict.recovered if base else NOTHING
-    blind = 0.0 if group.terms.net else recovered.mean - group.lead.mean
-    levels = {"undefended": 100 * recovered.mean, "blind guess": 100 * blind}
-    found = [{"defense": name, "recovered": value} for name, value in levels.items() if not math.isnan(value)]
+    found = [
+        {"defense": name, "recovered": 100 * value}
+        for name, value in recovered.levels(group).items()
+        if not math.isnan(value)
+    ]
     return pd.DataFrame(found, columns=["defense", "recovered"])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from bench.channels.shared.terms import MEANING
 from bench.report.analysis.entries import Group, Row
 from bench.report.analysis.verdict import Word
-from bench.report.statistics import Interval
+from bench.report.statistics import NOTHING, Interval
 from bench.report.text import MISSING, bounds, number
 
 HEAD = "recovered ↑"
@@ -59,6 +59,15 @@ def percent(value: Interval) -> str:
 def recovered(row: Row | None, group: Group) -> str:
     """The count of a row; on channel ``model`` the net share."""
     return MISSING if row is None or row.recovery is None else amount(row.verdict.recovered, group)
+
+
+def levels(group: Group) -> dict[str, float]:
+    """The shares that others are set beside: the undefended row's, and that of blind guesses together.
+
+    The guesses' are taken on the same images; where shares are net of them, they are 0. NaN where unknown.
+    """
+    shown = NOTHING if group.baseline is None else group.baseline.verdict.recovered
+    return {"undefended": shown.mean, "blind guess": 0.0 if group.terms.net else shown.mean - group.lead.mean}
 
 
 def undefended(group: Group, before: str = "") -> str:
