@@ -26,7 +26,7 @@ class FORA(SmashedAttack):
         substitute: str = "client",
         decoder_share: float = 0.3,
         mmd: float = 0.8,
-        substitute_rate: float = 2e-3,
+        substitute_rate: float = 5e-3,
         critic_rate: float = 1e-3,
         penalty: float = 10.0,
         batch: int = 32,

@@ -13,7 +13,6 @@ from bench.attacks.fora.critic import Critic
 from bench.attacks.fora.discrepancy import discrepancy
 from bench.attacks.fora.substitute import Substitute, known
 from bench.check.materials import split_material
-from bench.metrics.pixel import psnr
 from bench.plugins import build_attack, build_defense
 from bench.victims.releases import Release
 
@@ -91,8 +90,9 @@ def test_a_passive_server_is_shown_other_batches_through_the_defense_and_no_labe
     assert seen.received is not None and seen.received.labels is None
     others = seen.received.activations
     assert others.shape[1:] == seen.activations.shape[2:] and len(others) % 2 == 0
-    place = split_material.source(Defense(), batch_size=2)
-    noisy = split_material.observation("fora", replace(place, defense=build_defense("activation_noise", {})), sent)
+    hooks = build_defense("activation_noise", {})
+    place = replace(split_material.source(Defense(), batch_size=2), defense=hooks)
+    noisy = split_material.observation("fora", place, sent)
     assert noisy.received is not None
     spread = (noisy.received.activations - others).std().item()
     assert spread == pytest.approx(0.25, rel=0.05)

@@ -39,8 +39,9 @@ def test_only_with_discriminators_private_labels_and_activations_matter() -> Non
     seen = seen_by()
     assert seen.labels is not None and seen.received is not None
     relabelled = replace(seen, labels=(seen.labels + 1) % 10)
-    less = replace(seen, received=Received(activations=seen.received.activations[:8], labels=seen.received.labels[:8]))
-    for changed in (relabelled, less):
+    assert seen.received.labels is not None
+    few = Received(activations=seen.received.activations[:8], labels=seen.received.labels[:8])
+    for changed in (relabelled, replace(seen, received=few)):
         assert not torch.allclose(images_of(changed), images_of(seen), atol=1e-4)
     assert torch.equal(images_of(relabelled, **PCAT), images_of(seen, **PCAT))
 
@@ -48,8 +49,9 @@ def test_only_with_discriminators_private_labels_and_activations_matter() -> Non
 def test_a_weight_of_the_discriminators_moves_the_network_that_it_belongs_to() -> None:
     seen = seen_by()
     plain = images_of(seen, simulator_weight=0.0, decoder_weight=0.0)
-    for weights in ({"simulator_weight": 5.0, "decoder_weight": 0.0}, {"simulator_weight": 0.0, "decoder_weight": 5.0}):
-        assert not torch.allclose(images_of(seen, **weights), plain, atol=1e-4)
+    for first, second in ((5.0, 0.0), (0.0, 5.0)):
+        found = images_of(seen, simulator_weight=first, decoder_weight=second)
+        assert not torch.allclose(found, plain, atol=1e-4)
 
 
 def test_the_server_stays_as_it_is_and_the_adaptive_attacker_draws_the_noise() -> None:
