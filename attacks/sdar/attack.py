@@ -28,7 +28,7 @@ class SDAR(SmashedAttack):
         decoder_weight: float = 1e-5,
         simulator_rate: float = 1e-3,
         decoder_rate: float = 3e-3,
-        discriminator_rate: float = 1e-3,
+        discriminator_rate: float = 1e-4,
         batch: int = 32,
     ) -> None:
         """Sets the game; without ``discriminators`` it is PCAT (Gao and Zhang, USENIX Security 2023)."""
@@ -103,8 +103,7 @@ class SDAR(SmashedAttack):
         loss = cross_entropy(game.server(made), turn.own) + error
         if self.discriminators:
             deceived = softplus(-game.of_activations(game.planes(made, turn.own))).mean()
-            rebuilt = game.decoded(turn.real, turn.private)
-            natural = softplus(-game.of_images(_labelled(rebuilt, turn.private, game.classes))).mean()
+            natural = softplus(-game.of_images(turn.rebuilt)).mean()
             loss = loss + self.simulator_weight * deceived + self.decoder_weight * natural
         return loss, error
 
@@ -112,27 +111,52 @@ class SDAR(SmashedAttack):
         """What D1 and D2 minimise: ``-log D(real) - log(1 - D(made))``, each for its pair of samples."""
         made = game.planes(turn.made.detach(), turn.own)
         real = game.planes(turn.real, turn.private)
-        rebuilt = _labelled(game.decoded(turn.real, turn.private).detach(), turn.private, game.classes)
         images = _labelled(turn.images, turn.own, game.classes)
         first = softplus(game.of_activations(made)).mean() + softplus(-game.of_activations(real)).mean()
-        second = softplus(game.of_images(rebuilt)).mean() + softplus(-game.of_images(images)).mean()
+        second = (
+            softplus(game.of_images(turn.rebuilt.detach())).mean() + softplus(-game.of_images(images)).mean()
+        )
         return first + second
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Turn:
-    """Samples of a round: simulated activations of auxiliary images, and received ones, with their labels."""
+    """Samples of a round: auxiliary images and what the simulator makes, received activations and their images.
+
+    Attributes:
+        images: x', ``[S, C, H, W]``.
+        own: y', int64 ``[S]``.
+        made: f'(x'), ``[S, *Z]``.
+        real: z, ``[S, *Z]``.
+        private: y, int64 ``[S]``.
+        rebuilt: g'(z, y) with the planes of y, ``[S, C + K, H, W]``; where there are no discriminators, z.
+    """
 
     images: Tensor
     own: Tensor
     made: Tensor
     real: Tensor
     private: Tensor
+    rebuilt: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Game:
-    """The networks, and what they learn from."""
+    """The networks, and what they learn from.
+
+    Attributes:
+        simulator: f', with the auxiliary images.
+        decoder: g'.
+        server: the server's half with constant weights.
+        of_activations: D1.
+        of_images: D2.
+        received: of clients, ``[P, *Z]``.
+        private: the labels of what was received, int64 ``[P]``.
+        centre: mean of what was received, a scalar.
+        spread: its standard deviation.
+        classes: K.
+        conditional: the decoder is told labels.
+    """
 
     simulator: Substitute
     decoder: Decoder
@@ -172,12 +196,15 @@ class _Game:
     def turn(self, size: int) -> _Turn:
         index, device = self.simulator.draw(size), self.received.device
         other = torch.randint(len(self.received), (size,), generator=self.simulator.generator, device=device)
+        real, private = self.received[other], self.private[other]
+        rebuilt = _labelled(self.decoded(real, private), private, self.classes) if self.conditional else real
         return _Turn(
             images=self.simulator.images[index],
             own=self.simulator.labels[index],
             made=self.simulator.activations(index),
-            real=self.received[other],
-            private=self.private[other],
+            real=real,
+            private=private,
+            rebuilt=rebuilt,
         )
 
     def planes(self, activations: Tensor, labels: Tensor) -> Tensor:
