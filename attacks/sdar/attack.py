@@ -41,7 +41,7 @@ class SDAR(SmashedAttack):
         self.batch = batch
 
     def reconstruct(self, observation: SmashedObservation, *, budget: int, seed: int) -> Reconstruction:
-        """A round costs one step of simulator and decoder, and with discriminators one step of those.
+        """A round costs a step of the simulator, one of the decoder, and one of the discriminators if any.
 
         Raises:
             IncompatibleError: there are no auxiliary images, or no private labels.
@@ -49,7 +49,7 @@ class SDAR(SmashedAttack):
         if observation.labels is None:
             raise IncompatibleError("the server decodes by the private labels, which the protocol gives it")
         game = _Game.drawn(observation, seed=seed, conditional=self.discriminators)
-        cost = 2 if self.discriminators else 1
+        cost = 3 if self.discriminators else 2
         rounds = max(1, budget // cost)
         error = self._train(game, rounds)
         with torch.no_grad():
@@ -121,7 +121,7 @@ class SDAR(SmashedAttack):
 
 @dataclass(frozen=True, kw_only=True)
 class _Turn:
-    """Samples of a round: auxiliary images and what the simulator makes, received activations and their images.
+    """Samples of a round: what the simulator makes of auxiliary images, what the decoder makes of received.
 
     Attributes:
         images: x', ``[S, C, H, W]``.

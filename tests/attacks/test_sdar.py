@@ -21,7 +21,7 @@ def seen_by(defense: str = "", adversary: Adversary = Adversary.NAIVE) -> Smashe
     return split_material.observation("sdar", place, split_material.released(place), adversary=adversary)
 
 
-def images_of(seen: SmashedObservation, *, budget: int = 8, **parameters: object) -> Tensor:
+def images_of(seen: SmashedObservation, *, budget: int = 12, **parameters: object) -> Tensor:
     found = build_attack("sdar", parameters).reconstruct(seen, budget=budget, seed=0)
     assert (found.evaluations == budget).all() and found.cost.isfinite().all()
     return found.images
