@@ -125,17 +125,10 @@ def preset(kind: Kind, spec: str, *, where: str = "") -> tuple[str, dict[str, Va
     """
     name, at, wanted = spec.partition("@")
     card = find(kind, name, where=where).card
-    known = presets(card)
+    known = {PUBLISHED: card.published} if isinstance(card, AttackCard) and card.published else {}
     if at and wanted not in known:
         raise unknown(f"preset of {kind} {name}", wanted, known, where=where)
     return name, known[wanted] if at else {}
-
-
-def presets(card: Card) -> dict[str, dict[str, Value]]:
-    """The parameters that each preset of a plug-in sets, by the preset's name."""
-    if not isinstance(card, AttackCard):
-        return {}
-    return ({PUBLISHED: card.published} if card.published else {}) | card.presets
 
 
 def resolve(kind: Kind, name: str, parameters: Mapping[str, Value], *, where: str = "") -> dict[str, Value]:

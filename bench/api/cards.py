@@ -108,9 +108,6 @@ class AttackCard(_Configurable):
     """What it must reach on the undefended victim, as a table `[floor]`."""
     gpu_memory_mb: PositiveInt | None = None
     """What one cell takes of a GPU at most; where it is declared, a cluster packs several on one GPU."""
-    presets: dict[str, dict[str, Value]] = Field(default_factory=dict)
-    """Values of parameters that have a name together, one table `[presets.NAME]` for each: `sdar@pcat` is an
-    attack with them. `published` is not for a card to name: it is made of the parameters' own."""
 
     @property
     def published(self) -> dict[str, Value]:
@@ -129,18 +126,6 @@ class AttackCard(_Configurable):
         named = self.parameters.get("generator")
         if self.needs_generator and not (named and named.choices):
             raise ValueError("needs_generator: a parameter `generator` with choices must say which")
-        return self
-
-    @model_validator(mode="after")
-    def _presets_are_of_parameters(self) -> AttackCard:
-        for name, values in self.presets.items():
-            if not name.isidentifier() or name == "published":
-                raise ValueError(f"presets: {name!r} cannot be a preset's name")
-            for key, value in values.items():
-                given = self.parameters.get(key)
-                problem = given.problem(value) if given else "not one of the parameters"
-                if problem:
-                    raise ValueError(f"presets.{name}.{key}: {problem}")
         return self
 
     @model_validator(mode="after")

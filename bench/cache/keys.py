@@ -40,7 +40,6 @@ _PROSE = {
     *("title", "paper", "authors", "year", "url", "notes", "claims", "parameters", "floor"),
     *("downloads", "gpu_memory_mb", "max_batch_size", "max_batch_reason", "adversaries", "channels"),
     "libraries",
-    "presets",
 }
 """Fields of a card that change no result; parameters enter as values, libraries as versions."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from bench.api.cards import Kind, Value, too_small
+from bench.api.cards import AttackCard, Kind, Value, too_small
 from bench.api.errors import UsageError
 from bench.api.threat import Adversary, Channel
 from bench.channels import channel as leak
@@ -16,7 +16,7 @@ from bench.matrix.files import Block, Entry, Matrix
 from bench.matrix.filters import Filters, narrowed, parse_named, unescaped
 from bench.models.names import LINEAR_INPUT, MODELS
 from bench.models.spec import parse_model
-from bench.plugins import attack_card, dataset_card, defense_card, find, preset, presets, resolve
+from bench.plugins import PUBLISHED, attack_card, dataset_card, defense_card, find, preset, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,8 @@ def variant(kind: Kind, spec: str, parameters: dict[str, Value], *, where: str =
     resolved = resolve(kind, name, {**given, **parameters}, where=where)
     swept = defense_card(name).strength if kind == "defense" else ""
     usual, label = {key: item.default for key, item in card.parameters.items()}, name
-    for called, values in presets(card).items():
-        if values.items() <= resolved.items():
-            usual, label = usual | values, f"{name}@{called}"
+    if isinstance(card, AttackCard) and card.published and card.published.items() <= resolved.items():
+        usual, label = usual | card.published, f"{name}@{PUBLISHED}"
     shown = [
         f"{key}={_shortest(value)}"
         for key, value in sorted(resolved.items())

@@ -80,32 +80,6 @@ def test_a_preset_is_the_attack_with_its_papers_parameters(with_preset: Folders)
     ]
 
 
-def test_a_card_may_name_presets_of_its_own(folders: Folders) -> None:
-    fields = {"parameters": {"steps": STEPS}, "presets": {"brief": {"steps": 3}}}
-    folders.add("attack", "guess", fields)
-    cells = cells_of(folders, {"attacks": ["guess@brief", "guess"]}, seeds=(0,))
-    assert [(c.attack.label, c.attack.arguments()) for c in cells] == [
-        ("guess@brief", {"steps": 3}),
-        ("guess", {"steps": 10}),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("presets", "message"),
-    [
-        ({"brief": {"step": 3}}, "presets.brief.step: not one of the parameters"),
-        ({"brief": {"steps": "few"}}, "presets.brief.steps: expected int"),
-        ({"published": {"steps": 3}}, "'published' cannot be a preset's name"),
-    ],
-)
-def test_a_preset_of_other_values_is_refused(
-    folders: Folders, presets: Mapping[str, object], message: str
-) -> None:
-    folders.add("attack", "guess", {"parameters": {"steps": STEPS}, "presets": presets})
-    with pytest.raises(UsageError, match=re.escape(message)):
-        cells_of(folders, {"attacks": ["guess"]})
-
-
 def test_a_preset_is_no_part_of_an_identity(with_preset: Folders) -> None:
     named, written = (
         cells_of(with_preset, {"attacks": [attack]}, seeds=(0,))
