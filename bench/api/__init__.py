@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         parts_by_class,
         shuffled_parts,
     )
-    from bench.api.smashed import Query, Session, SmashedObservation
+    from bench.api.smashed import Query, Received, Session, SmashedObservation
     from bench.api.threat import Access, Adversary, Channel, Checkpoint, ThreatModel
     from bench.api.transform import Imitation, InputTransform
 
@@ -87,6 +87,7 @@ _HOME = {
     "parts_by_class": "rows",
     "shuffled_parts": "rows",
     "Query": "smashed",
+    "Received": "smashed",
     "Session": "smashed",
     "SmashedObservation": "smashed",
     "Access": "threat",
@@ -130,6 +131,7 @@ __all__ = [
     "Phase",
     "PluginError",
     "Query",
+    "Received",
     "Reconstruction",
     "Session",
     "SmashedAttack",

@@ -43,6 +43,19 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Received:
+    """What an honest server has received from the clients beside the attacked releases.
+
+    Attributes:
+        activations: of P other private images, ``[P, *Z]``, through the defense, by the released weights.
+        labels: int64 ``[P]``, only if ``threat.labels_known``.
+    """
+
+    activations: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SmashedObservation:
     """N releases of the channel ``smashed``: the activations of one private batch each.
 
@@ -57,6 +70,8 @@ class SmashedObservation:
         ids: int64 ``[N]``, the attacker's own numbering of the releases; random starts are drawn by it.
         client: the client's half with its weights, differentiable; only with access ``weights``.
         query: answers of the client's half to inputs of the attacker; only with access ``query``.
+        received: what other batches have left the clients; only with access ``passive``, and None there
+            where no others are known.
         session: the other side of a training; only with access ``active``.
         labels: ``[N, B]`` int64, only if ``threat.labels_known``: the protocol gives them to the server, who
             computes the loss.
@@ -76,6 +91,7 @@ class SmashedObservation:
     ids: Tensor
     client: nn.Module | None = None
     query: Query | None = None
+    received: Received | None = None
     session: Session | None = None
     labels: Tensor | None = None
     defense: DefenseView | None = None

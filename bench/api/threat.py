@@ -67,6 +67,8 @@ class Access(StrEnum):
     """It may send images of its own through the client's half."""
     ARCHITECTURE = "architecture"
     """The layers and their sizes, no weights and no answers."""
+    PASSIVE = "passive"
+    """The same, and what the clients have sent an honest server of other private batches."""
     ACTIVE = "active"
     """It is the server of the training, and answers with gradients of its choice."""
 
@@ -77,6 +79,7 @@ class Access(StrEnum):
             Access.WEIGHTS: "its weights (white box)",
             Access.QUERY: "its answers to images of the attacker",
             Access.ARCHITECTURE: "its layers and their sizes alone",
+            Access.PASSIVE: "its layers and their sizes, and what it sent of other batches (honest server)",
             Access.ACTIVE: "its training: the attacker is a malicious server",
         }[self]
 

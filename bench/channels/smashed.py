@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from bench.api.cards import AttackCard
     from bench.api.dataset import Splits
-    from bench.api.smashed import Query, Session, SmashedObservation
+    from bench.api.smashed import Query, Received, Session, SmashedObservation
     from bench.models.split import ClientHalf, SplitModel
     from bench.victims.releases import Release, Source
     from bench.victims.session import HijackedTraining
@@ -106,6 +106,7 @@ class SmashedChannel(ChannelKind):
             server=copy.deepcopy(network.server),
             client=half if card.access is Access.WEIGHTS else None,
             query=_black_box(half) if card.access is Access.QUERY else None,
+            received=_received(source, card) if card.access is Access.PASSIVE else None,
             session=cast("Session | None", attacker.session) if card.access is Access.ACTIVE else None,
             labels=release.labels.to(source.device) if card.needs_labels else None,
             **attacker.common(source, view),
@@ -126,6 +127,16 @@ def _half(network: SplitModel, source: Source) -> ClientHalf:
     shell = blank(source)
     shell.client.load_state_dict(network.client.state_dict())
     return ClientHalf(shell.requires_grad_(False), source.image_shape)
+
+
+def _received(source: Source, card: AttackCard) -> Received | None:
+    """What an honest server has of other batches; their labels only where the card asks for labels."""
+    from dataclasses import replace
+
+    from bench.victims.split_releases import received_activations
+
+    found = received_activations(source)
+    return found if found is None or card.needs_labels else replace(found, labels=None)
 
 
 def _black_box(half: ClientHalf) -> Query:

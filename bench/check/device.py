@@ -21,6 +21,7 @@ from bench.api import (
     ImageGenerator,
     ImageSet,
     Query,
+    Received,
     Reconstruction,
     Session,
     SmashedObservation,
@@ -124,6 +125,9 @@ def _placed(value: Any, place: _Place) -> Any:
         return {name: place.there(item) for name, item in value.items()}
     if isinstance(value, ImageSet):
         return ImageSet(place.there(value.images), place.there(value.labels))
+    if isinstance(value, Received):
+        labels = None if value.labels is None else place.there(value.labels)
+        return Received(activations=place.there(value.activations), labels=labels)
     if isinstance(value, ImageGenerator):
         critic = None if value.critic is None else place.network(value.critic)
         return replace(value, decoder=place.network(value.decoder), critic=critic)

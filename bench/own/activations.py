@@ -33,11 +33,12 @@ from bench.own.reading import (
 from bench.own.scoring import Truth
 
 GIVES: dict[str, tuple[Access, ...]] = {
-    "weights": (Access.WEIGHTS, Access.QUERY, Access.ARCHITECTURE),
-    "query": (Access.QUERY, Access.ARCHITECTURE),
-    "architecture": (Access.ARCHITECTURE,),
+    "weights": (Access.WEIGHTS, Access.QUERY, Access.ARCHITECTURE, Access.PASSIVE),
+    "query": (Access.QUERY, Access.ARCHITECTURE, Access.PASSIVE),
+    "architecture": (Access.ARCHITECTURE, Access.PASSIVE),
 }
-"""What an attack may ask for, by what the attacker has of the client's half."""
+"""What an attack may ask for, by what the attacker has of the client's half. What a passive server has
+received are the releases themselves."""
 
 
 def attack_activations(
@@ -180,7 +181,7 @@ def _observer(
         learns = prior.passes_to(chosen, view)
         generator = prior.generator(chosen.generator) if chosen.generator else None
         labelled = card is not None and card.needs_labels and truth is not None
-        blank = split.blank(drawn=wanted is Access.ARCHITECTURE)
+        blank = split.blank(drawn=wanted in (Access.ARCHITECTURE, Access.PASSIVE))
         return SmashedObservation(
             threat=ThreatModel(
                 channel=Channel.SMASHED,

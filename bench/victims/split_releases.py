@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from bench.api.smashed import Received
 from bench.engine.gradients import cross_entropy
 from bench.engine.transforms.transmission import ACTIVATIONS
 from bench.models.split import SplitModel
@@ -17,6 +18,8 @@ from bench.victims.split import build_split, send
 
 CLIENT, SERVER = "client.", "server."
 """How the names of both halves' weights begin."""
+RECEIVED = 1000
+"""Private images, at most, of which an honest server remembers what was sent."""
 
 
 def loaded(source: Source) -> SplitModel:
@@ -52,6 +55,23 @@ def release_activations(source: Source) -> Release:
         indices=indices,
         sent={ACTIVATIONS: sent},
         perturbed=perturbed_images(inputs, images, source),
+    )
+
+
+def received_activations(source: Source) -> Received | None:
+    """What clients sent of other batches: those that the seed draws after the attacked ones.
+
+    Returns:
+        At most :data:`RECEIVED` images with their labels; None where no private batch is left.
+    """
+    attacked = source.releases * source.batch_size
+    releases = min(len(source.private), attacked + RECEIVED) // source.batch_size
+    if releases <= source.releases:
+        return None
+    found = release_activations(replace(source, releases=releases))
+    return Received(
+        activations=found.sent[ACTIVATIONS][source.releases :].flatten(0, 1),
+        labels=found.labels[source.releases :].flatten(),
     )
 
 

@@ -293,6 +293,7 @@ def test_only_the_declared_access_passes_the_door(attack: str) -> None:
     access = card.access
     assert (seen.client is not None) == (access is Access.WEIGHTS)
     assert (seen.query is not None) == (access is Access.QUERY)
+    assert (seen.received is not None) == (access is Access.PASSIVE)
     assert (seen.session is not None) == (access is Access.ACTIVE)
     assert (seen.auxiliary is not None) == (card.needs_auxiliary or card.needs_generator)
     assert (seen.generator is not None) == card.needs_generator

@@ -92,6 +92,7 @@ def observation(
         return CHANNEL.session(place, sent, card, initial=place.parameters, splits=splits)
 
     session, images = start(), CLIENT_IMAGES if few else len(splits.auxiliary)
+    place = replace(place, private=material.few(place.private, CLIENT_IMAGES)) if few else place
     who = replace(material.attacker(card, sent, adversary, images), session=session)
     seen = CHANNEL.observe(place, sent, who)
     return seen if session is None else replace(seen, session=Restarting(session, start))

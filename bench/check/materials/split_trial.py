@@ -46,7 +46,7 @@ class SmashedTrial(ReleaseTrial):
 
     def exact(self, seen: SmashedObservation) -> SmashedObservation:
         """Halves, activations and the attacker's images are in float64; the clients answer as they did."""
-        query, owned = seen.query, seen.auxiliary
+        query, owned, received = seen.query, seen.auxiliary, seen.received
         return replace(
             seen,
             activations=seen.activations.double(),
@@ -54,6 +54,7 @@ class SmashedTrial(ReleaseTrial):
             server=copy.deepcopy(seen.server).double(),
             client=None if seen.client is None else copy.deepcopy(seen.client).double(),
             query=None if query is None else lambda inputs: query(inputs.float()).double(),
+            received=received and replace(received, activations=received.activations.double()),
             auxiliary=None if owned is None else ImageSet(owned.images.double(), owned.labels),
             generator=generator_in_double(seen.generator),
         )
@@ -65,7 +66,8 @@ class SmashedTrial(ReleaseTrial):
         labels = [] if seen.labels is None else [seen.labels]
         weights = [value for network in networks for value in network.state_dict().values()]
         owned = [] if seen.auxiliary is None else [seen.auxiliary.images, seen.auxiliary.labels]
-        return [seen.activations, seen.ids, *labels, *owned, *weights]
+        received = [] if seen.received is None else [seen.received.activations]
+        return [seen.activations, seen.ids, *labels, *owned, *received, *weights]
 
     def spoiled(self, seen: SmashedObservation, victim: int, value: float) -> SmashedObservation:
         """All its activations are that value."""
