@@ -76,8 +76,8 @@ class LOKT(ModelAttack):
         weight: float = 1.5,
         surrogate_share: float = 0.4,
         surrogate_rate: float = 2e-3,
-        learning_rate: float = 0.1,
-        iterations: int = 200,
+        learning_rate: float = 0.02,
+        iterations: int = 50,
         shift: float = 2.0,
         zoom: float = 0.1,
     ) -> None:

@@ -75,7 +75,7 @@ def test_the_budget_is_spent_and_every_query_is_a_label(budget: int) -> None:
     result = attack().reconstruct(seen, budget=budget, seed=0)
     rounds = int(0.4 * budget) // 2
     steps = int(0.4 * budget) // 3
-    spent = 2 * rounds + 3 * steps + min(200, budget - 2 * rounds - 3 * steps)
+    spent = 2 * rounds + 3 * steps + min(50, budget - 2 * rounds - 3 * steps)
     assert result.images.isfinite().all() and result.evaluations.tolist() == [spent] * 4
     assert isinstance(seen.query, BlackBox) and seen.query.asked == AUXILIARY + 8 * (rounds + steps)
 
@@ -86,7 +86,9 @@ def test_no_share_of_the_budget_takes_more_than_there_is() -> None:
 
 
 def test_a_search_on_surrogates_finds_the_class_of_the_victim() -> None:
-    result = attack(32).reconstruct(observation(), budget=250, seed=0)
+    """Without a T-ACGAN, as the critic of these tests has learned nothing."""
+    shares = {"training_share": 0.0, "surrogate_share": 0.6, "learning_rate": 0.1, "iterations": 100}
+    result = build_attack("lokt", shares).reconstruct(observation(), budget=250, seed=0)
     floor = sure(white.found("generator_sample"), observation().targets).mean()
     assert sure(result, observation().targets).mean() > floor + 0.3
 
