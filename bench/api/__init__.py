@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bench.api.access import ModelAccess
     from bench.api.attack import (
         Attack,
         BaseAttack,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         SmashedAttack,
         per_victim,
     )
+    from bench.api.black_box import Answers, BlackBoxObservation
     from bench.api.broadcast import Broadcast
     from bench.api.data import data_folder, files_below, find_data, is_hidden, searched
     from bench.api.dataset import Dataset, ImageSet, Splits
@@ -44,12 +46,15 @@ if TYPE_CHECKING:
     from bench.api.transform import Imitation, InputTransform
 
 _HOME = {
+    "ModelAccess": "access",
     "Attack": "attack",
     "BaseAttack": "attack",
     "ModelAttack": "attack",
     "Reconstruction": "attack",
     "SmashedAttack": "attack",
     "per_victim": "attack",
+    "Answers": "black_box",
+    "BlackBoxObservation": "black_box",
     "data_folder": "data",
     "files_below": "data",
     "find_data": "data",
@@ -102,9 +107,11 @@ _HOME = {
 __all__ = [
     "Access",
     "Adversary",
+    "Answers",
     "Attack",
     "BaseAttack",
     "BenchError",
+    "BlackBoxObservation",
     "Broadcast",
     "Bytes",
     "Channel",
@@ -125,6 +132,7 @@ __all__ = [
     "Imitation",
     "IncompatibleError",
     "InputTransform",
+    "ModelAccess",
     "ModelAttack",
     "ModelObservation",
     "Observed",

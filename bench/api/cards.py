@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from bench.api.access import ModelAccess
 from bench.api.card_parts import Claim, Download, Floor, NonEmpty, Parameter, Strict, Value
 from bench.api.errors import PluginError, nearest
 from bench.api.threat import Access, Adversary, Channel
@@ -100,6 +101,9 @@ class AttackCard(_Configurable):
     access: Access | None = None
     """What the attacker has of the client's half of a split network; attacks on ``smashed`` declare it, and
     on ``malicious`` it is ``active``."""
+    classifier_access: ModelAccess = ModelAccess.WHITE
+    """What the attacker has of a released classifier, on channel `model`: its weights (`white`), its softmax
+    scores for images of the attacker (`score`), or their class alone (`label`)."""
     max_batch_size: int | None = Field(default=None, ge=1)
     """The most images in one release; larger releases are `n/a`. Together with `max_batch_reason`."""
     max_batch_reason: str = Field(default="", validate_default=True)
@@ -134,6 +138,12 @@ class AttackCard(_Configurable):
             raise ValueError(f"access: channel smashed needs one of {', '.join(Access)}")
         if Channel.MALICIOUS in self.channels and self.observes_release and self.access is not Access.ACTIVE:
             raise ValueError("access: on channel malicious the attacker is the server: write active")
+        return self
+
+    @model_validator(mode="after")
+    def _a_black_box_is_a_classifier(self) -> AttackCard:
+        if self.classifier_access is not ModelAccess.WHITE and Channel.MODEL not in self.channels:
+            raise ValueError("classifier_access: only on channel model is a classifier released")
         return self
 
 

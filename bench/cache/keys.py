@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.api.cards import DatasetCard, Kind
+from bench.api.cards import Card, DatasetCard, Kind
 from bench.api.data import find_data
 from bench.cache.code import Entry
 from bench.cache.sources import PACKAGE, content_digest, digest, forget_sources, plugin_files
@@ -44,6 +44,9 @@ _PROSE = {
 }
 """Fields of a card that change no result; parameters enter as values, libraries as versions, and a second
 evaluator as its bytes."""
+
+_LATER = {"classifier_access": "white"}
+"""Fields that cards have had since there were published keys, and the value of cards without them."""
 
 
 @cache
@@ -83,9 +86,15 @@ def _plugin(kind: Kind, variant: Variant) -> dict[str, Any]:
         "name": variant.name,
         "parameters": parameters,
         "files": digest(tuple(sorted(plugin_files(plugin.folder)))),
-        "card": plugin.card.model_dump(mode="json", exclude=_PROSE),
+        "card": _asked_for(plugin.card),
     }
     return {**parts, "content": content} if content else parts
+
+
+def _asked_for(card: Card) -> dict[str, Any]:
+    """The fields of a card that decide what a plug-in is given; later ones where they say something."""
+    fields = card.model_dump(mode="json", exclude=_PROSE)
+    return {name: value for name, value in fields.items() if _LATER.get(name, ...) != value}
 
 
 def _model(name: str) -> str | dict[str, Any]:

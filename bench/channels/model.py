@@ -93,10 +93,7 @@ class ModelChannel(ChannelKind):
         },
     )
     observes = "the weights of the classifier"
-    public = (
-        "architecture and weights of the classifier, number of images of each class, number of classes, "
-        "image shape"
-    )
+    public = "number of images of each class, number of classes, image shape"
     refuses_cut = "is trained by split learning, in which no classifier is released"
     central = True
 
@@ -118,34 +115,41 @@ class ModelChannel(ChannelKind):
         Args:
             source: only the architecture passes; the defense is seen through its view, by the adaptive
                 attacker.
-            release: only the weights pass, and which classes there are.
+            release: only the weights pass, or the answers of the network that has them where the card says
+                so, and which classes there are.
             attacker: its images pass without labels, to attacks whose card asks for images or a generator.
         """
         import torch
 
+        from bench.api.access import ModelAccess
+        from bench.api.black_box import BlackBoxObservation
         from bench.api.released import ModelObservation
         from bench.api.threat import Channel, ThreatModel
+        from bench.channels.shared.black_box import BlackBox
         from bench.victims.owner import released_network
 
-        owned = attacker.receives_auxiliary(None)
+        owned, access = attacker.receives_auxiliary(None), attacker.card.classifier_access
+        network = released_network(source, release)
         classes = torch.arange(source.releases, device=source.device)
-        return ModelObservation(
-            threat=ThreatModel(
+        seen: dict[str, Any] = {
+            "threat": ThreatModel(
                 channel=Channel.MODEL,
                 adversary=attacker.adversary,
                 batch_size=source.batch_size,
                 auxiliary=owned,
                 generator=attacker.generator is not None,
             ),
-            model=released_network(source, release),
-            targets=classes,
-            image_shape=source.image_shape,
-            num_classes=source.num_classes,
-            ids=classes,
-            generator=attacker.generator,
-            images=attacker.auxiliary.images.to(source.device) if owned else None,
-            defense=attacker.view(source.defense, source.batch_size),
-        )
+            "targets": classes,
+            "image_shape": source.image_shape,
+            "num_classes": source.num_classes,
+            "ids": classes,
+            "generator": attacker.generator,
+            "images": attacker.auxiliary.images.to(source.device) if owned else None,
+            "defense": attacker.view(source.defense, source.batch_size),
+        }
+        if access is ModelAccess.WHITE:
+            return ModelObservation(model=network, **seen)
+        return BlackBoxObservation(access=access, query=BlackBox(network, access), **seen)
 
     def score(self, scoring: Scoring) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every image against the private images of its class, and which of them is the ``nearest``."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
-from bench.api import GradientObservation, ModelObservation, SmashedObservation
+from bench.api import BlackBoxObservation, GradientObservation, ModelObservation, SmashedObservation
 from bench.models.split import ClientHalf, SplitModel
 
 
@@ -71,26 +72,35 @@ class Evaluations(_Passes):
 class InputGradients(_Passes):
     """Counts gradients taken in the images through a released classifier, image by image of its classes.
 
-    A forward pass whose images nobody differentiates is free.
+    A forward pass whose images nobody differentiates is free. One by which the attack trains a network that
+    draws the images is one evaluation, however many they are, as a step of :class:`Steps` is.
     """
 
     def __init__(self, seen: ModelObservation) -> None:
         super().__init__(seen, seen.model)
+        self._victims, self._trains = seen.victims, False
+
+    def _units(self, batches: float) -> float:
+        return min(batches, self._victims) if self._trains else batches
 
     def _costs(self, model: nn.Module, images: Tensor) -> bool:
+        self._trains = any(isinstance(leaf, nn.Parameter) for leaf in _leaves(images))
         return _differentiated(images)
 
 
 class Steps(_Passes):
     """Counts, for one release, the gradients through the client's half and the steps of trained networks.
 
+    A classifier that only answers has no half, and no gradients.
+
     A step on one's own images is one evaluation, however many they are. Who steps has usually taken a
     gradient as well, and an attacker may train two networks in turns: the larger of the gradients and the
     steps of a single optimiser counts, so that nobody is told to have spent more than there was.
     """
 
-    def __init__(self, seen: SmashedObservation) -> None:
-        halves = [item for item in (seen.model, seen.client) if item is not None]
+    def __init__(self, seen: SmashedObservation | BlackBoxObservation) -> None:
+        own = (seen.model, seen.client) if isinstance(seen, SmashedObservation) else ()
+        halves = [item for item in own if item is not None]
         networks = [half.network if isinstance(half, ClientHalf) else half for half in halves]
         super().__init__(seen, *(item.client for item in networks if isinstance(item, SplitModel)))
         self._steps: Counter[Optimizer] = Counter()
@@ -114,6 +124,19 @@ class Steps(_Passes):
 
     def _costs(self, model: nn.Module, images: Tensor) -> bool:
         return _differentiated(images) or any(map(_differentiated, model.parameters()))
+
+
+def _leaves(value: Tensor) -> Iterator[Tensor]:
+    """What the graph of a tensor begins with."""
+    waiting, known = [value.grad_fn], set[Any]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        if (leaf := getattr(node, "variable", None)) is not None:
+            yield leaf
+        waiting += [before for before, _ in node.next_functions]
 
 
 def _differentiated(value: Tensor) -> bool:

@@ -128,6 +128,8 @@ def _attack(card: AttackCard) -> Pairs:
     if card.access:
         half = any(channel(name).needs_cut for name in card.channels)
         yield "client's half" if half else "clients", card.access.words
+    if any(channel(name).terms.by_class for name in card.channels):
+        yield "classifier", card.classifier_access.words
     ignorant = "a control" if _only_classes(card) else "a prior that ignores it"
     yield "release", "yes" if card.observes_release else f"no: {ignorant}"
     yield "private labels", _LABELS if card.needs_labels else "no"

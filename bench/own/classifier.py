@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.api.access import ModelAccess
 from bench.api.attack import BaseAttack, Reconstruction
+from bench.api.black_box import BlackBoxObservation
 from bench.api.dataset import ImageSet
 from bench.api.errors import UsageError
 from bench.api.released import ModelObservation
 from bench.api.threat import Adversary, Channel, ThreatModel
+from bench.channels.shared.black_box import BlackBox
 from bench.metrics.classes import ClassScores, PrivateImages, score_classes
 from bench.metrics.perceptual import Lpips
 from bench.own.attempt import Attempt
@@ -129,8 +132,9 @@ def attack_model(
 ) -> Leak:
     """Rebuilds what the classes of a released classifier look like, by attackers who have its weights.
 
-    Such attacks search a generator that the attacker has learned from images of its own, which takes minutes.
-    An evaluator that is trained on the owner's images, and never sees the model, says what the results show.
+    Attacks whose card asks for less, for its scores or its labels, are given no more. All search a generator
+    that the attacker has learned from images of its own, which takes minutes. An evaluator that is trained on
+    the owner's images, and never sees the model, says what the results show.
 
     Args:
         model: images ``[M, C, H, W]`` in [0, 1] -> scores ``[M, K]``; it is attacked in evaluation mode.
@@ -213,21 +217,25 @@ def _observer(
 ) -> Callable[[Chosen, Adversary], ModelObservation]:
     def observe(chosen: Chosen, adversary: Adversary) -> ModelObservation:
         generator = prior.generator(chosen.generator) if chosen.generator else None
-        return ModelObservation(
-            threat=ThreatModel(
+        access = chosen.card.classifier_access if chosen.card else ModelAccess.WHITE
+        classifier = network.model.eval()
+        seen: dict[str, Any] = {
+            "threat": ThreatModel(
                 channel=Channel.MODEL,
                 adversary=adversary,
                 batch_size=images_each,
                 auxiliary=True,
                 generator=generator is not None,
             ),
-            model=network.model.eval(),
-            targets=targets,
-            image_shape=network.image_shape,
-            num_classes=network.num_classes,
-            ids=targets,
-            generator=generator,
-            images=prior.auxiliary.images if prior.auxiliary is not None else None,
-        )
+            "targets": targets,
+            "image_shape": network.image_shape,
+            "num_classes": network.num_classes,
+            "ids": targets,
+            "generator": generator,
+            "images": prior.auxiliary.images if prior.auxiliary is not None else None,
+        }
+        if access is ModelAccess.WHITE:
+            return ModelObservation(model=classifier, **seen)
+        return BlackBoxObservation(access=access, query=BlackBox(classifier, access), **seen)
 
     return observe

@@ -13,7 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.api import Adversary, BenchError, Channel, Checkpoint, Defense, ImageGenerator, ImageSet
+from bench.api import (
+    Adversary,
+    BenchError,
+    Channel,
+    Checkpoint,
+    Defense,
+    ImageGenerator,
+    ImageSet,
+    ModelAccess,
+)
 from bench.api.dataset import Data
 from bench.api.defense import DefenseView
 from bench.api.released import ModelObservation
@@ -177,7 +186,9 @@ def source(defense: Defense) -> Source:
 @pytest.fixture
 def asks() -> SimpleNamespace:
     """What the attack's card asks for."""
-    return SimpleNamespace(needs_auxiliary=False, needs_generator=False, receives_pool=False)
+    return SimpleNamespace(
+        needs_auxiliary=False, needs_generator=False, receives_pool=False, classifier_access=ModelAccess.WHITE
+    )
 
 
 def attacker(card: object, adversary: Adversary = Adversary.NAIVE, prior: bool = False) -> Attacker:

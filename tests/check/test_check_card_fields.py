@@ -23,6 +23,7 @@ def test_the_page_is_that_of_today() -> None:
     for model in MODELS:
         assert all(f"| `{field}` |" in text for field in model.model_fields)
     assert '| `access` | `"weights"`, `"query"`, `"architecture"`, `"passive"`, `"active"` |' in text
+    assert '| `classifier_access` | `"white"`, `"score"`, `"label"` |' in text
     with pytest.raises(ValueError, match=re.escape(BEGIN)):
         rewritten("# nothing", "")
 

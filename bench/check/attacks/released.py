@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from bench.api import Checkpoint, Defense
+from bench.api import BlackBoxObservation, Checkpoint, Defense, ModelAccess, ModelObservation
 from bench.check.findings import Broken, Note
 from bench.check.materials import released_material
 from bench.check.materials.trial import card_of, run
@@ -24,8 +25,7 @@ def aim(subject: Subject) -> str:
     seen = released_material.observation(subject, place)
     found = run(subject, seen, budget=_BUDGET)
     images = found.images.clamp(0, 1)
-    with torch.no_grad():
-        answers = seen.model(images.flatten(0, 1)).argmax(1).view(_CLASSES, _IMAGES)
+    answers = _classes(seen, images.flatten(0, 1)).view(_CLASSES, _IMAGES)
     hits = (answers == seen.targets[:, None]).float().mean().item()
     said = f"the classifier sees the target in {hits:.0%} of its images"
     if card.floor is not None and card.floor.checkpoint is Checkpoint.TRAINED:
@@ -42,7 +42,17 @@ def aim(subject: Subject) -> str:
     return said
 
 
-def _nearest(images: torch.Tensor, private: torch.Tensor, labels: torch.Tensor) -> float:
+@torch.no_grad()
+def _classes(seen: ModelObservation, images: Tensor) -> Tensor:
+    """What the classifier takes images ``[M, C, H, W]`` for."""
+    if not isinstance(seen, BlackBoxObservation):
+        found: Tensor = seen.model(images).argmax(1)
+        return found
+    answers = seen.query(images)
+    return answers if seen.access is ModelAccess.LABEL else answers.argmax(1)
+
+
+def _nearest(images: Tensor, private: Tensor, labels: Tensor) -> float:
     """Mean PSNR in dB of ``[N, B, C, H, W]`` to the nearest private image of class n."""
     reached = []
     for target, rows in enumerate(images):

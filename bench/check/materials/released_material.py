@@ -8,9 +8,17 @@ from functools import cache
 
 from torch import Tensor
 
-from bench.api import Adversary, Channel, Defense, ImageSet, ModelObservation, Splits
+from bench.api import (
+    Adversary,
+    BlackBoxObservation,
+    Channel,
+    Defense,
+    ImageSet,
+    ModelObservation,
+    Splits,
+)
 from bench.channels.model import CHANNEL
-from bench.check.counters import InputGradients
+from bench.check.counters import InputGradients, Steps
 from bench.check.materials import material
 from bench.check.materials.generator import in_double
 from bench.check.materials.trial import Counter, Trial, card_of
@@ -119,8 +127,8 @@ class ReleasedTrial(Trial):
         return [seen.targets, seen.ids, *images, *weights]
 
     def counter(self, seen: ModelObservation) -> Counter:
-        """Gradients in the images, through the classifier."""
-        return InputGradients(seen)
+        """Gradients in the images, through the classifier; steps of what is trained beside a black box."""
+        return Steps(seen) if isinstance(seen, BlackBoxObservation) else InputGradients(seen)
 
 
 RELEASED = ReleasedTrial()

@@ -29,15 +29,17 @@ def threat_lines(
     """
     words = group.terms
     knows = "knows the defense and its parameters" if entry.adversary == "adaptive" else "ignores the defense"
+    kind = channel(group.channel)
+    observes = card.classifier_access.observes if card is not None and words.by_class else kind.observes
     lines = [
-        ["observes", words.blind if entry.floor else channel(group.channel).observes],
+        ["observes", words.blind if entry.floor else observes],
         ["adversary", f"{entry.adversary}: {knows}"],
         [f"images per {words.unit}", _size(group, cell)],
         ["victim", f"{group.model}, {group.checkpoint} weights, trained under {row.name}"],
         ["budget", f"{int(cell['budget']):,} gradient evaluations per {words.per}"],
     ]
     if card is not None:
-        lines += _owned(channel(group.channel), entry, card)
+        lines += _owned(kind, entry, card)
     if cell["generator_kind"] or (card is not None and card.needs_generator):
         lines.append(["generator", _generator(cell)])
     return lines
