@@ -211,8 +211,7 @@ class Group:
         suite: name and version of the attacks that the verdicts stand on; empty if the matrix names none.
         attacked: how many attacks of the suite saw the undefended victim's releases.
         resolution: points of accuracy that cannot be told from no loss; NaN with fewer than two seeds.
-        fair_floor: mean of the ranking metric over the best of as many blind guesses as the undefended row
-            has attacks; NaN if none was measured.
+        fair_floor: mean ranking metric of the best of as many blind guesses as attacks; NaN without any.
         lead: by how much the undefended recovered share lies above that of blind guesses.
         confirmable: the matrix asks for the defenses named on top to be measured on fresh seeds.
         confirmations: by number of a row, the same row on fresh seeds and its group there.
@@ -284,8 +283,7 @@ class Group:
     def smallest_visible(self) -> float:
         """The smallest difference in the ranking metric that is not negligible.
 
-        NaN where there is no scale: no floor, or one that the undefended victim does not certainly leak more
-        than.
+        NaN where there is no scale: the undefended victim does not certainly leak more than a floor.
         """
         base = self.baseline
         if base is None or base.worst is None:
