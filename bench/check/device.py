@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import (
+    BlackBoxObservation,
     Defense,
     GradientObservation,
     Gradients,
@@ -105,6 +106,8 @@ def _moved(seen: Seen, place: _Place) -> Seen:
         own["model"] = seen.model
     if isinstance(seen, SmashedObservation):
         own |= {"query": _asked(seen.query, place), "session": _heard(seen.session, place)}
+    if isinstance(seen, BlackBoxObservation):
+        own["query"] = _asked(seen.query, place)
     return replace(seen, **own)
 
 

@@ -16,8 +16,8 @@ ADAPTIVE = "adaptive"
 def missing(suite: Suite, cells: pd.DataFrame, group: pd.DataFrame, cards: Cards) -> tuple[str, ...]:
     """Names of the attacks that a row owes and was not attacked by, on every seed.
 
-    What a setting owes follows from the cards: every attack of the suite that is made for the channel, in its
-    adaptive form where the defense gives it something to adapt to. A cell that cannot be, for a reason that
+    What a setting owes follows from the cards: every attack of the suite that is made for the channel and for
+    batches of this size, in its adaptive form where the defense gives it something to adapt to. A cell that cannot be, for a reason that
     its record gives, counts as met. Attacks that never see the release are owed once by the setting.
 
     Args:
@@ -27,11 +27,12 @@ def missing(suite: Suite, cells: pd.DataFrame, group: pd.DataFrame, cards: Cards
         cards: of the plug-ins.
     """
     channel, seeds = str(cells["channel"].iloc[0]), set(group["seed"])
+    batch_size = int(cells["batch_size"].iloc[0])
     adaptable = cards.adaptable(str(cells["defense_name"].iloc[0])) is not False
     found = []
     for name in suite.attacks:
         card = cards.attack(name)
-        if card is not None and channel not in card.channels:
+        if card is not None and (channel not in card.channels or _too_many(card, batch_size)):
             continue
         place = group if card is not None and not card.observes_release else cells
         mine = place[(place["attack_name"] == name) & place["status"].isin([DONE, INCOMPATIBLE])]
@@ -39,6 +40,11 @@ def missing(suite: Suite, cells: pd.DataFrame, group: pd.DataFrame, cards: Cards
         if not seeds <= set(mine["seed"]):
             found.append(name)
     return tuple(found)
+
+
+def _too_many(card: AttackCard, batch_size: int) -> bool:
+    """Whether releases have more images than the attack is made for."""
+    return card.max_batch_size is not None and batch_size > card.max_batch_size
 
 
 def _adversary(card: AttackCard | None, adaptable: bool, blind: bool) -> str:
