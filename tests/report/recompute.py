@@ -244,6 +244,7 @@ class Folder:
         suites: by channel, the names of the attacks that a row owes.
         bound: names of what chooses from a list of candidates, apart by blanks.
         naive_only: names of the attacks without an adaptive form, apart by blanks.
+        single: names of the attacks that are made for releases of one image, apart by blanks.
         classes: of every data set.
     """
 
@@ -256,11 +257,12 @@ class Folder:
         suites: dict[str, list[str]] | None = None,
         bound: str = "",
         naive_only: str = "",
+        single: str = "",
         classes: int | None = 10,
     ) -> None:
         self.floors, self.none = floor.split(), none
         self.suites, self.bound, self.naive_only = suites or {}, bound.split(), naive_only.split()
-        self.classes = classes
+        self.single, self.classes = single.split(), classes
         images = pd.read_csv(directory / "images.csv.gz")
         question = [*GROUP, "attack", "adversary", "defense", "strength", "seed"]
         largest = images.groupby(question, dropna=False)["budget"].transform("max")
@@ -392,6 +394,8 @@ class Folder:
         met = cells[cells["status"].isin(["done", "incompatible"])]
         lacking = set()
         for name in self.suites.get(group.split("|")[0], []):
+            if name in self.single and group.split("|")[-1] != "1":
+                continue
             blind = name in self.floors
             by = "naive" if blind or name in self.naive_only or row == self.none else "adaptive"
             mine = met[(met["name"] == name) & (met["adversary"] == by)]

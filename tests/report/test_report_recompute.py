@@ -203,7 +203,7 @@ def test_claims_are_recomputed(folder: Folder, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["full", "paper", "medical"])
+@pytest.mark.parametrize("name", ["full", "paper", "medical", "federated"])
 def test_the_published_tables_are_those_of_their_records(name: str, tmp_path: Path) -> None:
     published = ROOT / "results" / name
     if not (published / "index.html").is_file():
@@ -254,6 +254,7 @@ def test_every_number_of_the_published_page(name: str, absent: set[str]) -> None
         },
         bound="candidates",
         naive_only="analytic gmi kedmi ppa",
+        single="analytic idlg",
     )
     wrong, kinds = differences(directory, sceptic)
     assert wrong == []
