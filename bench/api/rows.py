@@ -147,8 +147,8 @@ def parts_by_class(
     """Row numbers of disjoint parts in which every class has its share.
 
     The rows of each class are shuffled and spread evenly over [0, 1]; the parts are cut from all of them in
-    that order, so that a part has of a class what it has of all images, give or take one. How many it has
-    does not depend on the seed.
+    that order, so that a part has of a class what it has of all images, but for rounding: each cut is off by
+    half an image of a class at most. How many it has does not depend on the seed.
 
     Args:
         labels: of each row, the position of its class.
