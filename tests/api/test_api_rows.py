@@ -103,8 +103,8 @@ def test_every_class_has_its_share_of_every_part_whatever_the_seed(sizes: list[i
     parts = parts_by_class(labels, names, seed=seed, name="mine")
     assert sorted(torch.cat(parts).tolist()) == list(range(len(labels)))
     assert [len(part) for part in parts[:2]] == [int(share * len(labels)) for share in (0.5, 0.2)]
-    # Between two cuts a class has what its share of [0, 1] says, give or take one, and all of them together set
-    # how long that share is.
+    # Between two cuts a class has what its share of [0, 1] says, give or take one, and all of them
+    # together set how long that share is.
     allowed = 1 + torch.tensor(sizes) * (len(sizes) + 1) / len(labels)
     for part, share in zip(parts, (0.5, 0.2, 0.3), strict=True):
         counts = torch.tensor(labels)[part].bincount(minlength=len(sizes))
