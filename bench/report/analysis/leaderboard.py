@@ -164,7 +164,7 @@ def _group(first: pd.Series[Any], context: _Context) -> Group:
         attacks=rank_attacks(scored, context.rank, context.key),
         areas=areas(rows, context.rank, context.key),
         lpips_side=int(context.cells["lpips_side"].fillna(0).max()),
-        unmeasured=frozenset(METRICS).difference(*(_measured(frame) for frame in context.images.values())),
+        unmeasured=frozenset(METRICS).difference(*map(_measured, scored)),
     )
     group = with_verdicts(group, context, fair)
     return replace(group, places={limit: within(group, limit) for limit in LIMITS})

@@ -17,8 +17,9 @@ def missing(suite: Suite, cells: pd.DataFrame, group: pd.DataFrame, cards: Cards
     """Names of the attacks that a row owes and was not attacked by, on every seed.
 
     What a setting owes follows from the cards: every attack of the suite that is made for the channel and for
-    batches of this size, in its adaptive form where the defense gives it something to adapt to. A cell that cannot be, for a reason that
-    its record gives, counts as met. Attacks that never see the release are owed once by the setting.
+    batches of this size, in its adaptive form where the defense gives it something to adapt to. A cell that
+    cannot be, for a reason that its record gives, counts as met. Attacks that never see the release are owed
+    once by the setting.
 
     Args:
         suite: of the channel.
