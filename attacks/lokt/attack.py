@@ -45,12 +45,14 @@ class TACGAN(Game):
         real_values, real_scores = self.discriminator(real)
         values, scores = self.discriminator(fake)
         named = cross_entropy(scores, self.ask(fake)) + cross_entropy(real_scores, real_labels)
-        return values.mean() - real_values.mean() + named
+        loss: Tensor = values.mean() - real_values.mean() + named
+        return loss
 
     def generator_loss(self, fake: Tensor, labels: Tensor) -> Tensor:
         """It looks real, and the discriminator, which is differentiable, calls it what it was drawn for."""
         values, scores = self.discriminator(fake)
-        return self.weight * cross_entropy(scores, labels) - values.mean()
+        loss: Tensor = self.weight * cross_entropy(scores, labels) - values.mean()
+        return loss
 
     def labelled(
         self, images: Tensor, labels: Tensor, *, steps: int, batch: int

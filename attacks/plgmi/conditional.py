@@ -54,7 +54,8 @@ class Conditional(nn.Module):
         assert self._labels is not None
         gain, bias = self.gains[place][self._labels], self.biases[place][self._labels]
         shape = (*gain.shape, *[1] * (output.dim() - 2))
-        return output * (1 + gain.view(shape)) + bias.view(shape)
+        changed: Tensor = output * (1 + gain.view(shape)) + bias.view(shape)
+        return changed
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """Images ``[M, C, H, W]`` of latents ``[M, Z]`` and classes ``[M]``."""
