@@ -14,9 +14,10 @@ import pytest
 from bench.api.errors import UsageError
 from bench.api.threat import Channel
 from bench.cache.keys import Identity
+from bench.cache.store import Store
 from bench.execute.budget import Deadline, most_informative_first, parse_duration
 from bench.execute.plan import State
-from bench.execute.progress.dry_run import _settings, _sums, _words
+from bench.execute.progress.dry_run import _settings, _sums, _timed, _words
 from bench.execute.progress.forecast import STAGES, Estimate, Forecast
 from bench.execute.schedule import Kind, Schedule, Task
 from bench.execute.shards import Shard, parse_shard
@@ -238,6 +239,18 @@ def test_two_rounds_tell_how_long_a_network_of_the_user_s_trains(world: World) -
     ((title, seconds),) = plan["timed"].items()
     assert "lenet[learning_rate=0.5]" in title and 0 <= seconds == plan["seconds"] and plan["at_least"]
     assert not world.cache.exists()
+
+
+def test_a_training_of_less_than_a_twentieth_of_a_second_is_a_prediction_too(
+    cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = replace(cells[0], model="lenet[learning_rate=0.5]")
+    monkeypatch.setattr("bench.execute.progress.dry_run.training_seconds", lambda *_, **__: 0.02)
+    forecast = Forecast([], device="cpu")
+    assert [*_timed([cell], forecast, Store(tmp_path), "cpu").values()] == [0.0]
+    keys = Identity("cpu").keys(cells[0])
+    (cost,) = forecast.estimate([(cell, keys)], lambda stage, key: stage != "victim")
+    assert _sums([cost], workers=1)["seconds"] == 0.0
 
 
 @pytest.mark.slow

@@ -89,11 +89,12 @@ def _timed(cells: Sequence[Cell], forecast: Forecast, store: Store, device: str)
         if title in found or parse_model(cell.model).plain or forecast.knows("victim", cell):
             continue
         try:
-            found[title] = round(training_seconds(cell, device=device, store=store), 1)
+            seconds = training_seconds(cell, device=device, store=store)
         except Exception as error:  # of the user's code: the run will say so in its record
             found[title] = f"{type(error).__name__}: {error}"
         else:
-            forecast.learn_training(cell, float(found[title]))
+            found[title] = round(seconds, 1)
+            forecast.learn_training(cell, seconds)  # not the rounded ones: 0.0 would be no prediction
     return found
 
 
