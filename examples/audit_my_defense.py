@@ -5,7 +5,7 @@
 #
 # Opens as a notebook in any editor that knows `# %%`, and runs as a script:
 #
-#     python examples/audit_my_defense.py            # the matrix `smoke`: shows how it works
+#     python examples/audit_my_defense.py            # the matrix `demo`: shows how it works
 #     python examples/audit_my_defense.py full       # the published protocol
 #
 # `bench audit examples/my_defense` does the same from the command line and writes a page.
@@ -68,7 +68,7 @@ def attack(folder: Path, matrix: str, out: Path) -> pd.DataFrame:
 
 
 # %%
-def main(matrix: str = "smoke", out: Path = Path("runs/my_defense")) -> None:
+def main(matrix: str = "demo", out: Path = Path("runs/my_defense")) -> None:
     """The whole audit."""
     folder = HERE / "my_defense"
     if not contract(folder):

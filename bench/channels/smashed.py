@@ -53,13 +53,13 @@ class SmashedChannel(ChannelKind):
         from dataclasses import replace
 
         from bench.api.threat import Access
-        from bench.models.build import schedule_of
         from bench.victims.session import HijackedTraining
+        from bench.victims.split import split_schedule
         from bench.victims.split_releases import loaded
 
         if card.access is not Access.ACTIVE:
             return None
-        schedule = schedule_of(source.model)
+        schedule = split_schedule(source.model)
         return HijackedTraining(
             loaded(replace(source, parameters=initial)),
             private=splits.private_train,

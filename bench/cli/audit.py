@@ -58,7 +58,7 @@ def audit(
     NAME is a defense that bench list shows, PATH the folder of one. The undefended victims are attacked as
     well, for comparison. What is there already is not run again. verdict.md and verdict.html are written
     beside the leaderboard, and judge by its rule. A word takes 5 seeds and 72 releases behind a row: the
-    matrix smoke, which has fewer, shows how it works and tests nothing.
+    matrix demo, which has fewer, shows how it works and tests nothing.
 
     Exit codes: 0 audited, 1 the contract is broken or cells failed, 2 usage, 130 interrupted.
     """

@@ -13,6 +13,7 @@ from bench.api.errors import IncompatibleError
 from bench.api.gradients import Gradients
 from bench.models.base import Shape
 from bench.models.build import build_model, schedule_of
+from bench.models.spec import parse_model
 from bench.models.split import SplitModel
 from bench.models.victims import Schedule
 from bench.victims.distortion import Signal, Watch
@@ -57,6 +58,21 @@ def send(
     inputs, _ = defense.inputs(images, labels, context)
     activations = network.client(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
     return inputs, defense.smashed(activations, context)
+
+
+ADAM_RATE = 0.01
+"""Peak rate of both halves where an architecture is made for SGD: ``convnet[cut=1]`` gets 97 % of digits."""
+
+
+def split_schedule(model: str) -> Schedule:
+    """How split learning trains an architecture: with Adam, whatever the server of a federation does.
+
+    A rate that the user names is kept. One of SGD's would be tens of times too large: a ``convnet[cut=1]``
+    that is trained at its 0.1 ends at 9 % of ten classes.
+    """
+    schedule = schedule_of(model)
+    own = "learning_rate" in dict(parse_model(model).schedule)
+    return schedule if own or schedule.server == "adam" else replace(schedule, learning_rate=ADAM_RATE)
 
 
 class Client:
@@ -152,7 +168,7 @@ def train_split(
         seed: of weights, batches and the defense's randomness.
         device: where to train.
     """
-    schedule = schedule_of(model)
+    schedule = split_schedule(model)
     network = build_split(model, num_classes=num_classes, image_shape=image_shape, defense=defense).to(device)
     network.initialise(stream(seed, "weights", device))
     # On a CPU pooling is several times as fast with channels last, and convolutions are a little faster.

@@ -32,7 +32,7 @@ from bench.plugins import attack_card, build_defense, defense_card, discover
 from bench.victims.releases import Source, release_gradients
 from bench.victims.server import learning_rate
 from bench.victims.session import HijackedTraining
-from bench.victims.split import Client, HonestServer, build_split, predicted, train_split
+from bench.victims.split import Client, HonestServer, build_split, predicted, split_schedule, train_split
 from bench.victims.split_releases import (
     CLIENT,
     SERVER,
@@ -122,6 +122,16 @@ def test_training_learns_and_repeats_itself() -> None:
     first, again, other = train(0), train(0), train(1)
     assert first[0] == again[0] and torch.equal(first[1], again[1])
     assert not torch.equal(first[1], other[1])
+
+
+def test_an_architecture_made_for_sgd_learns_with_a_rate_of_adam() -> None:
+    victim = train_split(
+        model="convnet[cut=1]", splits=digits(), num_classes=10, image_shape=DIGITS, defense=Defense(),
+        epochs=1, seed=0, device=CPU,
+    )  # fmt: skip
+    assert victim.accuracy > 0.8
+    assert split_schedule("convnet[cut=1,learning_rate=0.1]").learning_rate == 0.1
+    assert split_schedule(MODEL) == schedule_of(MODEL)
 
 
 @pytest.mark.parametrize("model", sorted(ALIASES))
