@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY
 BIN = .venv/bin
 READY = .venv/.setup-done
 
-.PHONY: setup run test lint types smoke bench report chaos clean help
+.PHONY: setup run test lint types docs smoke bench report chaos clean help
 
 help:
 	@echo 'make setup    build .venv with everything a run and the tests need (PYTHON=$(PYTHON))'
@@ -25,6 +25,7 @@ help:
 	@echo 'make test     the tests that are not slow (PYTEST_ARGS="$(PYTEST_ARGS)")'
 	@echo 'make lint     ruff: rules and format; import-linter: who imports whom'
 	@echo 'make types    mypy --strict on an installed copy'
+	@echo 'make docs     build/site: the results, and below docs/ the documentation'
 	@echo 'make bench    the speed measurements: writes benchmarks/results.md (SECTIONS= for some of them only)'
 	@echo 'make chaos    kill runs of a small matrix at random moments and compare what they leave (KILLS=$(KILLS))'
 	@echo 'make clean    remove what the targets above wrote, but .venv, runs/ and .cache/bench'
@@ -59,6 +60,11 @@ lint: setup
 	$(BIN)/lint-imports
 
 # On an installed copy, where the plug-ins are what they are at run time: bench.attacks, not attacks.
+docs: setup
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	rm -rf build/site && mkdir -p build && cp -R results build/site
+	$(BIN)/python -m sphinx -q -W -b html -d build/docs docs build/site/docs
+
 types: setup
 	rm -rf build/types
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/types .

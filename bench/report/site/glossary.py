@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from bench.report.analysis.entries import LIMITS, Group
 from bench.report.analysis.flags import legend
@@ -10,6 +12,9 @@ from bench.report.analysis.verdict import INTERVAL, MEANING, Word
 from bench.report.badges import MEANING as BADGES
 from bench.report.findings.recovered import BOUND, bounded, meaning
 
+_ABOUT = (
+    "The words of all tables and pages. Written by `python -m bench.report.site.glossary docs/glossary.md`.",
+)
 _SETTING = (
     "What leaks (the channel), from which data and which network, when (initial: before training; trained: "
     "after it), and how many images at once (B). Only the rows of one setting may be compared."
@@ -63,3 +68,14 @@ def flags(groups: Iterable[Group]) -> Mapping[str, str]:
     groups = tuple(groups)
     used = {flag for group in groups for row in group.rows for flag in row.headline}
     return {code: text for code, text in legend(groups).items() if code in used}
+
+
+def markdown() -> str:
+    """The glossary as a page of the documentation."""
+    rows = [f"| {word} | {text.replace('|', chr(92) + '|')} |" for word, text in glossary(()).items()]
+    return "\n".join(["# Glossary", "", *_ABOUT, "", "| word | meaning |", "| --- | --- |", *rows, ""])
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        Path(argument).write_text(markdown(), encoding="utf-8")
