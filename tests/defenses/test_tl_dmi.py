@@ -42,8 +42,9 @@ def moved(victim: Victim) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("frozen", "first"), [(0.0, "body.0"), (0.25, "body.2"), (0.5, "body.4"), (0.75, "classifier"), (1.0, "classifier")]
-)  # fmt: skip
+    ("frozen", "first"),
+    [(0.0, "body.0"), (0.25, "body.2"), (0.5, "body.4"), (0.75, "classifier"), (1.0, "classifier")],
+)
 def test_the_layers_behind_the_cut_are_trained_and_no_other(frozen: float, first: str) -> None:
     layers = ["body.0", "body.2", "body.4", "classifier"]
     victim = trained(build_defense("tl_dmi", {"frozen": frozen, "epochs": 1.0}))
@@ -55,20 +56,34 @@ def test_the_layers_behind_the_cut_are_trained_and_no_other(frozen: float, first
 
 
 def test_frozen_layers_depend_on_public_images_alone() -> None:
-    def front(splits: Splits, model: str) -> dict[str, Tensor]:
-        defense = build_defense("tl_dmi", {"frozen": 0.75, "epochs": 1.0})
-        victim = trained(defense, splits=splits, model=model)
-        kept = victim.trained.keys() - moved(victim)
-        assert any("running_mean" in name for name in kept) == (model == "resnet8")
-        return {name: victim.trained[name] for name in sorted(kept)}
+    def front(splits: Splits) -> dict[str, Tensor]:
+        victim = trained(build_defense("tl_dmi", {"frozen": 0.75, "epochs": 1.0}), splits=splits)
+        return {name: value for name, value in victim.trained.items() if name not in moved(victim)}
 
-    for model in ("convnet", "resnet8"):
-        known = front(SPLITS, model)
-        private = front(replace(SPLITS, private_train=data(96, 7)), model)
-        public = front(replace(SPLITS, auxiliary=data(64, 7)), model)
-        assert known.keys() == private.keys() == public.keys()
-        assert all(torch.equal(known[name], private[name]) for name in known)
-        assert not all(torch.equal(known[name], public[name]) for name in known)
+    known = front(SPLITS)
+    private = front(replace(SPLITS, private_train=data(96, 7)))
+    public = front(replace(SPLITS, auxiliary=data(64, 7)))
+    assert len(known) == 6 and known.keys() == private.keys() == public.keys()
+    assert all(torch.equal(known[name], private[name]) for name in known)
+    assert not any(torch.equal(known[name], public[name]) for name in known)
+
+
+def test_statistics_of_frozen_layers_stay_those_of_public_images() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Flatten(),
+            nn.Linear(576, CLASSES),
+        )  # fmt: skip
+    defense = build_defense("tl_dmi", {"frozen": 0.4, "epochs": 2.0})
+    chance = torch.Generator().manual_seed(0)
+    context = HookContext(generator=chance, batch_size=8, public=SPLITS.auxiliary)
+    defense.prepare(network, SPLITS.private_train, context)
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    assert before["1.running_mean"].count_nonzero()
+    defense.objective(network.train(), SPLITS.private_train.images, SPLITS.private_train.labels, context)
+    moved = {name for name, value in network.named_buffers() if not torch.equal(value, before[name])}
+    assert moved == {"3.running_mean", "3.running_var", "3.num_batches_tracked"}
 
 
 def test_the_public_training_leaves_a_new_head_and_useful_features() -> None:
