@@ -109,6 +109,8 @@ class HookContext:
         model: the client's network as it stands; None in federated learning.
         progress: share of the training that is over, in [0, 1].
         clients: only for ``gradients``: whose they are.
+        public: only for ``prepare`` of the owner of a classifier: labelled images that are not private, those
+            of the auxiliary split.
         plain: only for ``details``, and only if the defense asks for it: the undefended victim of the same
             architecture, images and seed, trained in the same way.
         federated: only for ``details`` of federated training and SplitFed: what it was.
@@ -123,6 +125,7 @@ class HookContext:
     model: nn.Module | None = None
     progress: float = 1.0
     clients: Clients | None = None
+    public: ImageSet | None = None
     plain: nn.Module | None = None
     federated: FederatedTraining | None = None
     memory: dict[str, Tensor] = field(default_factory=dict)

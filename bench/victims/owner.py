@@ -39,7 +39,7 @@ def train_owner(
 
     Args:
         model: architecture name.
-        splits: ``private_train`` is what it learns.
+        splits: ``private_train`` is what it learns; ``auxiliary`` is public, for the hook ``prepare``.
         num_classes: K.
         image_shape: (C, H, W).
         defense: its hooks ``model``, ``prepare`` and ``objective`` are used.
@@ -52,8 +52,10 @@ def train_owner(
     network = defense.model(plain).to(device)
     train = ImageSet(splits.private_train.images.to(device), splits.private_train.labels.to(device))
     test = ImageSet(splits.private_test.images.to(device), splits.private_test.labels.to(device))
+    public = ImageSet(splits.auxiliary.images.to(device), splits.auxiliary.labels.to(device))
     chance = stream(seed, "training noise", device)
-    defense.prepare(network, train, HookContext(generator=chance, batch_size=BATCH, progress=0.0))
+    before = HookContext(generator=chance, batch_size=BATCH, progress=0.0, public=public)
+    defense.prepare(network, train, before)
     initial = _weights(network)
     steps = max(1, int((epochs or LONGER * schedule_of(model).epochs) * len(train) / BATCH))
     curve = [{"round": 0.0, **_standing(network, train, test)}]

@@ -388,3 +388,13 @@ def test_without_strength_the_victim_is_the_undefended_one(weak: Make) -> None:
     plain, none = trained(Defense(), epochs=2.0), trained(weak(), epochs=2.0)
     for key, value in plain.trained.items():
         torch.testing.assert_close(none.trained[key], value)
+
+
+def test_negative_strengths_are_positive_smoothing_from_the_first_step_on() -> None:
+    smooth, batch = NegativeLabelSmoothing(smoothing=-0.1), data(8, 3)
+    network = defended(smooth, "convnet")
+    for progress in (0.0, 0.6, 1.0):
+        found = smooth.objective(network, batch.images, batch.labels, context(progress=progress))
+        expected = nn.functional.cross_entropy(network(batch.images), batch.labels, label_smoothing=0.1)
+        torch.testing.assert_close(found, expected)
+    assert build_defense("neg_label_smoothing", {"smoothing": -0.1})

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bench.api import Defense, HookContext
+from bench.api import Defense, HookContext, ImageSet
 from bench.check.card import build
 from bench.check.defenses.promises import card_of, strengths
 from bench.check.elsewhere import Far, OneGenerator, far_network
@@ -28,8 +28,13 @@ _BETTER = 1.5
 """Times guessing: what a classifier must reach after a trial."""
 
 
-def _context(progress: float, seed: int = 0) -> HookContext:
-    return HookContext(generator=torch.Generator().manual_seed(seed), batch_size=BATCH, progress=progress)
+def _context(progress: float, public: ImageSet | None = None) -> HookContext:
+    chance = torch.Generator().manual_seed(0)
+    return HookContext(generator=chance, batch_size=BATCH, progress=progress, public=public)
+
+
+def _public() -> ImageSet:
+    return material.few(material.data().splits.auxiliary, BATCH)
 
 
 def _prepared(hooks: Defense) -> nn.Module:
@@ -37,7 +42,9 @@ def _prepared(hooks: Defense) -> nn.Module:
     plain = build_model(material.learner(), **material.shape())
     plain.initialise(torch.Generator().manual_seed(0))
     network = hooks.model(plain)
-    hooks.prepare(network, material.few(material.data().splits.private_train, BATCH), _context(0.0))
+    hooks.prepare(
+        network, material.few(material.data().splits.private_train, BATCH), _context(0.0, _public())
+    )
     return network.train()
 
 
@@ -117,8 +124,8 @@ def device_stays(subject: Subject) -> str:
     """Its hooks compute where the network is, on a pretended accelerator."""
     hooks = cast("Defense", build(subject))
     network = far_network(hooks.model(build_model(material.learner(), **material.shape())))
-    private = material.few(material.data().splits.private_train, BATCH)
-    context = _context(0.6)
+    private, public = material.few(material.data().splits.private_train, BATCH), _public()
+    context = _context(0.6, type(public)(Far(public.images), Far(public.labels)))
     with OneGenerator(context.generator):
         far = type(private)(Far(private.images), Far(private.labels))
         hooks.prepare(network, far, context)
