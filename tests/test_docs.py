@@ -106,7 +106,8 @@ def test_the_example_audits_a_users_own_defense(tmp_path: Path) -> None:
 
 def published() -> list[str]:
     """All lines of the published tables."""
-    pages = [ROOT / "results" / folder for folder in ("faces", "federated", "full", "generative", "medical", "paper")]
+    folders = ("faces", "federated", "full", "generative", "medical", "paper")
+    pages = [ROOT / "results" / folder for folder in folders]
     texts = [
         (page / name).read_text(encoding="utf-8")
         for page in pages
