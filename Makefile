@@ -59,12 +59,12 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
-# On an installed copy, where the plug-ins are what they are at run time: bench.attacks, not attacks.
 docs: setup
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	rm -rf build/site && mkdir -p build && cp -R results build/site
 	$(BIN)/python -m sphinx -q -W -b html -d build/docs docs build/site/docs
 
+# On an installed copy, where the plug-ins are what they are at run time: bench.attacks, not attacks.
 types: setup
 	rm -rf build/types
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/types .

@@ -14,6 +14,7 @@ from bench.report.site.glossary import markdown
 
 ROOT = Path(__file__).parents[1]
 _LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=\"([^\"]+)\"")
+_STYLED = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//")
 _LINKS = re.compile(r"\bhref=\"([^\"]+)\"")
 
 
@@ -36,6 +37,8 @@ def test_the_site_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
     pages = [*site.rglob("*.html")]
     sources = [page for kind in ("*.md", "*.ipynb") for page in (ROOT / "docs").rglob(kind)]
     assert len(pages) >= len(sources) > 10
+    styles = [sheet for sheet in site.rglob("*.css") if _STYLED.search(sheet.read_text(encoding="utf-8"))]
+    assert styles == [], "these load from another host"
     dead = []
     for page in pages:
         text = page.read_text(encoding="utf-8")
