@@ -132,7 +132,8 @@ class _Batch:
 
     def inputs(self, columns: Tensor) -> Tensor:
         """X', ``[b, n]``: ``Q^-1 S V'`` for the directions ``[b, b]``, as rows."""
-        inverse = torch.linalg.pinv(columns.T)
+        # Directions that are no numbers name no image; the search goes on, or ends with the mean.
+        inverse = torch.linalg.pinv(columns.T.nan_to_num(0.0, 0.0, 0.0))
         solved = inverse @ (self.factors.right * self.factors.values).T
         result: Tensor = solved / self.scales(inverse)[:, None]
         return result
