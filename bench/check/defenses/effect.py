@@ -45,7 +45,7 @@ def changes(subject: Subject) -> str:
     card = card_of(subject)
     if not card.adaptive_view and not card.parameters:
         raise Skipped("declares that there is nothing to adapt to")
-    size = 2 if card.needs_batch else 1
+    size = 4 if card.needs_batch else 1
     plain = material.release(Defense(), batch_size=size)
     distances = {name: _distance(hooks, plain.sent, size) for name, hooks in strengths(subject)}
     if distances["default"] == 0:
