@@ -351,8 +351,10 @@ def test_the_page_shows_the_figures_of_the_folder(page: Path, narrow: Path) -> N
         text = path.read_text(encoding="utf-8")
         drawn = sorted((path.parent / "figures").glob("*.svg"))
         shown = {figure.name for figure in drawn if b64encode(figure.read_bytes()).decode() in text}
-        assert shown == {f.name for f in drawn if f.name.startswith(("tradeoff-", "budget-"))}
-    assert {name.partition("-")[0] for name in shown} == {"tradeoff", "budget"}, "two budgets make a curve"
+        kinds = ("tradeoff-", "budget-", "adaptive-", "images-")
+        assert shown == {figure.name for figure in drawn if figure.name.startswith(kinds)}
+    kinds = {name.partition("-")[0] for name in shown}
+    assert kinds == {"tradeoff", "budget", "images"}, "two budgets make a curve"
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -28,7 +28,7 @@ def test_figures_are_stable_and_follow_the_records(
     for name, shuffle in (("a", None), ("b", 5)):
         write_report(folder.write(tmp_path / name, shuffle=shuffle), cards=cards)
         figures = sorted((tmp_path / name / "figures").glob("*.svg"))
-        kinds = [f"{kind}-gradients-digits-lenet-trained-1" for kind in ("heat", "tradeoff")]
+        kinds = [f"{kind}-gradients-digits-lenet-trained-1" for kind in ("adaptive", "heat", "images", "tradeoff")]
         assert [f.stem for f in figures] == kinds
         contents.append([f.read_bytes() for f in figures])
     assert contents[0] == contents[1]
@@ -39,7 +39,8 @@ def test_figures_are_stable_and_follow_the_records(
     small.add("strong", lpips=[0.1, 0.2])
     write_report(small.write(tmp_path / "a"), cards=cards)
     left = sorted(figure.stem for figure in (tmp_path / "a" / "figures").glob("*.svg"))
-    assert left == ["heat-gradients-digits-lenet-initial-1"], "an undefended victim has no trade-off"
+    kinds = [f"{kind}-gradients-digits-lenet-initial-1" for kind in ("heat", "images")]
+    assert left == kinds, "an undefended victim has no trade-off"
 
 
 def test_smaller_budgets_of_a_question_become_a_curve(folder: Folder, cards: Cards, tmp_path: Path) -> None:
@@ -86,7 +87,8 @@ def test_gallery_stitches_the_first_seed(folder: Folder, cards: Cards, tmp_path:
         Image.fromarray(pixels).save(tmp_path / "sheets" / f"{item['id']}.png")
     (tmp_path / "sheets" / f"{folder.records[4]['id']}.png").write_bytes(b"not a picture")
     write_report(tmp_path, cards=cards)
-    with Image.open(tmp_path / "figures" / "gallery-gradients-digits-lenet-initial-1.png") as picture:
+    with Image.open(tmp_path / "figures" / "gallery-gradients-digits-lenet-initial-1.png") as stored:
+        picture = stored.convert("L")
         strips = [picture.getpixel((picture.width - 4, 70 * i + 30)) for i in range(picture.height // 70)]
     # The originals, none (added second), noise (added first); no second seed and no broken sheet.
     assert (tmp_path / "figures" / "worst-gradients-digits-lenet-initial-1.png").is_file()

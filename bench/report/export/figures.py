@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable
 from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from bench.report.analysis.entries import Group
 from bench.report.export.choice import POINTS, SIZES, Setting
-from bench.report.figures import tradeoff
-from bench.report.figures.tradeoff import (
-    SHARE,
-    dashed,
-    ends,
-    legend,
-    levels,
-    named,
-    new_figure,
-    styles,
-    text,
-    what,
-)
+from bench.report.figures import adaptive, tradeoff
+from bench.report.figures.tradeoff import levels
 from bench.report.writers.table import csv
 
 _STYLE: dict[Any, Any] = {
@@ -38,7 +24,6 @@ _PLAIN = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "svg": {"Date": None, "Creator": None},
 }
-_NAIVE = ("naive", "naive_low", "naive_high")
 
 
 def draw(setting: Setting) -> dict[str, bytes]:
@@ -46,7 +31,7 @@ def draw(setting: Setting) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     kinds: dict[str, tuple[pd.DataFrame, Callable[..., Figure]]] = {
         "tradeoff": (tradeoff.points(setting.rows), tradeoff.draw),
-        "adaptive": (_adaptive_points(setting), _adaptive),
+        "adaptive": (adaptive.points(setting.rows), adaptive.draw),
     }
     for kind, (points, figure) in kinds.items():
         if points.empty:
@@ -61,37 +46,3 @@ def draw(setting: Setting) -> dict[str, bytes]:
                     drawn.savefig(buffer, format=suffix, metadata=metadata)
                     files[f"{stem}-{size}.{suffix}"] = buffer.getvalue()
     return files
-
-
-def _adaptive_points(setting: Setting) -> pd.DataFrame:
-    rows = [row for row in setting.rows if row.recovery is not None and not row.baseline]
-    shares = [(ends(_NAIVE, row.verdict.naive), ends(SHARE, row.verdict.recovered)) for row in rows]
-    return pd.DataFrame(
-        [{**named(row), **naive, **all_} for row, (naive, all_) in zip(rows, shares, strict=True)]
-    )
-
-
-def _adaptive(group: Group, points: pd.DataFrame, width: float) -> Figure:
-    """What attackers recover who ignore the defense, and all together: a dumbbell for each row."""
-    figure, axes = new_figure(width, 0.85 + 0.2 * len(points))
-    handles = dashed(group, axes.axvline)
-    for place, row in enumerate(points.to_dict("records")):
-        colour, shape = styles(group)[row["defense"]]
-        axes.plot([row["naive"], row["recovered"]], [place - 0.14, place + 0.14], color="0.8", linewidth=2)
-        for names, shift, fill in ((_NAIVE, -0.14, "white"), (SHARE, 0.14, colour)):
-            mean, low, high = (row[name] for name in names)
-            axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=0.6)
-            axes.plot(mean, place + shift, shape, color=colour, markerfacecolor=fill, clip_on=False, zorder=3)
-    pairs = points[["defense", "strength"]].itertuples(index=False)
-    heads = [name if math.isnan(strength) else f"{name} = {strength:g}" for name, strength in pairs]
-    axes.set_yticks(range(len(heads)), [text(name) for name in heads])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(heads) - 0.5, -0.5)
-    axes.set_xlim(-3, 103)
-    axes.set_xlabel(f"{what(group)} (← better)")
-    for label, fill in (("naive attackers", "white"), ("all attackers", "0.3")):
-        handles.append(
-            Line2D([], [], color="0.3", marker="o", linestyle="", markerfacecolor=fill, label=label)
-        )
-    legend(figure, handles, width)
-    return figure

@@ -20,6 +20,7 @@ from bench.channels import channel
 from bench.models.names import FEDERATION, IMAGES_PER_ROUND
 from bench.models.spec import ModelSpec, parse_model
 from bench.report.analysis.entries import Group, Row
+from bench.report.figures.looks import UNDEFENDED, looks
 from bench.report.statistics import Interval
 
 AXES = {
@@ -40,12 +41,12 @@ class Line:
 
     Attributes:
         name: defense and strength.
-        baseline: it is none.
+        defense: without its strength; empty where there is none.
         points: values of the axis, ascending, and the share of images that the strongest attack recovered.
     """
 
     name: str
-    baseline: bool
+    defense: str
     points: tuple[tuple[float, Interval], ...]
 
 
@@ -150,10 +151,15 @@ def _lines(axis: str, family: Sequence[_Setting]) -> tuple[Line, ...]:
             if row.recovery is not None:
                 found[row.name, met].setdefault(setting.along(axis), row)
     return tuple(
-        Line(name, next(iter(rows.values())).baseline, tuple(sorted(_shares(rows), key=lambda pair: pair[0])))
+        Line(name, _defense(rows), tuple(sorted(_shares(rows), key=lambda pair: pair[0])))
         for (name, _), rows in found.items()
         if len(rows) >= FEWEST
     )
+
+
+def _defense(rows: Mapping[float, Row]) -> str:
+    first = next(iter(rows.values()))
+    return "" if first.baseline else first.defense
 
 
 def _shares(rows: Mapping[float, Row]) -> Iterator[tuple[float, Interval]]:
@@ -162,19 +168,20 @@ def _shares(rows: Mapping[float, Row]) -> Iterator[tuple[float, Interval]]:
         yield value, row.recovery.share
 
 
-def draw(curve: Curve, markers: str, plain: Callable[[str], str]) -> Figure:
+def draw(curve: Curve, plain: Callable[[str], str]) -> Figure:
     """Recovered share in per cent against the axis, with 95 % intervals."""
     figure = Figure(figsize=(7.5, 4.5))
     axes = figure.add_axes((0.1, 0.12, 0.6, 0.78))
-    for number, line in enumerate(curve.lines):
+    known = looks(line.defense for line in curve.lines if line.defense)
+    for line in curve.lines:
+        look = known.get(line.defense, UNDEFENDED)
         x = [value for value, _ in line.points]
         y = np.array([100 * share.mean for _, share in line.points])
         ends = np.array([[100 * share.low, 100 * share.high] for _, share in line.points])
         ends = np.where(np.isnan(ends), y[:, None], ends)
         axes.errorbar(
-            x, y, yerr=np.abs(ends.T - y), marker=markers[number % len(markers)],
-            color="black" if line.baseline else f"C{number % 10}", linewidth=1, markersize=5, capsize=2,
-            label=plain(line.name),
+            x, y, yerr=np.abs(ends.T - y), marker=look.shape, color=look.colour, linewidth=1, markersize=5,
+            capsize=2, linestyle="-" if line.defense else "--", label=plain(line.name),
         )  # fmt: skip
     ticks = sorted({value for line in curve.lines for value, _ in line.points})
     axes.set_xscale("log", base=2)

@@ -1,4 +1,4 @@
-"""The figures as SVG: of each group recovered share against cost, heat map, leakage by effort and by signal.
+"""The figures as SVG: of each group what is recovered at what cost, a heat map, single images, and more.
 
 Of groups that differ in one axis of their federation: what was recovered along it.
 The same records give the same bytes: no date, no random names.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import matplotlib
 import numpy as np
@@ -19,14 +21,19 @@ from matplotlib.figure import Figure
 from bench.channels.shared.terms import leakage
 from bench.records.files import write_atomic
 from bench.report.analysis.entries import Group
-from bench.report.figures import federation, tradeoff
+from bench.report.figures import adaptive, distribution, federation, tradeoff
+from bench.report.figures.looks import COLOURS, SHAPES, looks
 from bench.report.figures.signal import Cloud, clouds
 from bench.report.findings.effort import Curve, curves
 from bench.report.frames import Results
 
-_MARKERS = "osD^vP*Xhp<>d8H"
-_KINDS = ("leakage", "tradeoff", "heat", "budget", "signal", "axis")
+_KINDS = ("leakage", "tradeoff", "adaptive", "images", "heat", "budget", "signal", "axis")
 """Also of figures that are drawn no more."""
+_FONTS = ["DejaVu Sans", "Verdana", "sans-serif"]
+"""Text stays text, in fonts of equal widths: glyphs as paths were most of the bytes of a figure."""
+Shown = TypeVar("Shown")
+_COORDINATES = re.compile(rb' (?:d|x|y)="[^"]*"')
+_DECIMALS = re.compile(rb"(\.\d\d)\d+")
 
 
 def slug(group: Group) -> str:
@@ -41,14 +48,20 @@ def _slug(key: str) -> str:
 
 
 def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
-    """Draws ``tradeoff-``, ``heat-``, ``budget-``, ``signal-<group>.svg``, ``axis-*.svg`` that show anything.
+    """Draws ``<kind>-<group>.svg`` and ``axis-*.svg``, those that show anything.
 
     Figures of groups that are gone are removed.
     """
     wanted: dict[str, bytes] = {}
     for group in groups:
-        if len(tradeoff.points(group.rows)):
-            wanted[f"tradeoff-{slug(group)}.svg"] = _save(group.key, _tradeoff(group))
+        if len(points := tradeoff.points(group.rows)):
+            wanted[f"tradeoff-{slug(group)}.svg"] = _save(group.key, _titled(group, tradeoff.draw, points))
+        pairs = adaptive.points(group.rows)
+        if len(pairs) and pairs["naive"].notna().any():
+            wanted[f"adaptive-{slug(group)}.svg"] = _save(group.key, _titled(group, adaptive.draw, pairs))
+        if shown := distribution.images(group):
+            figure = _titled(group, distribution.draw, shown)
+            wanted[f"images-{slug(group)}.svg"] = _save(group.key, figure)
         if any(entry.done for row in group.rows for entry in row.attacks):
             wanted[f"heat-{slug(group)}.svg"] = _save(group.key, _heat(group))
         if drawn := curves(results, group):
@@ -57,7 +70,7 @@ def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
             wanted[f"signal-{slug(group)}.svg"] = _save(group.key, _signal(group, found))
     for curve in federation.curves(groups):
         key = f"{curve.axis}|{curve.place}"
-        wanted[f"axis-{_slug(key)}.svg"] = _save(key, federation.draw(curve, _MARKERS, _plain))
+        wanted[f"axis-{_slug(key)}.svg"] = _save(key, federation.draw(curve, _plain))
     for old in sorted(path for kind in _KINDS for path in folder.glob(f"{kind}-*.svg")):
         if old.name not in wanted:
             old.unlink()
@@ -66,10 +79,11 @@ def write(folder: Path, results: Results, groups: tuple[Group, ...]) -> None:
 
 
 def _save(key: str, figure: Figure) -> bytes:
-    with matplotlib.rc_context({"svg.hashsalt": key, "svg.fonttype": "path"}):
+    with matplotlib.rc_context({"svg.hashsalt": key, "svg.fonttype": "none", "font.sans-serif": _FONTS}):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    # Coordinates to a hundredth of a point: all that anybody sees, in half of the bytes.
+    return _COORDINATES.sub(lambda found: _DECIMALS.sub(rb"\1", found.group()), buffer.getvalue())
 
 
 def _plain(text: str) -> str:
@@ -77,10 +91,10 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _tradeoff(group: Group) -> Figure:
-    """What is recovered against the accuracy that it costs: one line for each defense over its strengths."""
+def _titled(group: Group, draw: Callable[[Group, Shown, float], Figure], shown: Shown) -> Figure:
+    """A figure of those that papers have, too, in the width of the page."""
     with matplotlib.rc_context(tradeoff.style(9)):
-        figure = tradeoff.draw(group, tradeoff.points(group.rows), 7.5)
+        figure = draw(group, shown, 7.5)
         figure.suptitle(_plain(group.title), fontsize=9)
     return figure
 
@@ -134,8 +148,8 @@ def _budget(group: Group, drawn: Sequence[Curve]) -> Figure:
         axes.plot(
             [point.evaluations for point in curve.points],
             [point.leak for point in curve.points],
-            marker=_MARKERS[number % len(_MARKERS)],
-            color=f"C{number % 10}",
+            marker=SHAPES[number % len(SHAPES)],
+            color=COLOURS[number % len(COLOURS)],
             linewidth=1,
             markersize=5,
             label=_plain(curve.name),
@@ -151,20 +165,26 @@ def _budget(group: Group, drawn: Sequence[Curve]) -> Figure:
 
 
 def _signal(group: Group, found: Sequence[Cloud]) -> Figure:
-    """Every image: its best reconstruction against how much of its release the defense left."""
+    """Every image: its best reconstruction against how much of its release the defense left.
+
+    Strengths of one defense follow each other in the legend, and their points grow.
+    """
     figure = Figure(figsize=(7.5, 4.5))
     axes = figure.add_axes((0.1, 0.12, 0.6, 0.78))
-    for number, cloud in enumerate(found):
-        colour, marker = f"C{number % 10}", _MARKERS[number % len(_MARKERS)]
+    known, strengths = looks(cloud.defense for cloud in found), Counter[str]()
+    for cloud in found:
+        look = known[cloud.defense]
+        strengths[cloud.defense] += 1
         label = f"{cloud.name}: {int(cloud.recovered.sum())} of {len(cloud.recovered)}"
         axes.scatter(
             cloud.signal,
             cloud.leak,
-            marker=marker,
-            s=22,
-            facecolors=np.where(cloud.recovered, colour, "none"),
-            edgecolors=colour,
+            marker=look.shape,
+            s=14 * strengths[cloud.defense],
+            facecolors=np.where(cloud.recovered, look.colour, "none"),
+            edgecolors=look.colour,
             linewidths=0.8,
+            clip_on=False,  # nothing is outside, and each point would be cut by an element of its own
             label=_plain(label),
         )
     axes.set_xscale("log")

@@ -18,6 +18,7 @@ from bench.report.text import shorten
 
 _SCALE = 2
 _GAP = 6
+_GREYS = 16
 
 
 class _Sheet(NamedTuple):
@@ -111,6 +112,8 @@ def _stitch(sheets: list[_Sheet], *, paired: bool) -> bytes:
         draw.multiline_text((_GAP, middle), label, fill="black", font=font, anchor="lm", spacing=2)
         canvas.paste(image, (left, top))
         top += image.height + _GAP
+    if mode == "L":  # the exact pixels are in sheets/; here 16 greys do, in half of the bytes
+        canvas = canvas.quantize(_GREYS)
     buffer = io.BytesIO()
     canvas.save(buffer, format="PNG")
     return buffer.getvalue()

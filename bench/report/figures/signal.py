@@ -23,12 +23,14 @@ class Cloud:
 
     Attributes:
         name: defense and strength.
+        defense: without its strength.
         signal: ``[M]``, the norm of what would have left over the norm of what the defense changed.
         leak: ``[M]``, of the best reconstruction of each image over all attacks.
         recovered: ``[M]`` bool, by the row's strongest single attack.
     """
 
     name: str
+    defense: str
     signal: Floats
     leak: Floats
     recovered: np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -54,4 +56,6 @@ def _cloud(row: Row, group: Group, cells: pd.DataFrame) -> Cloud | None:
     if both.empty:
         return None
     leak = leakage(group.rank, both["value"].to_numpy(dtype=float))
-    return Cloud(row.name, both["signal"].to_numpy(dtype=float), leak, both["hit"].to_numpy() > 0)
+    return Cloud(
+        row.name, row.defense, both["signal"].to_numpy(dtype=float), leak, both["hit"].to_numpy() > 0
+    )

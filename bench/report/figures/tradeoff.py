@@ -17,12 +17,10 @@ from matplotlib.lines import Line2D
 
 from bench.report.analysis.entries import Group, Row
 from bench.report.figures.labels import label_points
+from bench.report.figures.looks import Look, looks
 from bench.report.findings import recovered
 from bench.report.statistics import Interval
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's, without the yellow, which is too light for a thin line on white."""
-_SHAPES = "os^Dv<>p"
 LOSS = ("loss", "loss_low", "loss_high")
 SHARE = ("recovered", "recovered_low", "recovered_high")
 _LINES = {"undefended": ("black", (0, (5, 2))), "blind guess": ("0.5", (0, (1.5, 1.5)))}
@@ -80,13 +78,9 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def styles(group: Group) -> dict[str, tuple[str, str]]:
+def styles(group: Group) -> dict[str, Look]:
     """Colour and shape of each defense: those of all rows, so that a chosen row looks the same."""
-    names = dict.fromkeys(row.defense for row in group.rows if not row.baseline)
-    return {
-        name: (_COLOURS[number % len(_COLOURS)], _SHAPES[number % len(_SHAPES)])
-        for number, name in enumerate(names)
-    }
+    return looks(row.defense for row in group.rows if not row.baseline)
 
 
 def draw(group: Group, points: pd.DataFrame, width: float) -> Figure:
@@ -94,18 +88,20 @@ def draw(group: Group, points: pd.DataFrame, width: float) -> Figure:
     figure, axes = new_figure(width, 2.6 if width < 5 else 3.0)
     handles = dashed(group, axes.axhline)
     for name, rows in points.groupby("defense", sort=False):
-        colour, shape = styles(group)[str(name)]
+        look = styles(group)[str(name)]
         x, y = rows["loss"].to_numpy(), rows["recovered"].to_numpy()
         across, up = _arms(rows, LOSS), _arms(rows, SHARE)
-        axes.errorbar(x, y, up, across, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.6)
-        handles += axes.plot(x, y, color=colour, marker=shape, label=text(name), clip_on=False, zorder=3)
+        axes.errorbar(x, y, up, across, fmt="none", ecolor=look.colour, elinewidth=0.6, alpha=0.6)
+        handles += axes.plot(
+            x, y, color=look.colour, marker=look.shape, label=text(name), clip_on=False, zorder=3
+        )
     _scale(axes, points)
     axes.set_xlabel("accuracy lost, points (← better)")
     axes.set_ylabel(f"{what(group)} (← better)")
     axes.set_ylim(-4, 104)
     legend(figure, handles, width)
     known = points[points["strength"].notna()]
-    colours = [styles(group)[name][0] for name in known["defense"]]
+    colours = [styles(group)[name].colour for name in known["defense"]]
     marks = known[["loss", "recovered"]].to_numpy()
     label_points(axes, marks, [f"{value:g}" for value in known["strength"]], colours)
     return figure

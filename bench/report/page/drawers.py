@@ -47,6 +47,7 @@ class Drawers:
         self._pictures: dict[str, list[Any]] = {}
         self._plugins: dict[str, Json] = {}
         self._entries: dict[str, Json] = {}
+        self._versions: dict[str, int] = {}
 
     def key(self, entry: AttackEntry) -> str:
         """The name of a drawer: the id of its first cell."""
@@ -81,7 +82,7 @@ class Drawers:
             "plugins": [self._plugin(role, str(first[f"{role}_name"])) for role in ("attack", "defense")],
             "sheet": self._pictured(entry),
             "heads": [words.heads[name] for name in words.metrics if f"mean_{name}" in first],
-            "records": [_record(cell, words) for cell in cells],
+            "records": [[*_record(cell, words).values(), self._version(cell)] for cell in cells],
             "command": self._commands.command(group, row, entry.attack),
             **_worded(words),
         }
@@ -100,6 +101,7 @@ class Drawers:
             "flags": dict(flags),
             "badges": dict(badges),
             "comparison": self._commands.comparison,
+            "versions": [*self._versions],
         }
 
     def sheet(self, entry: AttackEntry) -> Sheet | None:
@@ -126,6 +128,11 @@ class Drawers:
         others = [cell for cell in self._of[entry.number] if int(cell["seed"]) != seed]
         beside = [[int(cell["seed"]), cell["id"]] for cell in others if self._album.holds(cell["id"])]
         return [seed, *(strip.name for strip in strips), beside]
+
+    def _version(self, cell: Json) -> int:
+        """The place of what measured a cell in the list of them all: many cells share it."""
+        text = " · ".join(f"{name} {cell[name]}" for name in _VERSIONS if cell[name])
+        return self._versions.setdefault(text, len(self._versions))
 
     def _plugin(self, role: str, name: str) -> str:
         key = f"{role} {name}"
@@ -170,6 +177,7 @@ def _thousands(value: float) -> str:
 
 
 def _record(cell: Json, words: Terms) -> Json:
+    """What the page says of a cell: its script takes the values in this order, without the names."""
     spent = [float(cell[f"seconds_{stage}"]) for stage in _STAGES]
     own = float(cell["seconds_generator"])
     seconds = sum(spent) + (0.0 if math.isnan(own) else own)
@@ -184,5 +192,4 @@ def _record(cell: Json, words: Terms) -> Json:
         "finished": str(cell["finished"]),
         "seconds": number(seconds, 1),
         "memory": number(float(cell["peak_memory_mb"]), 0),
-        "versions": " · ".join(f"{name} {cell[name]}" for name in _VERSIONS if cell[name]),
     }

@@ -139,6 +139,7 @@
       h("p", { className: "quiet" }, plugin.notes), ...claims(plugin),
     ];
   };
+  const RECORD = ["seed", "id", "key", "status", "values", "accuracy", "commit", "finished", "seconds", "memory", "version"];
   const fill = (id) => {
     const all = data(), entry = all.entries[id];
     const close = h("button", { type: "button", "aria-label": "Close" }, "Close");
@@ -147,8 +148,9 @@
       entry.others.map(([key, name]) => h("option", { value: key, selected: key === id }, name)));
     choose.addEventListener("change", () => { show(choose.value); $("select", drawer).focus(); });
     const flags = [...new Set(entry.flags)];
-    const done = entry.records.filter((record) => record.status === "done");
-    const commits = [...new Set(entry.records.map((record) => record.commit).filter(Boolean))];
+    const records = entry.records.map((values) => Object.fromEntries(RECORD.map((name, at) => [name, values[at]])));
+    const done = records.filter((record) => record.status === "done");
+    const commits = [...new Set(records.map((record) => record.commit).filter(Boolean))];
     $("#drawer-body").replaceChildren(...[
       h("div", { className: "bar" }, h("div", {},
         h("h2", { id: "drawer-title" }, `${entry.title} on ${entry.defense}`),
@@ -171,10 +173,10 @@
       ...(commits.length ? [h("p", { className: "quiet" }, `Measured at commit ${commits.join(", ")}.`)] : []),
       command(entry.command), command(all.comparison),
       h("h3", {}, "Provenance"),
-      table("Records", ["seed", "cell", "status", "commit", "finished", "seconds", "MB"], entry.records.map((record) => [
+      table("Records", ["seed", "cell", "status", "commit", "finished", "seconds", "MB"], records.map((record) => [
         record.seed, record.id, record.status, record.commit || "–", record.finished || "–", record.seconds, record.memory])),
-      list([...new Set(entry.records.map((record) => record.versions))].map((text) => ["versions", text])),
-      list(entry.records.map((record) => [`key, seed ${record.seed}`, h("code", {}, record.key)])),
+      list([...new Set(records.map((record) => all.versions[record.version]))].map((text) => ["versions", text])),
+      list(records.map((record) => [`key, seed ${record.seed}`, h("code", {}, record.key)])),
     ].filter((item) => item !== null));
     $("#drawer").scrollTop = 0;
   };
