@@ -28,7 +28,9 @@ def test_figures_are_stable_and_follow_the_records(
     for name, shuffle in (("a", None), ("b", 5)):
         write_report(folder.write(tmp_path / name, shuffle=shuffle), cards=cards)
         figures = sorted((tmp_path / name / "figures").glob("*.svg"))
-        kinds = [f"{kind}-gradients-digits-lenet-trained-1" for kind in ("adaptive", "heat", "images", "tradeoff")]
+        kinds = [
+            f"{kind}-gradients-digits-lenet-trained-1" for kind in ("adaptive", "heat", "images", "tradeoff")
+        ]
         assert [f.stem for f in figures] == kinds
         contents.append([f.read_bytes() for f in figures])
     assert contents[0] == contents[1]
