@@ -357,6 +357,37 @@ def test_the_page_shows_the_figures_of_the_folder(page: Path, narrow: Path) -> N
     assert kinds == {"tradeoff", "budget", "images"}, "two budgets make a curve"
 
 
+def test_the_axes_of_a_setting_are_chosen_and_the_drawn_figure_comes_back(
+    browser: Browser, page: Path
+) -> None:
+    browser.scripts(True)
+    browser.device(width=1280, dark=False)
+    browser.open(page)
+    place = "document.querySelector('[data-chart]:has(img)')"
+    rows = browser.run(
+        f"JSON.parse(document.querySelector('#data').textContent).charts[{place}.dataset.chart].rows"
+    )
+
+    def choose(across: str, up: str) -> list[Any]:
+        """Chooses both; how many points are drawn, and whether figure and caption are there."""
+        for select, name in enumerate((across, up)):
+            browser.run(
+                f"(() => {{ const chosen = {place}.querySelectorAll('select')[{select}]; "
+                f"chosen.value = '{name}'; chosen.dispatchEvent(new Event('change')); }})()"
+            )
+        found = browser.run(
+            f"[{place}.querySelectorAll('svg polygon').length, "
+            f"...['img', 'figcaption'].map((name) => {place}.querySelector(name).offsetHeight > 0)]"
+        )
+        assert isinstance(found, list)
+        return found
+
+    drawn = [row for row in rows if {"accuracy", "lpips"} <= set(row[4])]
+    assert choose("accuracy", "lpips") == [len(drawn), False, False]
+    assert len(drawn) > 1
+    assert choose("loss", "recovered") == [0, True, True]
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 900, 390])
 def test_nothing_is_clipped_or_overlaps(browser: Browser, page: Path, width: int, dark: bool) -> None:

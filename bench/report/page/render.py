@@ -19,6 +19,7 @@ from bench.report.findings.recovered import BOUND, DROP, IDENTIFIABLE, UNION, bo
 from bench.report.findings.recovered import HEAD as RECOVERED
 from bench.report.flatten import QUALITY
 from bench.report.page.album import Album
+from bench.report.page.chart import FIRST, chart
 from bench.report.page.drawers import Drawers
 from bench.report.page.environment import environment, policy, read
 from bench.report.page.view import Source, View
@@ -74,7 +75,13 @@ def render(source: Source) -> str:
             prior_note=note(found),
             of_attacks=OF_ATTACKS,
             quality=QUALITY,
-            data=_embedded(drawers.data(flags, MEANING, source.judged)),
+            data=_embedded(
+                {
+                    **drawers.data(flags, MEANING, source.judged),
+                    "charts": {group.key: drawn for group in source.groups if (drawn := chart(group))},
+                    "first": FIRST,
+                }
+            ),
         )
     )
 

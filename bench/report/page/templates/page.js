@@ -139,6 +139,62 @@
       h("p", { className: "quiet" }, plugin.notes), ...claims(plugin),
     ];
   };
+  // The chart of a setting with axes of the reader's choice; the drawn figure is the first choice.
+  const SIDES = { "o": 24, "s": 4, "D": 4, "p": 5, "^": 3, "v": 3, "<": 3, ">": 3 };
+  const TURNS = { "s": 45, "v": 60, "<": -90, ">": 90 };
+  const svg = (name, attributes, ...children) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  };
+  const mark = (shape, x, y, colour) => svg("polygon", { fill: colour, points:
+    Array.from({ length: SIDES[shape] }, (_, corner) => {
+      const angle = ((TURNS[shape] ?? 0) - 90 + 360 * corner / SIDES[shape]) * Math.PI / 180;
+      return `${(x + 5 * Math.cos(angle)).toFixed(1)},${(y + 5 * Math.sin(angle)).toFixed(1)}`;
+    }).join(" ") });
+  /** Between whole steps of 1, 2 or 5 times a power of ten, with room for a value that is the only one. */
+  const scale = ([, , first, last], values) => {
+    let low = Math.min(first ?? 0, ...values), high = Math.max(last ?? low, ...values);
+    if (high === low) high = low + 1;
+    const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
+    const step = power * [1, 2, 5, 10].find((times) => times * power >= rough * 0.999);
+    low = step * Math.floor(low / step + 1e-9); high = step * Math.ceil(high / step - 1e-9);
+    const ticks = Array.from({ length: Math.round((high - low) / step) + 1 }, (_, at) => +(low + at * step).toPrecision(6));
+    return { ticks, at: (value) => (value - low) / (high - low) };
+  };
+  const draw = (chart, [across, up]) => {
+    const axis = (name) => chart.axes.find(([own]) => own === name);
+    const points = chart.rows.filter(([, , , , values]) => across in values && up in values);
+    const [x, y] = [across, up].map((name) => scale(axis(name), points.map(([, , , , values]) => values[name])));
+    const [left, right, top, bottom] = [60, 620, 12, 330];
+    const px = (value) => left + (right - left) * x.at(value), py = (value) => bottom - (bottom - top) * y.at(value);
+    const label = (text, attributes) => svg("text", { "font-size": 12, fill: "#222", ...attributes }, text);
+    return svg("svg", { viewBox: "0 0 720 376", role: "img", class: "figure", "aria-label": `${axis(up)[1]} against ${axis(across)[1]}` },
+      ...x.ticks.flatMap((tick) => [svg("line", { x1: px(tick), x2: px(tick), y1: top, y2: bottom, stroke: "#e4e4e4" }),
+        label(tick, { x: px(tick), y: bottom + 16, "text-anchor": "middle" })]),
+      ...y.ticks.flatMap((tick) => [svg("line", { x1: left, x2: right, y1: py(tick), y2: py(tick), stroke: "#e4e4e4" }),
+        label(tick, { x: left - 6, y: py(tick) + 4, "text-anchor": "end" })]),
+      label(axis(across)[1], { x: (left + right) / 2, y: bottom + 38, "text-anchor": "middle" }),
+      label(axis(up)[1], { x: 0, y: 0, "text-anchor": "middle", transform: `translate(14 ${(top + bottom) / 2}) rotate(-90)` }),
+      ...points.flatMap(([name, , colour, shape, values]) => [mark(shape, px(values[across]), py(values[up]), colour),
+        label(name, { x: px(values[across]) + 8, y: py(values[up]) + 4, "font-size": 11 })]));
+  };
+  $$("[data-chart]").forEach((place) => {
+    const image = $("img", place);
+    if (!image) return;
+    const chart = data().charts[place.dataset.chart], { first } = data();
+    const [across, up] = first.map((chosen, at) => h("select", { "aria-label": at ? "vertical axis" : "horizontal axis" },
+      chart.axes.map(([name, title]) => h("option", { value: name, selected: name === chosen }, title))));
+    const show = () => {
+      $("svg", place)?.remove();
+      const chosen = [across.value, up.value];
+      image.hidden = $("figcaption", place).hidden = chosen.join() !== first.join();
+      if (image.hidden) image.after(draw(chart, chosen));
+    };
+    [across, up].forEach((select) => select.addEventListener("change", show));
+    $("figure", place).prepend(h("div", { className: "pick" }, h("label", {}, "across ", across), h("label", {}, "up ", up)));
+  });
   const RECORD = ["seed", "id", "key", "status", "values", "accuracy", "commit", "finished", "seconds", "memory", "version"];
   const fill = (id) => {
     const all = data(), entry = all.entries[id];
