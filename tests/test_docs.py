@@ -106,7 +106,7 @@ def test_the_example_audits_a_users_own_defense(tmp_path: Path) -> None:
 
 def published() -> list[str]:
     """All lines of the published tables."""
-    folders = ("faces", "federated", "full", "generative", "medical", "paper")
+    folders = ("faces", "federated", "full", "generative", "medical", "mednist", "paper")
     pages = [ROOT / "results" / folder for folder in folders]
     texts = [
         (page / name).read_text(encoding="utf-8")

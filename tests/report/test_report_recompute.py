@@ -203,7 +203,7 @@ def test_claims_are_recomputed(folder: Folder, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["full", "paper", "medical", "federated", "faces"])
+@pytest.mark.parametrize("name", ["full", "paper", "medical", "federated", "faces", "mednist"])
 def test_the_published_tables_are_those_of_their_records(name: str, tmp_path: Path) -> None:
     published = ROOT / "results" / name
     if not (published / "index.html").is_file():

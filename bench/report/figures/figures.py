@@ -32,6 +32,7 @@ _KINDS = ("leakage", "tradeoff", "adaptive", "images", "heat", "budget", "signal
 _FONTS = ["DejaVu Sans", "Verdana", "sans-serif"]
 """Text stays text, in fonts of equal widths: glyphs as paths were most of the bytes of a figure."""
 Shown = TypeVar("Shown")
+_LONG = re.compile(r"\[[^\]]{40,}\]")
 _COORDINATES = re.compile(rb' (?:d|x|y)="[^"]*"')
 _DECIMALS = re.compile(rb"(\.\d\d)\d+")
 
@@ -91,11 +92,16 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def _heading(group: Group) -> str:
+    """The group's title, without parameters that would not fit: the tables have them."""
+    return _plain(_LONG.sub("[…]", group.title))
+
+
 def _titled(group: Group, draw: Callable[[Group, Shown, float], Figure], shown: Shown) -> Figure:
     """A figure of those that papers have, too, in the width of the page."""
     with matplotlib.rc_context(tradeoff.style(9)):
         figure = draw(group, shown, 7.5)
-        figure.suptitle(_plain(group.title), fontsize=9)
+        figure.suptitle(_heading(group), fontsize=9)
     return figure
 
 
@@ -135,8 +141,10 @@ def _heat(group: Group) -> Figure:
     axes.set_xticks(np.arange(len(names)) + 0.5, attacks, rotation=30, ha="left", fontsize=7)
     axes.set_yticks(np.arange(len(group.rows)) + 0.5, defenses, fontsize=7)
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
-    title = f"{group.title}: {group.terms.leaked(group.rank)}, strongest bold, colour above the floor"
-    figure.text(0.02, 1 - 0.25 / height, _plain(title), fontsize=8)
+    title = (
+        f"{_heading(group)}: {_plain(group.terms.leaked(group.rank))}, strongest bold, colour above the floor"
+    )
+    figure.text(0.02, 1 - 0.25 / height, title, fontsize=8)
     return figure
 
 
@@ -158,7 +166,7 @@ def _budget(group: Group, drawn: Sequence[Curve]) -> Figure:
     axes.set_xlim(left=-1)
     axes.set_xlabel(f"gradient evaluations spent per {group.terms.per}")
     axes.set_ylabel(f"mean leakage: {group.terms.leaked(group.rank)}")
-    axes.set_title(_plain(group.title), fontsize=9)
+    axes.set_title(_heading(group), fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)
     return figure
@@ -190,7 +198,7 @@ def _signal(group: Group, found: Sequence[Cloud]) -> Figure:
     axes.set_xscale("log")
     axes.set_xlabel("norm of the undefended release / norm of what the defense changed in it")
     axes.set_ylabel(f"leakage of each image: {group.terms.leaked(group.rank)}")
-    axes.set_title(_plain(group.title), fontsize=9)
+    axes.set_title(_heading(group), fontsize=9)
     axes.grid(alpha=0.3)
     axes.text(0.03, 0.94, "filled: recovered", transform=axes.transAxes, fontsize=8)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=7, frameon=False)
