@@ -41,6 +41,13 @@ def test_defenses_of_one_table_differ_in_colour_and_in_shape(together: tuple[str
     assert len({look.colour for look in found}) == len({look.shape for look in found}) == len(together)
 
 
+def test_a_defense_with_other_parameters_keeps_its_colour() -> None:
+    plain, other, third = looks(["pgsl", "pgsl[scaling=max]", "pgsl[steps=2]"]).values()
+    assert plain.colour == other.colour == third.colour
+    assert len({plain.shape, other.shape, third.shape}) == 3
+    assert looks(["pgsl[scaling=max]", "noise"])["pgsl[scaling=max]"] == other
+
+
 def test_names_that_nobody_gave_a_look_share_none_until_all_are_taken() -> None:
     count = len(COLOURS) * len(SHAPES)
     assert len({*looks(f"mine{number}" for number in range(count)).values()}) == count

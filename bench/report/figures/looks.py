@@ -37,21 +37,28 @@ UNDEFENDED = Look("black", "o")
 def looks(defenses: Iterable[str]) -> dict[str, Look]:
     """The looks of the defenses of a figure.
 
-    A name decides, so that a defense looks the same wherever it is drawn and whatever else is installed. Two
-    names of one figure never share a look, as long as there are enough: the later one takes the next.
+    A name decides, so that a defense looks the same wherever it is drawn and whatever else is installed; with
+    other parameters it keeps its colour. Two names of one figure never share a look, as long as there are
+    enough: the later one takes the next.
 
     Args:
         defenses: their names, without strengths.
     """
-    count = len(COLOURS) * len(SHAPES)
     places: dict[str, int] = {}
     for name in sorted({*defenses}, key=lambda name: (name not in _GIVEN, name)):
-        digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-        place = _GIVEN.index(name) if name in _GIVEN else digest % count
-        while place in places.values() and len(places) < count:
-            place = (place + 1) % count
-        places[name] = place
+        wanted = _wanted(name)
+        places[name] = next((place for place in wanted if place not in places.values()), wanted[0])
     return {name: _look(place) for name, place in places.items()}
+
+
+def _wanted(name: str) -> list[int]:
+    """All places, the best first; with parameters in brackets, those of the defense's colour are first."""
+    count = len(COLOURS) * len(SHAPES)
+    base, bracket, _ = name.partition("[")
+    digest = int.from_bytes(hashlib.sha256(base.encode()).digest()[:4], "big")
+    first = _GIVEN.index(base) if base in _GIVEN else digest % count
+    alike = range(first + len(COLOURS), first + count, len(COLOURS)) if bracket else ()
+    return [place % count for place in (*alike, *range(first, first + count))]
 
 
 def _look(place: int) -> Look:
