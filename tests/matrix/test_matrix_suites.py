@@ -50,7 +50,7 @@ def test_a_matrix_names_its_suites(tmp_path: Path) -> None:
         load_matrix(str(matrix(tmp_path, 'suites = ["gradients@99"]')))
 
 
-@pytest.mark.parametrize("name", ["full", "paper", "generative", "faces"])
+@pytest.mark.parametrize("name", ["full", "paper", "generative", "faces", "mednist", "zoo_gradients"])
 def test_published_matrices_can_be_judged(name: str) -> None:
     """Every defended row meets what its suite makes it owe, at a size that decides; so does the floor."""
     asked = load_matrix(name)

@@ -29,6 +29,8 @@ class _File(BaseModel):
 
     channels: list[Channel] = Field(min_length=1)
     attacks: list[str] = Field(min_length=1)
+    subset: bool = False
+    """A choice of another suite's attacks, for the matrices that name it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +62,26 @@ def load_suite(title: str) -> Suite:
     Raises:
         UsageError: there is none of this name, or the message lists every wrong field.
     """
+    found = _read(title)
+    return Suite(title=title, channels=tuple(found.channels), attacks=tuple(found.attacks))
+
+
+def _read(title: str) -> _File:
     known = suites()
     if title not in known:
         raise unknown("suite", title, known)
     path = known[title]
     try:
-        found = _File.model_validate(read_toml(path, UsageError))
+        return _File.model_validate(read_toml(path, UsageError))
     except ValidationError as error:
         raise UsageError(explain(error, str(path))) from None
-    return Suite(title=title, channels=tuple(found.channels), attacks=tuple(found.attacks))
 
 
 def newest() -> tuple[str, ...]:
-    """The newest version of every suite, for results of a matrix that does not ship."""
+    """The newest version of every whole suite, for results of a matrix that does not ship."""
     best: dict[str, int] = {}
     for title in suites():
-        if match := _NAME.fullmatch(title):
+        if (match := _NAME.fullmatch(title)) and not _read(title).subset:
             best[match[1]] = max(int(match[2]), best.get(match[1], 0))
     return tuple(f"{name}@{version}" for name, version in sorted(best.items()))
 
