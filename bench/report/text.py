@@ -19,6 +19,14 @@ def shorten(text: str, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
+_LONG = re.compile(r"\[[^\]]{40,}\]")
+
+
+def brief(text: str) -> str:
+    """A label without parameters that are too long for a figure or an overview; tables have them."""
+    return _LONG.sub("[…]", text)
+
+
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~#!$])")
 
 

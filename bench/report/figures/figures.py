@@ -26,13 +26,13 @@ from bench.report.figures.looks import COLOURS, SHAPES, looks
 from bench.report.figures.signal import Cloud, clouds
 from bench.report.findings.effort import Curve, curves
 from bench.report.frames import Results
+from bench.report.text import brief
 
 _KINDS = ("leakage", "tradeoff", "adaptive", "images", "heat", "budget", "signal", "axis")
 """Also of figures that are drawn no more."""
 _FONTS = ["DejaVu Sans", "Verdana", "sans-serif"]
 """Text stays text, in fonts of equal widths: glyphs as paths were most of the bytes of a figure."""
 Shown = TypeVar("Shown")
-_LONG = re.compile(r"\[[^\]]{40,}\]")
 _COORDINATES = re.compile(rb' (?:d|x|y)="[^"]*"')
 _DECIMALS = re.compile(rb"(\.\d\d)\d+")
 
@@ -93,8 +93,7 @@ def _plain(text: str) -> str:
 
 
 def _heading(group: Group) -> str:
-    """The group's title, without parameters that would not fit: the tables have them."""
-    return _plain(_LONG.sub("[…]", group.title))
+    return _plain(brief(group.title))
 
 
 def _titled(group: Group, draw: Callable[[Group, Shown, float], Figure], shown: Shown) -> Figure:

@@ -17,7 +17,7 @@ from bench.report.figures.figures import slug
 from bench.report.findings.answers import answer
 from bench.report.findings.recovered import again, count, identifiable, percents, recovered
 from bench.report.statistics import Interval
-from bench.report.text import bounds, number, parts, percent, spread, upper
+from bench.report.text import bounds, brief, number, parts, percent, spread, upper
 from bench.report.writers.markdown_group import counts, failures
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -58,7 +58,7 @@ def environment(*more: Path) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     made.filters |= {"number": number, "percent": percent, "slug": slug, "failures": failures}
-    made.filters |= {"counts": counts, "count": count, "raw": _raw, "breaks": _breaks}
+    made.filters |= {"counts": counts, "count": count, "raw": _raw, "breaks": _breaks, "brief": brief}
     made.filters["capitalise"] = lambda text: text[0].upper() + text[1:]
     made.globals |= {
         "answer": answer,
